@@ -12,7 +12,7 @@ use super::{
 };
 use keyswap::{
     app::startup::{StartMode, open_store},
-    crypto::{credential, master_keys::MasterKeys, random::SystemEntropy},
+    crypto::{credential, encryption::SecretKind, master_keys::MasterKeys, random::SystemEntropy},
     domain::{
         access::{
             owner::{Owner, OwnerScope},
@@ -94,7 +94,7 @@ pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
     let (filler, first) = runtime.block_on(async {
         let client = client(&store).await;
         let filler = Filler {
-            master: MasterKeys::load(&place.keys_dir()).expect("the master keys").expect("a master key"),
+            master: MasterKeys::read_dir(&place.keys_dir()).expect("the master keys").expect("a master key"),
             entropy: SystemEntropy::default(),
             prefix: PREFIX.parse().expect("a prefix"),
             permissions: client.permissions.iter().take(PER_KEY).cloned().collect(),
@@ -171,7 +171,7 @@ impl Filler {
         let id = CredentialId::generate(&self.entropy)?;
         let secret = Secret::generate(&self.entropy)?;
         let value = self.value(&id, &secret);
-        let sealed = credential::seal(&self.master, &id, &secret, &self.entropy)?;
+        let sealed = credential::encrypt(&self.master, SecretKind::Credential, &id, &secret, &self.entropy)?;
         let first = First { key: tx.generate_id()?, credential: id, value, made_at: tx.now() };
         let credential = Credential {
             id,
@@ -219,7 +219,9 @@ impl Filler {
         let id = CredentialId::generate(&self.entropy).expect("randomness");
         let secret = Secret::generate(&self.entropy).expect("randomness");
         values.extend_from_slice(&self.value(&id, &secret));
-        let sealed = credential::seal(&self.master, &id, &secret, &self.entropy).expect("a sealed secret").bytes;
+        let sealed = credential::encrypt(&self.master, SecretKind::Credential, &id, &secret, &self.entropy)
+            .expect("a sealed secret")
+            .bytes;
         NewKey { key, credential: id, sealed }
     }
 }

@@ -40,7 +40,12 @@ use std::{
 use keyswap::{
     app::startup::{self, StartMode},
     config::Settings,
-    crypto::{credential, encryption::Encrypted, random, signer::Signer},
+    crypto::{
+        credential,
+        encryption::{Encrypted, SecretKind},
+        random,
+        signer::Signer,
+    },
     domain::{credentials::format::PresentedKey, exchange::grant, signing::Algorithm},
     service::{Services, credentials::verify::PresentedCredential, exchange::exchange},
     store::{LookupDetail, SystemClock},
@@ -93,7 +98,7 @@ async fn measure(services: &Services, keys: &Keys, mut table: Table) -> Table {
     let found =
         services.store.load_credential(presented[0].credential_id, targets.clone(), LookupDetail::Context).await;
     let record = found.expect("the facts").expect("a key").record;
-    let sealed = Encrypted { master_version: record.master_version, bytes: record.encrypted_secret.clone() };
+    let encrypted = Encrypted { master_version: record.master_version, bytes: record.encrypted_secret.clone() };
     let jti = || random::generate_token_id(&services.entropy).expect("randomness");
 
     let checked = text.len() - 6;
@@ -101,7 +106,13 @@ async fn measure(services: &Services, keys: &Keys, mut table: Table) -> Table {
     table.time("parse, with the checksum", async || PresentedKey::parse(black_box(text))).await;
     table
         .time("proof: digest, seal, comparison", async || {
-            credential::proves(&services.master, &presented[0].credential_id, black_box(&sealed), &presented[0])
+            credential::verify(
+                &services.master_keys,
+                SecretKind::Credential,
+                &presented[0].credential_id,
+                black_box(&encrypted),
+                &presented[0],
+            )
         })
         .await;
     let mut next = 0;

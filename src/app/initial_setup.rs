@@ -7,7 +7,6 @@ use crate::{
         master_key_file::{IfExists, write_secret},
         master_keys::MasterKeys,
         random::SystemEntropy,
-        signer::PrivateKeyDer,
     },
     domain::{
         access::{
@@ -18,7 +17,7 @@ use crate::{
         },
         common::json::Metadata,
         directory::service_client::ServiceClient,
-        events::{Actor, EventType, NewEvent, Origin},
+        events::{EventType, NewEvent, Origin},
         signing::master_key::MasterKeyState,
     },
     service::{
@@ -26,7 +25,7 @@ use crate::{
         access::audience_changes,
         api_keys::{create::Maker, owner::RequestedOwner, types::NewApiKey},
         caller::Caller,
-        signing,
+        signing::key_publisher::{self, KeyPublisher},
     },
     store::{self, Lock, NoEvent, Outcome, Store, StoreError, Tx},
 };
@@ -44,17 +43,17 @@ pub(crate) fn register(
 ) -> Result<(MasterKeys, Vec<NewEvent>), StartError> {
     let registered = store::encryption::master_keys::list(tx)?;
     if !registered.is_empty() {
-        return Ok((MasterKeys::of(dir, &registered)?, Vec::new()));
+        return Ok((MasterKeys::open(dir, &registered)?, Vec::new()));
     }
-    let keys = match MasterKeys::load(dir)? {
+    let keys = match MasterKeys::read_dir(dir)? {
         Some(keys) => keys,
         None if may_create => MasterKeys::create(dir, entropy)?,
         None => return Err(StartError::NoMasterKey(dir.to_owned())),
     };
     let mut events = Vec::new();
-    let sealing = keys.held().sealing().0;
+    let current = keys.snapshot().current().0;
     for (version, fingerprint) in keys.fingerprints() {
-        let state = if version == sealing { MasterKeyState::Current } else { MasterKeyState::Retired };
+        let state = if version == current { MasterKeyState::Current } else { MasterKeyState::Retired };
         store::encryption::master_keys::insert(tx, version, &fingerprint, state)?;
         events.push(NewEvent::new(EventType::MasterKeyRegistered, version).with_data("fingerprint", fingerprint));
     }
@@ -72,14 +71,15 @@ pub(crate) async fn set_up_deployment(
     let published = store.read(|connection| store::signing::signing_keys::list(connection, true)).await?;
     // Generating RSA keys takes a second. It happens before the transaction, and only if the keys
     // may be needed.
-    let fresh = if signing::has_next(&published, algorithm) {
-        None
-    } else {
-        Some([signing::generate(algorithm).await?, signing::generate(algorithm).await?])
-    };
+    let mut generated = Vec::new();
+    if !key_publisher::has_next(&published, algorithm) {
+        for _ in 0..2 {
+            generated.push((algorithm, key_publisher::generate(algorithm).await?));
+        }
+    }
     let (settings, entropy) = (settings.clone(), entropy.clone());
     store
-        .run_transaction(Origin::of(Actor::System), move |tx| {
+        .run_transaction(Origin::SYSTEM, move |tx| {
             tx.lock(Lock::Setup)?;
             // The presence of a master key proves nothing here: `master-key init` may have run
             // before.
@@ -93,25 +93,16 @@ pub(crate) async fn set_up_deployment(
             for (kind, identifier) in audiences {
                 events.extend(audience_changes::ensure_built_in_audience(tx, kind, identifier)?);
             }
-            events.extend(ensure_signing_keys(tx, &master, &entropy, &settings, fresh.as_ref())?);
+            if !generated.is_empty() {
+                let mut publisher = KeyPublisher::new(master.clone(), entropy.clone(), generated);
+                events.extend(publisher.ensure_signing_keys(tx, algorithm)?);
+            }
             if is_new {
                 events.extend(create_administrator(tx, &settings, &master, &entropy)?);
             }
             Ok(Outcome::events_unless(NoEvent::Unchanged, master, events))
         })
         .await
-}
-
-pub(crate) fn ensure_signing_keys(
-    tx: &mut Tx<'_>,
-    master: &MasterKeys,
-    entropy: &SystemEntropy,
-    settings: &Settings,
-    fresh: Option<&[PrivateKeyDer; 2]>,
-) -> Result<Vec<NewEvent>, StartError> {
-    let Some(fresh) = fresh else { return Ok(Vec::new()) };
-    tx.lock(Lock::SigningKeys)?;
-    Ok(signing::ensure_signing_keys(tx, master, entropy, settings.signing_keys.algorithm, fresh)?)
 }
 
 pub(crate) fn ensure_built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, StartError> {
@@ -175,8 +166,8 @@ pub(crate) fn create_administrator(
     // other key can be created without it.
     let mut settings = settings.clone();
     settings.api_keys.owner_types.insert(OwnerType::ServiceClient);
-    let (made, key_event) = Maker::new(&settings, master, entropy).make(tx, new, &Caller::for_system())?;
-    write_admin_key(&settings.admin_key_file(), made.value.expose())?;
+    let (created, key_event) = Maker::new(&settings, master, entropy).make(tx, new, &Caller::for_system())?;
+    write_admin_key(&settings.admin_key_file(), created.value.expose())?;
     Ok(vec![NewEvent::new(EventType::ServiceClientCreated, &client.id), key_event])
 }
 
@@ -188,8 +179,8 @@ pub(crate) fn write_admin_key(path: &Path, key: &str) -> Result<(), StartError> 
     if path.exists() {
         // The file is from an earlier deployment or from a first start that was interrupted. It is
         // kept in case it is from an earlier deployment.
-        let kept = (1..).map(|number| path.with_extension(format!("key.old.{number}"))).find(|kept| !kept.exists());
-        fs::rename(path, kept.as_deref().unwrap_or(path)).map_err(unwritable)?;
+        let backup = (1..).map(|number| path.with_extension(format!("key.old.{number}"))).find(|path| !path.exists());
+        fs::rename(path, backup.as_deref().unwrap_or(path)).map_err(unwritable)?;
     }
     write_secret(path, format!("{key}\n").as_bytes(), IfExists::Replace).map_err(unwritable)?;
     tracing::info!(file = %path.display(), "wrote the API key of the administrator");

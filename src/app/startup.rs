@@ -18,9 +18,10 @@ use crate::{
             brute_force::BruteForceLimiter, decoy::DecoyCredential, use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
         },
         encryption::{database_progress::RollbackGuard, rollback_guard},
-        exchange::flushed_counts::Counted,
+        exchange::flushed_counts::FlushedExchangeCounts,
         portal::key_counts_cache::KeyStatisticsCache,
-        signing::{self, ClockMonitor, ReplicaRegistration, key_cache::KeyCache, live_token_counts::LiveTokenCounts},
+        replicas::{self, registration::ReplicaRegistration},
+        signing::{ClockMonitor, key_cache::KeyCache, live_tokens::LiveTokenCounts},
         status_lists::cache::StatusLists,
     },
     store::{self, Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, Lock, NoEvent, Outcome, Store},
@@ -61,45 +62,49 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
     let store = open_store(&settings.database, mode, Arc::clone(&clock))?;
     settings.keys.create |= matches!(settings.database.url, DatabaseUrl::Sqlite(_));
     let entropy = SystemEntropy::default();
-    let master = match mode {
+    let master_keys = match mode {
         StartMode::Serve => set_up_deployment(&store, &settings, &entropy).await?,
         StartMode::Command => load_registered_master_keys(&store, &settings.keys.dir).await?,
     };
     let replica_registration = match mode {
-        StartMode::Serve => signing::join(&store, &settings).await?,
+        StartMode::Serve => replicas::register(&store, &settings).await?,
         StartMode::Command => ReplicaRegistration::default(),
     };
     if mode == StartMode::Serve {
-        for missing in master.held().missing().values() {
-            tracing::warn!(why = missing.why, "the file of an incoming master key is missing; copy it to keys.dir");
+        for missing in master_keys.snapshot().missing().values() {
+            tracing::warn!(why = missing.reason, "the file of an incoming master key is missing; copy it to keys.dir");
         }
     }
     let rollback_guard = RollbackGuard::new(settings.keys.rollback_guard());
-    let keys =
-        KeyCache::open(store.clone(), master.clone(), settings.timing.max_snapshot_age.duration(), Arc::clone(&clock))
-            .await?;
+    let keys = KeyCache::open(
+        store.clone(),
+        master_keys.clone(),
+        settings.timing.max_snapshot_age.duration(),
+        Arc::clone(&clock),
+    )
+    .await?;
     let services = Services {
         decoy: DecoyCredential::new(&entropy)?,
         refusal_deadline: REFUSAL_DEADLINE,
         rollback_guard,
         brute_force: BruteForceLimiter::new(&settings.brute_force),
         last_used: UsageRecorder::default(),
-        live_tokens: LiveTokenCounts::default(),
-        counted: Counted::default(),
-        census: KeyStatisticsCache::default(),
+        live_tokens: LiveTokenCounts::new(store.clone()),
+        exchange_counts: FlushedExchangeCounts::default(),
+        key_statistics: KeyStatisticsCache::default(),
         replica_registration,
-        watch: ClockMonitor::new(clock),
-        status_lists: StatusLists::default(),
+        clock_monitor: ClockMonitor::new(Arc::clone(&clock)),
+        status_lists: StatusLists::new(clock),
         metrics: Metrics::default(),
         outbound: Outbound::new(settings.webhooks.clone(), tls::crypto_provider(), Arc::new(SystemResolver::default())),
         store,
         settings,
-        master,
+        master_keys,
         entropy,
         keys,
     };
     // The rollback guard must check the database before anything is signed.
-    rollback_guard::look(&services).await?;
+    rollback_guard::check(&services).await?;
     Ok(services)
 }
 
@@ -123,5 +128,5 @@ pub async fn load_registered_master_keys(store: &Store, keys_dir: &Path) -> Resu
     if registered.is_empty() {
         return Err(StartError::NotSetUp);
     }
-    Ok(MasterKeys::of(keys_dir, &registered)?)
+    Ok(MasterKeys::open(keys_dir, &registered)?)
 }

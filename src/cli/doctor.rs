@@ -97,17 +97,17 @@ async fn check_deployment(services: &Services, checks: &mut Vec<Check>) {
 }
 
 fn check_master_keys(services: &Services) -> Check {
-    let held = services.master.held();
+    let held = services.master_keys.snapshot();
     match held.missing().values().next() {
-        Some(lack) => warning("master keys", format!("{}; copy the file to this machine", lack.why)),
+        Some(lack) => warning("master keys", format!("{}; copy the file to this machine", lack.reason)),
         None => ok("master keys", format!("{} registered, all files present", held.fingerprints().len())),
     }
 }
 
 fn check_rollback_guard(services: &Services) -> Check {
-    let verdict = services.rollback_guard.verdict();
-    match verdict.told() {
-        Some(why) if verdict.requires_decision() => fault("rollback guard", why),
+    let guard = services.rollback_guard.state();
+    match guard.problem() {
+        Some(why) if guard.requires_decision() => fault("rollback guard", why),
         Some(why) => warning("rollback guard", why),
         None => ok("rollback guard", "the database was not rolled back"),
     }

@@ -16,9 +16,9 @@ use crate::{
         signing::master_key::{MasterKeyInfo, MasterKeyState},
     },
     service::encryption::{
-        master_key_usage::{self, Counted, told},
-        master_keys::{self, MissingKeyPolicy, RotationStart, named},
-        re_encryption::{self, ReencryptionReport},
+        master_key_usage::{self, MasterKeyUsage, RowCounts, format_row_counts},
+        master_keys::{self, MissingKeyPolicy, RotationStart, format_replica_names},
+        re_encryption::{ReEncryption, ReencryptionReport},
     },
     store::{DatabaseUrl, Store},
 };
@@ -82,7 +82,7 @@ struct RotationReport {
     registered: Option<MasterKeyInfo>,
     activated: Option<MasterKeyInfo>,
     re_encrypted: ReencryptionReport,
-    keys: Vec<Counted>,
+    keys: Vec<MasterKeyUsage>,
 }
 
 pub async fn run(common: &CommonArgs, command: MasterKeyCommand) -> Result<(), Failure> {
@@ -100,7 +100,7 @@ pub async fn run(common: &CommonArgs, command: MasterKeyCommand) -> Result<(), F
             Ok(())
         }
         MasterKeyCommand::Status { json } => {
-            let keys = master_key_usage::status(&store, dir).await?;
+            let keys = master_key_usage::list(&store, dir).await?;
             print_result(json, &keys, |keys| print_keys(keys))
         }
         MasterKeyCommand::Rotate(how) => {
@@ -118,10 +118,14 @@ pub async fn run(common: &CommonArgs, command: MasterKeyCommand) -> Result<(), F
     }
 }
 
-fn print_keys(keys: &[Counted]) {
+fn print_keys(keys: &[MasterKeyUsage]) {
     println!("{:<8} {:<33} {:<9} {:<8} ROWS", "VERSION", "FINGERPRINT", "STATE", "FILE");
     for key in keys {
-        let rows = if key.rows == 0 { "0".to_owned() } else { format!("{}: {}", key.rows, told(&key.rows_by_column)) };
+        let rows = if key.rows == 0 {
+            "0".to_owned()
+        } else {
+            format!("{}: {}", key.rows, format_row_counts(&key.rows_by_column))
+        };
         let info = &key.info;
         println!("{:<8} {:<33} {:<9} {:<8} {rows}", info.version, info.fingerprint, info.state.as_str(), key.file);
     }
@@ -147,13 +151,13 @@ async fn rotate(settings: &Settings, store: &Store, is_shared: bool, how: &Rotat
         report.registered = Some(begun.info);
         if stop {
             report.waits_for = Some("the file on every replica");
-            report.keys = master_key_usage::status(store, dir).await?;
+            report.keys = master_key_usage::list(store, dir).await?;
             return if how.json { print_json(&report) } else { Ok(()) };
         }
     }
     // On SQLite, the only server uses the same directory as this command.
-    let lacking = if how.force || !is_shared { MissingKeyPolicy::Ignore } else { MissingKeyPolicy::Refused };
-    if lacking == MissingKeyPolicy::Refused {
+    let lacking = if how.force || !is_shared { MissingKeyPolicy::Ignore } else { MissingKeyPolicy::Refuse };
+    if lacking == MissingKeyPolicy::Refuse {
         wait_for_replicas(store).await?;
     }
     report.activated = master_keys::activate(store, dir, origin.clone(), lacking).await?;
@@ -163,7 +167,7 @@ async fn rotate(settings: &Settings, store: &Store, is_shared: bool, how: &Rotat
         println!("Version {} is current. It encrypts all new rows.", info.version);
     }
     let left = re_encrypt_all(settings, store, &keys, &origin, &mut report.re_encrypted).await?;
-    report.keys = master_key_usage::status(store, dir).await?;
+    report.keys = master_key_usage::list(store, dir).await?;
     if how.json {
         print_json(&report)?;
     } else {
@@ -189,7 +193,7 @@ async fn wait_for_replicas(store: &Store) -> Result<(), Failure> {
             return Ok(());
         }
         if !waited {
-            eprintln!("Waiting for replicas to report the new file: {}.", named(&lacking));
+            eprintln!("Waiting for replicas to report the new file: {}.", format_replica_names(&lacking));
             waited = true;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -198,7 +202,7 @@ async fn wait_for_replicas(store: &Store) -> Result<(), Failure> {
 
 fn print_registered_key(settings: &Settings, begun: &RotationStart, stop: bool) {
     let path = path_of(&settings.keys.dir, begun.info.version);
-    let how = if begun.made { "was created" } else { "was found" };
+    let how = if begun.file_created { "was created" } else { "was found" };
     println!("{} {how} and is registered (fingerprint {}).", path.display(), begun.info.fingerprint);
     println!("Back it up separately from the database.");
     if stop {
@@ -226,12 +230,12 @@ async fn re_encrypt_all(
     keys: &crate::crypto::master_keys::MasterKeys,
     origin: &Origin,
     re_encrypted: &mut ReencryptionReport,
-) -> Result<BTreeMap<i32, BTreeMap<crate::store::encryption::columns::EncryptedColumn, i64>>, Failure> {
-    let entropy = SystemEntropy::default();
+) -> Result<BTreeMap<i32, RowCounts>, Failure> {
+    let work = ReEncryption { keys: keys.clone(), entropy: SystemEntropy::default() };
     let mut waited = false;
     loop {
         let progress = |done: &ReencryptionReport| eprintln!("{} rows re-encrypted so far", done.total());
-        re_encryption::reseal(store, keys, origin, &entropy, re_encrypted, progress).await?;
+        work.run(store, origin, re_encrypted, progress).await?;
         let switchover = find_switchover_time(settings, store).await?;
         let now = store.now().await?;
         if now < switchover {

@@ -8,7 +8,7 @@ use crate::{
     cli::common::{CommonArgs, Failure, print_result},
     domain::events::{Actor, Origin},
     service::encryption::{
-        database_progress::{self, Verdict},
+        database_progress::{self, GuardState},
         rollback_guard,
     },
 };
@@ -43,24 +43,24 @@ struct RestoreReport<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    restored: Option<&'a database_progress::Restored>,
+    restored: Option<&'a database_progress::Rollback>,
 }
 
 pub async fn run(common: &CommonArgs, command: RestoreCommand) -> Result<(), Failure> {
     let (settings, store) = common.open_store(StartMode::Command)?;
     let file = &settings.keys.rollback_guard();
-    let (verdict, _) = rollback_guard::compare(&store, file).await?;
+    let (state, _) = rollback_guard::compare(&store, file).await?;
     match command {
         RestoreCommand::Status { json } => {
-            let restored = if let Verdict::Restored(restored) = &verdict { Some(&**restored) } else { None };
-            let report = RestoreReport { asks: verdict.requires_decision(), why: verdict.told(), restored };
+            let restored = if let GuardState::RolledBack(restored) = &state { Some(&**restored) } else { None };
+            let report = RestoreReport { asks: state.requires_decision(), why: state.problem(), restored };
             print_result(json, &report, |report| {
                 println!("{}", report.why.as_deref().unwrap_or("The database was not rolled back."));
             })
         }
         RestoreCommand::Accept { yes } => {
-            if verdict.requires_decision() {
-                explain(&verdict);
+            if state.requires_decision() {
+                explain(&state);
                 if !yes {
                     let message = "nothing was changed; run `keyswap restore accept --yes` to proceed";
                     return Err(Failure::Other(message.to_owned()));
@@ -74,10 +74,10 @@ pub async fn run(common: &CommonArgs, command: RestoreCommand) -> Result<(), Fai
     }
 }
 
-fn explain(verdict: &Verdict) {
-    println!("{}.", verdict.told().unwrap_or_default());
-    if let Verdict::Restored(restored) = verdict {
-        let lost = (restored.rollback_guard.seq - restored.database.seq).max(0);
+fn explain(state: &GuardState) {
+    println!("{}.", state.problem().unwrap_or_default());
+    if let GuardState::RolledBack(restored) = state {
+        let lost = (restored.recorded.seq - restored.database.seq).max(0);
         println!("At least {lost} recorded events are missing. Their changes are undone:");
     } else {
         println!("Later changes are unknown. If the database was restored from a backup:");

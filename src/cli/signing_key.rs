@@ -14,8 +14,8 @@ use crate::{
         Services,
         caller::Caller,
         signing::{
-            self, Revocation, Rotated,
-            loaded::{Listed, Timeline, Upcoming},
+            self, Revocation, RotationResult,
+            rotation_state::{SigningKeyItem, Timeline, UpcomingStep},
         },
     },
 };
@@ -119,7 +119,7 @@ async fn preview_rotation(services: &Services, json: bool) -> Result<(), Failure
     Ok(())
 }
 
-fn print_rotated(rotated: &Rotated) {
+fn print_rotated(rotated: &RotationResult) {
     println!(
         "{} is active. Running servers sign with it within signing_keys.replica_staleness.",
         rotated.activated.info.kid
@@ -151,7 +151,7 @@ fn print_revoked(revoked: &Revocation) {
     println!("\nTo refuse its tokens sooner, let verifiers fetch the JWKS again, or restart them.");
 }
 
-fn print_keys(keys: &[Listed]) {
+fn print_keys(keys: &[SigningKeyItem]) {
     println!("{:<43} {:<9} {:<9} {:<24} {:>7} NOTE", "KID", "ALGORITHM", "STATE", "PUBLISHED", "LIVE");
     for key in keys {
         let note = match (key.info.state, key.may_be_removed_from, key.info.removed_at) {
@@ -182,7 +182,7 @@ fn print_timeline(timeline: &Timeline) {
     if timeline.plan.is_empty() {
         println!("  none until a manual rotation (signing_keys.rotation_period is not set)");
     }
-    if let Some(since) = timeline.rules.steady_since {
+    if let Some(since) = timeline.rules.stable_since {
         println!("\nPropagation delays counted from {since}: the database clock jumped, or a rolled back");
         println!("database was accepted.");
     }
@@ -195,7 +195,7 @@ fn print_timeline(timeline: &Timeline) {
     }
 }
 
-fn describe_step(step: &Upcoming) -> String {
+fn describe_step(step: &UpcomingStep) -> String {
     let kid = step.kid.as_ref().map(SigningKeyId::as_str).unwrap_or_default();
     let algorithm = step.algorithm.map_or("", |algorithm| algorithm.as_str());
     let what = match step.step {

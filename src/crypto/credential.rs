@@ -30,57 +30,29 @@ fn hash_secret(id: &CredentialId, secret: &Secret) -> [u8; 32] {
     out
 }
 
-/// Encrypts the digest of `secret` for the credential row `id`.
-pub fn seal(
+/// Encrypts the digest of `secret` for the row `id`. The kind is part of the associated data, so the
+/// row of a portal session copied into the credentials table does not decrypt.
+pub fn encrypt(
     keys: &MasterKeys,
+    kind: SecretKind,
     id: &CredentialId,
     secret: &Secret,
     entropy: &dyn Entropy,
 ) -> Result<Encrypted, EncryptionError> {
-    keys.seal(SecretKind::Credential, id.as_str(), &hash_secret(id, secret), entropy)
+    keys.encrypt(kind, id.as_str(), &hash_secret(id, secret), entropy)
 }
 
-/// Like `seal`, for a portal session. The purpose is part of the associated data, so a session row
-/// copied into the credentials table does not decrypt.
-pub fn seal_session(
-    keys: &MasterKeys,
-    id: &CredentialId,
-    secret: &Secret,
-    entropy: &dyn Entropy,
-) -> Result<Encrypted, EncryptionError> {
-    keys.seal(SecretKind::PortalSession, id.as_str(), &hash_secret(id, secret), entropy)
-}
-
-/// Returns whether `presented` carries the secret encrypted as `sealed` for the row `id`. For an
+/// Returns whether `presented` carries the secret encrypted as `encrypted` for the row `id`. For an
 /// unknown key the caller passes a decoy, so the work is the same: one digest, one decryption and
 /// one constant-time comparison.
-pub fn proves(
+pub fn verify(
     keys: &MasterKeys,
+    kind: SecretKind,
     id: &CredentialId,
-    sealed: &Encrypted,
+    encrypted: &Encrypted,
     presented: &PresentedKey,
 ) -> Result<bool, EncryptionError> {
-    verify_for_purpose(SecretKind::Credential, keys, id, sealed, presented)
-}
-
-/// Like `proves`, for the token of a portal session.
-pub fn verify_session_secret(
-    keys: &MasterKeys,
-    id: &CredentialId,
-    sealed: &Encrypted,
-    presented: &PresentedKey,
-) -> Result<bool, EncryptionError> {
-    verify_for_purpose(SecretKind::PortalSession, keys, id, sealed, presented)
-}
-
-fn verify_for_purpose(
-    purpose: SecretKind,
-    keys: &MasterKeys,
-    id: &CredentialId,
-    sealed: &Encrypted,
-    presented: &PresentedKey,
-) -> Result<bool, EncryptionError> {
-    let expected = keys.open(purpose, id.as_str(), sealed)?;
+    let expected = keys.decrypt(kind, id.as_str(), encrypted)?;
     let given = hash_secret(&presented.credential_id, &presented.secret);
     Ok(constant_time::verify_slices_are_equal(&expected, &given).is_ok())
 }

@@ -1,18 +1,18 @@
 //! Import of private keys in PEM (PKCS#8, PKCS#1, SEC 1) or as a private JWK (RFC 7518 §6).
 
 use aws_lc_rs::{
-    encoding::{AsDer, Pkcs8V1Der},
     rsa::{KeyPair as RsaKeyPair, KeyPairComponents, PublicKeyComponents},
-    signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
-    },
+    signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rustls_pki_types::{PrivateKeyDer as ParsedDer, pem::PemObject};
 use serde::Deserialize;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{crypto::signer::PrivateKeyDer, domain::signing::Algorithm};
+use crate::{
+    crypto::signer::{PrivateKeyDer, ecdsa_algorithm},
+    domain::signing::Algorithm,
+};
 
 /// Why a private key cannot be imported. The messages contain no key material.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +27,9 @@ pub enum ImportError {
         "the JWK says that it is not for signing (\"use\" or \"key_ops\"): a key has one purpose (RFC 7517 §4.2, §4.3)"
     )]
     NotASigningKey,
-    #[error("the RSA key was made by a generator whose private keys can be computed (CVE-2017-15361): make a new one")]
+    #[error(
+        "the RSA key comes from a generator whose private keys can be computed (CVE-2017-15361): generate a new one"
+    )]
     RocaVulnerable,
     #[error("not a private key for {0}, or its parts do not belong together")]
     Rejected(Algorithm),
@@ -40,27 +42,25 @@ pub fn parse_private_key(text: &str, algorithm: Algorithm) -> Result<PrivateKeyD
 
 fn parse_pem(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportError> {
     let parsed = ParsedDer::from_pem_slice(text.as_bytes()).map_err(|_| ImportError::UnknownFormat)?;
-    let rejected = ImportError::Rejected(algorithm);
-    match algorithm {
-        Algorithm::Es256 | Algorithm::Es384 => {
-            let curve = select_ecdsa_algorithm(algorithm);
-            let pair = EcdsaKeyPair::from_private_key_der(curve, parsed.secret_der()).map_err(|_| rejected.clone())?;
-            pair.to_pkcs8v1().map(|der| PrivateKeyDer::new(der.as_ref())).map_err(|_| rejected)
-        }
-        Algorithm::EdDsa => {
-            let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(parsed.secret_der()).map_err(|_| rejected.clone())?;
-            pair.to_pkcs8v1().map(|der| PrivateKeyDer::new(der.as_ref())).map_err(|_| rejected)
-        }
+    let der = parsed.secret_der();
+    let key = match algorithm {
+        Algorithm::Es256 | Algorithm::Es384 => EcdsaKeyPair::from_private_key_der(ecdsa_algorithm(algorithm), der)
+            .ok()
+            .and_then(|pair| PrivateKeyDer::from_document(pair.to_pkcs8v1())),
+        Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
+            .ok()
+            .and_then(|pair| PrivateKeyDer::from_document(pair.to_pkcs8v1())),
         Algorithm::Rs256 | Algorithm::Ps256 => {
-            let pair = RsaKeyPair::from_pkcs8(parsed.secret_der())
-                .or_else(|_| RsaKeyPair::from_der(parsed.secret_der()))
-                .map_err(|_| rejected.clone())?;
+            let pair = RsaKeyPair::from_pkcs8(der)
+                .or_else(|_| RsaKeyPair::from_der(der))
+                .map_err(|_| ImportError::Rejected(algorithm))?;
             if has_roca_fingerprint(pair.public_key().modulus().big_endian_without_leading_zero()) {
                 return Err(ImportError::RocaVulnerable);
             }
-            encode_rsa_pkcs8(&pair).ok_or(rejected)
+            PrivateKeyDer::from_rsa(&pair)
         }
-    }
+    };
+    key.ok_or(ImportError::Rejected(algorithm))
 }
 
 /// Returns whether an RSA modulus has the ROCA fingerprint (CVE-2017-15361): it is a power of 65537
@@ -117,7 +117,9 @@ fn parse_jwk(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportEr
         return Err(ImportError::WrongAlgorithm { found: found.to_owned(), wanted: algorithm });
     }
     let der = match (algorithm, jwk.kty.as_str(), jwk.crv.as_deref()) {
-        (Algorithm::Es256, "EC", Some("P-256")) | (Algorithm::Es384, "EC", Some("P-384")) => ec(&jwk, algorithm),
+        (Algorithm::Es256, "EC", Some("P-256")) | (Algorithm::Es384, "EC", Some("P-384")) => {
+            parse_ec_jwk(&jwk, algorithm)
+        }
         (Algorithm::EdDsa, "OKP", Some("Ed25519")) => parse_okp_jwk(&jwk),
         (Algorithm::Rs256 | Algorithm::Ps256, "RSA", _) => parse_rsa_jwk(&jwk),
         (Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa | Algorithm::Rs256 | Algorithm::Ps256, kty, crv) => {
@@ -128,19 +130,16 @@ fn parse_jwk(text: &str, algorithm: Algorithm) -> Result<PrivateKeyDer, ImportEr
     der.ok_or(ImportError::Rejected(algorithm))
 }
 
-fn ec(jwk: &PrivateJwk, algorithm: Algorithm) -> Option<PrivateKeyDer> {
-    let mut point = vec![4];
-    point.extend_from_slice(&decode(&jwk.x)?);
-    point.extend_from_slice(&decode(&jwk.y)?);
+fn parse_ec_jwk(jwk: &PrivateJwk, algorithm: Algorithm) -> Option<PrivateKeyDer> {
+    let point = [[4].as_slice(), decode(&jwk.x)?.as_slice(), decode(&jwk.y)?.as_slice()].concat();
     let pair =
-        EcdsaKeyPair::from_private_key_and_public_key(select_ecdsa_algorithm(algorithm), &decode(&jwk.d)?, &point)
-            .ok()?;
-    pair.to_pkcs8v1().ok().map(|der| PrivateKeyDer::new(der.as_ref()))
+        EcdsaKeyPair::from_private_key_and_public_key(ecdsa_algorithm(algorithm), &decode(&jwk.d)?, &point).ok()?;
+    PrivateKeyDer::from_document(pair.to_pkcs8v1())
 }
 
 fn parse_okp_jwk(jwk: &PrivateJwk) -> Option<PrivateKeyDer> {
     let pair = Ed25519KeyPair::from_seed_and_public_key(&decode(&jwk.d)?, &decode(&jwk.x)?).ok()?;
-    pair.to_pkcs8v1().ok().map(|der| PrivateKeyDer::new(der.as_ref()))
+    PrivateKeyDer::from_document(pair.to_pkcs8v1())
 }
 
 fn parse_rsa_jwk(jwk: &PrivateJwk) -> Option<PrivateKeyDer> {
@@ -156,16 +155,7 @@ fn parse_rsa_jwk(jwk: &PrivateJwk) -> Option<PrivateKeyDer> {
         dQ: dq.as_slice(),
         qInv: qi.as_slice(),
     };
-    encode_rsa_pkcs8(&RsaKeyPair::from_components(&components).ok()?)
-}
-
-fn encode_rsa_pkcs8(pair: &RsaKeyPair) -> Option<PrivateKeyDer> {
-    let der = AsDer::<Pkcs8V1Der<'_>>::as_der(pair).ok()?;
-    Some(PrivateKeyDer::new(der.as_ref()))
-}
-
-fn select_ecdsa_algorithm(algorithm: Algorithm) -> &'static aws_lc_rs::signature::EcdsaSigningAlgorithm {
-    if algorithm == Algorithm::Es384 { &ECDSA_P384_SHA384_FIXED_SIGNING } else { &ECDSA_P256_SHA256_FIXED_SIGNING }
+    PrivateKeyDer::from_rsa(&RsaKeyPair::from_components(&components).ok()?)
 }
 
 fn decode(member: &Option<String>) -> Option<Zeroizing<Vec<u8>>> {

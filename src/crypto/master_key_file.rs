@@ -1,6 +1,9 @@
 //! A master key, and its file.
 
-use crate::domain::common::entropy::{Entropy, EntropyUnavailable};
+use crate::{
+    crypto::hex,
+    domain::common::entropy::{Entropy, EntropyUnavailable},
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
@@ -39,7 +42,7 @@ impl MasterKey {
     pub fn fingerprint(&self) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.as_slice());
         let tag = hmac::sign(&key, b"keyswap master key fingerprint");
-        tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        hex(&tag.as_ref()[..16])
     }
 }
 
@@ -146,11 +149,11 @@ pub enum MasterKeyError {
     InsecurePermissions(PathBuf, u32),
     #[error("{} holds no master key: 32 bytes in base64 are expected; restore it from your backup", .0.display())]
     NoKey(PathBuf),
-    #[error("{} is missing: the database was sealed with it. Restore it from your backup; without it no key can be used", .0.display())]
+    #[error("{} is missing: the database was encrypted with it. Restore it from your backup; without it no key can be used", .0.display())]
     Missing(PathBuf),
-    #[error("{} is missing. It is retired and no row needs it: where it was destroyed on purpose, run `keyswap master-key remove {}`; else restore it", .0.display(), .1)]
+    #[error("{} is missing. It is retired and no row needs it: if it was destroyed on purpose, run `keyswap master-key remove {}`; otherwise restore it", .0.display(), .1)]
     Retired(PathBuf, i32),
-    #[error("{} is not the key that the database was sealed with (fingerprint {found}, expected {expected}). Restore the right file", .path.display())]
+    #[error("{} is not the key that the database was encrypted with (fingerprint {found}, expected {expected}). Restore the right file", .path.display())]
     Wrong { path: PathBuf, found: String, expected: String },
     #[error(transparent)]
     NoEntropy(#[from] EntropyUnavailable),

@@ -24,19 +24,19 @@ use crate::{
 /// The loaded master keys. Clones share their state, so all of them use a key that a rotation has
 /// added.
 #[derive(Debug, Clone)]
-pub struct MasterKeys(Arc<SharedServices>);
+pub struct MasterKeys(Arc<LoadedKeys>);
 
 #[derive(Debug)]
-struct SharedServices {
+struct LoadedKeys {
     /// Directory from which a key that is not loaded yet is read.
     dir: Option<PathBuf>,
-    held: ArcSwap<MasterKeySnapshot>,
+    snapshot: ArcSwap<MasterKeySnapshot>,
 }
 
 /// A snapshot of the loaded keys, by version.
 #[derive(Debug, Clone)]
 pub struct MasterKeySnapshot {
-    sealing: (i32, MasterKey),
+    current: (i32, MasterKey),
     others: BTreeMap<i32, MasterKey>,
     missing: BTreeMap<i32, MissingMasterKey>,
 }
@@ -46,28 +46,28 @@ pub struct MasterKeySnapshot {
 pub struct MissingMasterKey {
     pub state: MasterKeyState,
     /// The reason, without the path of the file, because `/readyz` publishes it.
-    pub why: String,
+    pub reason: String,
 }
 
 impl MasterKeySnapshot {
     /// Returns the key that encrypts new rows, with its version.
-    pub const fn sealing(&self) -> (i32, &MasterKey) {
-        (self.sealing.0, &self.sealing.1)
+    pub const fn current(&self) -> (i32, &MasterKey) {
+        (self.current.0, &self.current.1)
     }
 
     pub fn version(&self, version: i32) -> Option<&MasterKey> {
-        if version == self.sealing.0 { Some(&self.sealing.1) } else { self.others.get(&version) }
+        if version == self.current.0 { Some(&self.current.1) } else { self.others.get(&version) }
     }
 
     /// Iterates over all keys: the encrypting key first, then the others from newest to oldest.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &MasterKey> {
-        std::iter::once(&self.sealing.1).chain(self.others.values().rev())
+        std::iter::once(&self.current.1).chain(self.others.values().rev())
     }
 
     /// Returns the fingerprint of each key, by version.
     pub fn fingerprints(&self) -> BTreeMap<i32, String> {
-        let sealing = (self.sealing.0, self.sealing.1.fingerprint());
-        self.others.iter().map(|(version, key)| (*version, key.fingerprint())).chain([sealing]).collect()
+        let current = (self.current.0, self.current.1.fingerprint());
+        self.others.iter().map(|(version, key)| (*version, key.fingerprint())).chain([current]).collect()
     }
 
     pub const fn missing(&self) -> &BTreeMap<i32, MissingMasterKey> {
@@ -80,9 +80,9 @@ impl MasterKeys {
         Self::new(None, (version, key), BTreeMap::new())
     }
 
-    fn new(dir: Option<PathBuf>, sealing: (i32, MasterKey), others: BTreeMap<i32, MasterKey>) -> Self {
-        let held = MasterKeySnapshot { sealing, others, missing: BTreeMap::new() };
-        Self(Arc::new(SharedServices { dir, held: ArcSwap::from_pointee(held) }))
+    fn new(dir: Option<PathBuf>, current: (i32, MasterKey), others: BTreeMap<i32, MasterKey>) -> Self {
+        let snapshot = MasterKeySnapshot { current, others, missing: BTreeMap::new() };
+        Self(Arc::new(LoadedKeys { dir, snapshot: ArcSwap::from_pointee(snapshot) }))
     }
 
     /// The newest of `versions` encrypts. Returns `None` if `versions` is empty.
@@ -92,22 +92,22 @@ impl MasterKeys {
         Some(Self::new(None, newest, others))
     }
 
-    pub fn held(&self) -> Arc<MasterKeySnapshot> {
-        self.0.held.load_full()
+    pub fn snapshot(&self) -> Arc<MasterKeySnapshot> {
+        self.0.snapshot.load_full()
     }
 
     /// Loads the snapshot without updating its reference count, for the exchange path.
-    pub(crate) fn now(&self) -> Guard<Arc<MasterKeySnapshot>> {
-        self.0.held.load()
+    pub(crate) fn load(&self) -> Guard<Arc<MasterKeySnapshot>> {
+        self.0.snapshot.load()
     }
 
     /// Returns the fingerprint of each key, by version.
     pub fn fingerprints(&self) -> BTreeMap<i32, String> {
-        self.now().fingerprints()
+        self.load().fingerprints()
     }
 
     /// Reads every `master.<version>` file in `dir`. Returns `Ok(None)` if there is none.
-    pub fn load(dir: &Path) -> Result<Option<Self>, MasterKeyError> {
+    pub fn read_dir(dir: &Path) -> Result<Option<Self>, MasterKeyError> {
         let mut keys = BTreeMap::new();
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
@@ -127,14 +127,14 @@ impl MasterKeys {
     /// Loads the registered keys from `dir`. A file with an unregistered version is ignored,
     /// because nothing is encrypted with it. The file of an incoming key may be missing, because it
     /// may not have been copied to this replica yet.
-    pub fn of(dir: &Path, registered: &[MasterKeyInfo]) -> Result<Self, MasterKeyError> {
-        let (mut keys, mut sealing) = (BTreeMap::new(), None);
+    pub fn open(dir: &Path, registered: &[MasterKeyInfo]) -> Result<Self, MasterKeyError> {
+        let (mut keys, mut current) = (BTreeMap::new(), None);
         for info in registered {
             let path = path_of(dir, info.version);
             match read_key_of_version(dir, info.version)? {
                 Some(key) if key.fingerprint() == info.fingerprint => {
                     if info.state == MasterKeyState::Current {
-                        sealing = Some((info.version, key));
+                        current = Some((info.version, key));
                     } else {
                         keys.insert(info.version, key);
                     }
@@ -150,45 +150,45 @@ impl MasterKeys {
                 },
             }
         }
-        let sealing = sealing.ok_or_else(|| MasterKeyError::Missing(path_of(dir, 1)))?;
-        let keys = Self::new(Some(dir.to_owned()), sealing, keys);
-        keys.keep(registered);
+        let current = current.ok_or_else(|| MasterKeyError::Missing(path_of(dir, 1)))?;
+        let keys = Self::new(Some(dir.to_owned()), current, keys);
+        keys.synchronize(registered);
         Ok(keys)
     }
 
     /// Synchronizes the loaded keys with `registered`: reads missing keys from the directory and
     /// drops unregistered ones.
-    pub fn keep(&self, registered: &[MasterKeyInfo]) {
-        let before = self.held();
-        let (mut others, mut missing, mut sealing) = (BTreeMap::new(), BTreeMap::new(), None);
+    pub fn synchronize(&self, registered: &[MasterKeyInfo]) {
+        let before = self.snapshot();
+        let (mut others, mut missing, mut current) = (BTreeMap::new(), BTreeMap::new(), None);
         for info in registered {
             let known = before.version(info.version).filter(|key| key.fingerprint() == info.fingerprint);
             match known.cloned().map_or_else(|| self.read_registered_key(info), Ok) {
-                Ok(key) if info.state == MasterKeyState::Current => sealing = Some((info.version, key)),
+                Ok(key) if info.state == MasterKeyState::Current => current = Some((info.version, key)),
                 Ok(key) => {
                     others.insert(info.version, key);
                 }
-                Err(why) => {
-                    missing.insert(info.version, MissingMasterKey { state: info.state, why });
+                Err(reason) => {
+                    missing.insert(info.version, MissingMasterKey { state: info.state, reason });
                 }
             }
         }
         // If the current key is missing, the previous key continues to encrypt. The database
         // rejects rows under a version that has been removed.
-        let sealing = sealing.unwrap_or_else(|| before.sealing.clone());
-        others.remove(&sealing.0);
-        self.0.held.store(Arc::new(MasterKeySnapshot { sealing, others, missing }));
+        let current = current.unwrap_or_else(|| before.current.clone());
+        others.remove(&current.0);
+        self.0.snapshot.store(Arc::new(MasterKeySnapshot { current, others, missing }));
     }
 
     fn read_registered_key(&self, info: &MasterKeyInfo) -> Result<MasterKey, String> {
         let name = format!("master.{}", info.version);
-        let dir = self.0.dir.as_deref().ok_or_else(|| format!("{name} is not at hand"))?;
+        let dir = self.0.dir.as_deref().ok_or_else(|| format!("{name} is not available"))?;
         match read_key_of_version(dir, info.version) {
             Ok(Some(key)) if key.fingerprint() == info.fingerprint => Ok(key),
-            Ok(Some(_)) => Err(format!("{name} is another key than the database knows")),
+            Ok(Some(_)) => Err(format!("{name} is another key than the registered one")),
             Ok(None) => Err(format!("{name} is missing")),
             Err(error) => {
-                tracing::warn!(%error, "a master key cannot be read");
+                tracing::warn!(%error, "failed to read a master key; will retry");
                 Err(format!("{name} cannot be read"))
             }
         }
@@ -202,13 +202,13 @@ impl MasterKeys {
 
     /// Adds a key that has decrypted a row and is therefore authentic.
     pub(crate) fn add_key(&self, version: i32, key: &MasterKey) {
-        self.0.held.rcu(|held| {
-            let mut held = MasterKeySnapshot::clone(held);
-            if held.version(version).is_none() {
-                held.others.insert(version, key.clone());
-                held.missing.remove(&version);
+        self.0.snapshot.rcu(|snapshot| {
+            let mut snapshot = MasterKeySnapshot::clone(snapshot);
+            if snapshot.version(version).is_none() {
+                snapshot.others.insert(version, key.clone());
+                snapshot.missing.remove(&version);
             }
-            held
+            snapshot
         });
     }
 

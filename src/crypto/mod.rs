@@ -16,7 +16,7 @@ pub mod webhook;
 use ring::digest;
 
 /// SHA-256 without a salt, for public data and for input of high entropy. The digest of an imported
-/// key may have low entropy; `foreign` protects it with an HMAC and encryption.
+/// key may have low entropy; `imported_key` protects it with an HMAC and encryption.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
@@ -25,5 +25,9 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// SHA-256 in hexadecimal, for fingerprints and ETags.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&sha256(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
+    error::Unspecified,
+    pkcs8::Document,
     rand::SystemRandom,
     rsa::{KeyPair as RsaKeyPair, KeySize},
     signature::{
@@ -14,10 +16,7 @@ use aws_lc_rs::{
 };
 use zeroize::Zeroizing;
 
-use crate::{
-    crypto::jwk::{PublicJwk, PublicKeyParameters},
-    domain::signing::Algorithm,
-};
+use crate::{crypto::jwk::PublicJwk, domain::signing::Algorithm};
 
 /// A parsed private key with its public JWK.
 pub struct Signer {
@@ -38,6 +37,15 @@ pub struct PrivateKeyDer(Zeroizing<Vec<u8>>);
 impl PrivateKeyDer {
     pub fn new(der: &[u8]) -> Self {
         Self(Zeroizing::new(der.to_vec()))
+    }
+
+    pub(super) fn from_document(document: Result<Document, Unspecified>) -> Option<Self> {
+        document.ok().map(|document| Self::new(document.as_ref()))
+    }
+
+    pub(super) fn from_rsa(pair: &RsaKeyPair) -> Option<Self> {
+        let der = AsDer::<Pkcs8V1Der<'_>>::as_der(pair).ok()?;
+        Some(Self::new(der.as_ref()))
     }
 
     /// Returns the bytes, for encryption and for [`Signer::from_pkcs8`].
@@ -61,13 +69,13 @@ impl fmt::Debug for Signer {
 /// Why a key cannot be created, loaded or used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignerError {
-    #[error("the key could not be made")]
+    #[error("failed to generate the key")]
     KeyGenerationFailed,
     #[error("not a private key for this algorithm")]
     Rejected,
     #[error("RSA keys need 2048 bits or more")]
     RsaKeyTooShort,
-    #[error("the signature failed")]
+    #[error("failed to sign")]
     SigningFailed,
 }
 
@@ -81,21 +89,16 @@ impl Signer {
     /// Generates a private key. RSA takes up to one second of CPU time.
     pub fn generate(algorithm: Algorithm) -> Result<PrivateKeyDer, SignerError> {
         let random = SystemRandom::new();
-        let failed = |_| SignerError::KeyGenerationFailed;
         let der = match algorithm {
             Algorithm::Es256 | Algorithm::Es384 => {
-                let document =
-                    EcdsaKeyPair::generate_pkcs8(select_ecdsa_algorithm(algorithm), &random).map_err(failed)?;
-                PrivateKeyDer::new(document.as_ref())
+                PrivateKeyDer::from_document(EcdsaKeyPair::generate_pkcs8(ecdsa_algorithm(algorithm), &random))
             }
-            Algorithm::EdDsa => PrivateKeyDer::new(Ed25519KeyPair::generate_pkcs8v1(&random).map_err(failed)?.as_ref()),
+            Algorithm::EdDsa => PrivateKeyDer::from_document(Ed25519KeyPair::generate_pkcs8v1(&random)),
             Algorithm::Rs256 | Algorithm::Ps256 => {
-                let pair = RsaKeyPair::generate(GENERATED_RSA_KEY_SIZE).map_err(failed)?;
-                let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(failed)?;
-                PrivateKeyDer::new(der.as_ref())
+                RsaKeyPair::generate(GENERATED_RSA_KEY_SIZE).ok().as_ref().and_then(PrivateKeyDer::from_rsa)
             }
         };
-        Ok(der)
+        der.ok_or(SignerError::KeyGenerationFailed)
     }
 
     /// Parses a private key for `algorithm`. RSA keys shorter than 2048 bits are rejected.
@@ -103,16 +106,14 @@ impl Signer {
         let rejected = |_| SignerError::Rejected;
         let (key, jwk) = match algorithm {
             Algorithm::Es256 | Algorithm::Es384 => {
-                let pair =
-                    EcdsaKeyPair::from_pkcs8(select_ecdsa_algorithm(algorithm), der.expose()).map_err(rejected)?;
+                let pair = EcdsaKeyPair::from_pkcs8(ecdsa_algorithm(algorithm), der.expose()).map_err(rejected)?;
                 let crv = if algorithm == Algorithm::Es256 { "P-256" } else { "P-384" };
-                let jwk =
-                    PublicJwk::new(algorithm, &PublicKeyParameters::Ec { crv, point: pair.public_key().as_ref() });
+                let jwk = PublicJwk::ec(algorithm, crv, pair.public_key().as_ref());
                 (PreparedKey::Ecdsa(pair), jwk)
             }
             Algorithm::EdDsa => {
                 let pair = Ed25519KeyPair::from_pkcs8(der.expose()).map_err(rejected)?;
-                let jwk = PublicJwk::new(algorithm, &PublicKeyParameters::Okp { x: pair.public_key().as_ref() });
+                let jwk = PublicJwk::okp(algorithm, pair.public_key().as_ref());
                 (PreparedKey::Ed25519(pair), jwk)
             }
             Algorithm::Rs256 | Algorithm::Ps256 => {
@@ -122,11 +123,8 @@ impl Signer {
                 }
                 let public = pair.public_key();
                 let (n, e) = (public.modulus(), public.exponent());
-                let numbers = PublicKeyParameters::Rsa {
-                    n: n.big_endian_without_leading_zero(),
-                    e: e.big_endian_without_leading_zero(),
-                };
-                let jwk = PublicJwk::new(algorithm, &numbers);
+                let jwk =
+                    PublicJwk::rsa(algorithm, n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
                 let encoding: &'static dyn RsaEncoding =
                     if algorithm == Algorithm::Rs256 { &RSA_PKCS1_SHA256 } else { &RSA_PSS_SHA256 };
                 (PreparedKey::Rsa(Box::new(pair), encoding), jwk)
@@ -155,6 +153,6 @@ impl Signer {
     }
 }
 
-fn select_ecdsa_algorithm(algorithm: Algorithm) -> &'static EcdsaSigningAlgorithm {
+pub(super) fn ecdsa_algorithm(algorithm: Algorithm) -> &'static EcdsaSigningAlgorithm {
     if algorithm == Algorithm::Es384 { &ECDSA_P384_SHA384_FIXED_SIGNING } else { &ECDSA_P256_SHA256_FIXED_SIGNING }
 }

@@ -71,14 +71,12 @@ impl TokenSigner {
     /// for it (invariant K4).
     pub async fn prepare(algorithm: Algorithm, der: &PrivateKeyDer) -> Result<Self, TokenSigningError> {
         let signer = Signer::from_pkcs8(algorithm, der)?;
-        let minter = Self {
-            header: format!("{}.", header(&TokenTypeHeader::ACCESS_TOKEN, algorithm, &signer.jwk().kid)?),
-            signer,
-        };
-        let signature = URL_SAFE_NO_PAD.encode(minter.signer.sign(b"self-test").await?);
-        let key = parse_decoding_key(minter.jwk()).ok_or(TokenSigningError::SelfTestFailed)?;
+        let header = format!("{}.", header(&TokenTypeHeader::ACCESS_TOKEN, algorithm, &signer.jwk().kid)?);
+        let signer = Self { signer, header };
+        let signature = URL_SAFE_NO_PAD.encode(signer.signer.sign(b"self-test").await?);
+        let key = parse_decoding_key(signer.jwk()).ok_or(TokenSigningError::SelfTestFailed)?;
         match jsonwebtoken::crypto::verify(&signature, b"self-test", &key, to_jsonwebtoken_algorithm(algorithm)) {
-            Ok(true) => Ok(minter),
+            Ok(true) => Ok(signer),
             Ok(false) | Err(_) => Err(TokenSigningError::SelfTestFailed),
         }
     }

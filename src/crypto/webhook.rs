@@ -40,14 +40,14 @@ impl WebhookSecret {
     }
 
     /// Encrypts the secret for the row `id`.
-    pub fn seal(&self, keys: &MasterKeys, id: &str, entropy: &dyn Entropy) -> Result<Encrypted, EncryptionError> {
-        keys.seal(SecretKind::Webhook, id, self.0.as_slice(), entropy)
+    pub fn encrypt(&self, keys: &MasterKeys, id: &str, entropy: &dyn Entropy) -> Result<Encrypted, EncryptionError> {
+        keys.encrypt(SecretKind::Webhook, id, self.0.as_slice(), entropy)
     }
 
     /// Decrypts the secret of the row `id`.
-    pub fn open(keys: &MasterKeys, id: &str, sealed: &Encrypted) -> Result<Self, EncryptionError> {
-        let opened = keys.open(SecretKind::Webhook, id, sealed)?;
-        let bytes = opened.as_slice().try_into().map_err(|_| EncryptionError::DecryptionFailed)?;
+    pub fn decrypt(keys: &MasterKeys, id: &str, encrypted: &Encrypted) -> Result<Self, EncryptionError> {
+        let decrypted = keys.decrypt(SecretKind::Webhook, id, encrypted)?;
+        let bytes = decrypted.as_slice().try_into().map_err(|_| EncryptionError::DecryptionFailed)?;
         Ok(Self(Zeroizing::new(bytes)))
     }
 
@@ -83,9 +83,9 @@ mod tests {
         let secret = WebhookSecret::generate(&entropy).unwrap();
         assert_eq!(format!("{secret:?}"), "WebhookSecret(…)");
         let keys = MasterKeys::single(1, MasterKey::generate(&entropy).unwrap());
-        let sealed = secret.seal(&keys, "whk_1", &entropy).unwrap();
-        assert!(!sealed.bytes.windows(4).any(|part| part == &secret.0[..4]));
-        assert_eq!(*WebhookSecret::open(&keys, "whk_1", &sealed).unwrap().0, *secret.0);
-        assert!(WebhookSecret::open(&keys, "whk_2", &sealed).is_err());
+        let encrypted = secret.encrypt(&keys, "whk_1", &entropy).unwrap();
+        assert!(!encrypted.bytes.windows(4).any(|part| part == &secret.0[..4]));
+        assert_eq!(*WebhookSecret::decrypt(&keys, "whk_1", &encrypted).unwrap().0, *secret.0);
+        assert!(WebhookSecret::decrypt(&keys, "whk_2", &encrypted).is_err());
     }
 }

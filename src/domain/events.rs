@@ -72,6 +72,9 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// A change that Keyswap makes itself.
+    pub const SYSTEM: Self = Self::of(Actor::System);
+
     pub const fn of(actor: Actor) -> Self {
         Self { actor, on_behalf_of: None, request_id: None, address: None }
     }

@@ -1,11 +1,14 @@
 //! Status lists (draft-ietf-oauth-status-list-20): the status of tokens as a public array of bits.
 //! The code here is pure: compression and signing are done elsewhere.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use serde::Serialize;
 
-use crate::domain::{common::id::StatusListId, credentials::api_key::KeyState};
+use crate::domain::{
+    common::{id::StatusListId, text_enum::impl_text_enum},
+    credentials::api_key::KeyState,
+};
 
 /// Number of indexes of a new list.
 pub const NEW_LIST_SIZE: u32 = 1 << 17;
@@ -48,29 +51,11 @@ pub enum StatusListKind {
     Token,
 }
 
-impl StatusListKind {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Credential => "credential",
-            Self::Token => "token",
-        }
-    }
-}
-
-impl FromStr for StatusListKind {
-    type Err = UnknownStatusListKind;
-    fn from_str(text: &str) -> Result<Self, UnknownStatusListKind> {
-        match text {
-            "credential" => Ok(Self::Credential),
-            "token" => Ok(Self::Token),
-            _ => Err(UnknownStatusListKind),
-        }
-    }
-}
+impl_text_enum!(StatusListKind, UnknownStatusListKind: Credential = "credential", Token = "token");
 
 /// Returned for a stored kind of list that this version does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a kind this version does not know")]
+#[error("a kind that this version does not support")]
 pub struct UnknownStatusListKind;
 
 /// Position of a status: a list, and an index in it.
@@ -178,10 +163,11 @@ impl StatusArray {
 
     /// Sets the status unless the current one is more severe.
     pub fn set_if_more_severe(&mut self, index: u32, status: TokenStatus) -> Result<(), StatusOutOfRange> {
-        let stands = self.get(index)?;
-        let is_graver =
-            [TokenStatus::Suspended, TokenStatus::Invalid].into_iter().any(|one| one.value() == stands && one > status);
-        if is_graver { Ok(()) } else { self.set(index, status.value()) }
+        let current = self.get(index)?;
+        let is_more_severe = [TokenStatus::Suspended, TokenStatus::Invalid]
+            .into_iter()
+            .any(|one| one.value() == current && one > status);
+        if is_more_severe { Ok(()) } else { self.set(index, status.value()) }
     }
 
     const fn status_mask(&self) -> u8 {

@@ -20,7 +20,7 @@ use crate::{
             responses::{Cached, PastStateUnavailable},
         },
         problem::Problem,
-        signing::well_known::serve_cached,
+        signing::well_known::respond_cacheable,
     },
     service::{Services, status_lists},
 };
@@ -52,7 +52,7 @@ pub async fn get(
     let cache_control = format!("public, max-age={}", status_lists::build::ttl(&services) / 2);
     let zipped = accepts_gzip(&request);
     let document = if zipped { &list.gzip } else { &list.plain };
-    let mut response = serve_cached(&request, document, "application/statuslist+jwt", &cache_control);
+    let mut response = respond_cacheable(&request, document, "application/statuslist+jwt", &cache_control);
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     if zipped && response.status() == StatusCode::OK {

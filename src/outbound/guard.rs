@@ -25,11 +25,11 @@ pub struct Guard {
 /// private networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("only https:// is allowed here")]
+    #[error("only https:// is allowed")]
     Unencrypted,
-    #[error("the port is not an allowed one")]
+    #[error("the port is not allowed")]
     Port,
-    #[error("it names no address of the public Internet")]
+    #[error("the host has no allowed address")]
     AddressNotAllowed,
 }
 
@@ -40,8 +40,9 @@ impl Guard {
         if !url.uses_https() && !self.allow_http {
             faults.push(Refused::Unencrypted);
         }
-        let usual = if url.uses_https() { 443 } else { 80 };
-        let port_allowed = |port: u16| port == usual || self.allowed_ports.iter().any(|allowed| allowed.contains(port));
+        let default_port = if url.uses_https() { 443 } else { 80 };
+        let port_allowed =
+            |port: u16| port == default_port || self.allowed_ports.iter().any(|allowed| allowed.contains(port));
         if !url.port().is_some_and(port_allowed) {
             faults.push(Refused::Port);
         }

@@ -6,5 +6,5 @@ mod post;
 mod resolver;
 
 pub use guard::{Guard, Refused};
-pub use post::{Answer, Outbound, RequestError};
+pub use post::{Outbound, RequestError, WebhookResponse};
 pub use resolver::{NoAddress, Resolve, SystemResolver};

@@ -32,7 +32,7 @@ const BODY_READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// A response without its body. The body is not needed, and the body of an internal server must not
 /// be disclosed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct WebhookResponse {
     pub status: u16,
     /// The value of `Retry-After` as received.
     pub retry_after: Option<String>,
@@ -41,17 +41,17 @@ pub struct Answer {
 /// Why there is no response. The messages are fixed texts and contain no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    #[error("not asked: {0}")]
+    #[error("not sent: {0}")]
     Refused(#[from] Refused),
     #[error("the name could not be resolved")]
     NoAddress,
-    #[error("no connection could be made")]
+    #[error("failed to connect")]
     ConnectionFailed,
-    #[error("no trusted TLS connection could be made")]
+    #[error("failed to establish a trusted TLS connection")]
     Tls,
-    #[error("no answer within 20 s")]
+    #[error("no response within 20 s")]
     TooSlow,
-    #[error("the connection broke, or what came back is not HTTP")]
+    #[error("the connection broke, or the response is not HTTP")]
     Broken,
 }
 
@@ -104,15 +104,15 @@ impl Outbound {
         url: &WebhookUrl,
         headers: &[(&'static str, String)],
         body: Vec<u8>,
-    ) -> Result<Answer, RequestError> {
+    ) -> Result<WebhookResponse, RequestError> {
         let deadline = Instant::now() + self.deadline;
-        let asked = timeout_at(deadline, self.send_request(url, headers, body)).await;
-        let mut response = asked.map_err(|_| RequestError::TooSlow)??;
+        let sent = timeout_at(deadline, self.send_request(url, headers, body)).await;
+        let mut response = sent.map_err(|_| RequestError::TooSlow)??;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let answer = Answer { status: response.status().as_u16(), retry_after };
+        let summary = WebhookResponse { status: response.status().as_u16(), retry_after };
         // The status and the headers are valid, whatever follows.
         let _ = timeout(BODY_READ_TIMEOUT, drain(&mut response)).await;
-        Ok(answer)
+        Ok(summary)
     }
 
     async fn send_request(
@@ -134,14 +134,14 @@ impl Outbound {
         if let Some(fault) = self.guard.check(url).err().and_then(|faults| faults.first().copied()) {
             return Err(fault.into());
         }
-        let found = match url.host() {
+        let resolved = match url.host() {
             Some(Host::Ipv4(address)) => vec![IpAddr::V4(address)],
             Some(Host::Ipv6(address)) => vec![IpAddr::V6(address)],
             Some(Host::Domain(name)) => self.resolver.resolve(name).await.map_err(|_| RequestError::NoAddress)?,
             None => return Err(RequestError::NoAddress),
         };
-        let admitted: Vec<_> = found.into_iter().filter(|address| self.guard.allows_address(*address)).collect();
-        if admitted.is_empty() { Err(Refused::AddressNotAllowed.into()) } else { Ok(admitted) }
+        let allowed: Vec<_> = resolved.into_iter().filter(|address| self.guard.allows_address(*address)).collect();
+        if allowed.is_empty() { Err(Refused::AddressNotAllowed.into()) } else { Ok(allowed) }
     }
 
     /// Returns a client that can reach nothing but `addresses`: every name resolves to them, and
@@ -158,7 +158,7 @@ impl Outbound {
             .tls_backend_preconfigured(self.tls().ok_or(RequestError::Tls)?.clone())
             .dns_resolver(Arc::new(FixedResolver(addresses)));
         builder.build().map_err(|error| {
-            tracing::error!(%error, "no HTTP client can be made");
+            tracing::error!(%error, "failed to create an HTTP client");
             RequestError::ConnectionFailed
         })
     }
@@ -166,14 +166,14 @@ impl Outbound {
     fn tls(&self) -> Option<&ClientConfig> {
         let builder =
             || ClientConfig::builder_with_provider(Arc::clone(&self.provider)).with_safe_default_protocol_versions();
-        let made = self.tls.get_or_init(|| {
-            let made = builder().and_then(BuilderVerifierExt::with_platform_verifier).or_else(|error| {
-                tracing::error!(%error, "the machine has no root certificates: no server can be trusted");
+        let config = self.tls.get_or_init(|| {
+            let builder = builder().and_then(BuilderVerifierExt::with_platform_verifier).or_else(|error| {
+                tracing::error!(%error, "failed to load the root certificates of the machine: no server is trusted");
                 builder().map(|builder| builder.with_root_certificates(RootCertStore::empty()))
             });
-            made.ok().map(|config| config.with_no_client_auth())
+            builder.ok().map(|config| config.with_no_client_auth())
         });
-        made.as_ref()
+        config.as_ref()
     }
 }
 

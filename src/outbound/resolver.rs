@@ -30,7 +30,7 @@ pub trait Resolve: fmt::Debug + Send + Sync {
 
 /// Maximum number of concurrent look-ups. The resolver of the system blocks one thread for each,
 /// and it cannot be interrupted while a name server does not answer.
-const AT_ONCE: usize = 32;
+const MAX_CONCURRENT_LOOKUPS: usize = 32;
 /// How long a caller waits for a look-up. The thread may take longer.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a failed look-up is cached.
@@ -47,7 +47,7 @@ pub struct SystemResolver {
 
 impl Default for SystemResolver {
     fn default() -> Self {
-        Self { threads: Arc::new(Semaphore::new(AT_ONCE)), failed: Mutex::default() }
+        Self { threads: Arc::new(Semaphore::new(MAX_CONCURRENT_LOOKUPS)), failed: Mutex::default() }
     }
 }
 
@@ -58,21 +58,21 @@ impl SystemResolver {
             return Err(NoAddress);
         }
         let permit = Arc::clone(&self.threads).acquire_owned().await.map_err(|_| NoAddress)?;
-        let asked = name.to_owned();
-        let found = tokio::task::spawn_blocking(move || {
-            let found: Vec<_> =
-                (asked.as_str(), 0).to_socket_addrs().map(|all| all.map(|one| one.ip()).collect()).unwrap_or_default();
+        let host = name.to_owned();
+        let lookup = tokio::task::spawn_blocking(move || {
+            let addresses: Vec<_> =
+                (host.as_str(), 0).to_socket_addrs().map(|all| all.map(|one| one.ip()).collect()).unwrap_or_default();
             // The thread releases the permit, because the caller may have timed out. Blocked
             // threads therefore cannot accumulate.
             drop(permit);
-            found
+            addresses
         });
-        let found = timeout(LOOKUP_TIMEOUT, found).await.ok().and_then(Result::ok).unwrap_or_default();
-        if found.is_empty() {
+        let addresses = timeout(LOOKUP_TIMEOUT, lookup).await.ok().and_then(Result::ok).unwrap_or_default();
+        if addresses.is_empty() {
             self.remember_failure(name);
             return Err(NoAddress);
         }
-        Ok(found)
+        Ok(addresses)
     }
 
     fn remember_failure(&self, name: &str) {

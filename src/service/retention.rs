@@ -1,7 +1,7 @@
 //! Deletion of rows whose retention has ended.
 
 use crate::{
-    domain::events::{Actor, Origin},
+    domain::events::Origin,
     service::{Error, Services},
     store::{self, NoEvent, Outcome, StoreError},
 };
@@ -14,7 +14,7 @@ pub async fn delete_expired_rows(services: &Services) -> Result<(), Error> {
     let timing = services.settings.timing;
     // The longest time after its expiry at which a verifier may accept a token.
     let late = timing.verifier_leeway + timing.clock_skew;
-    let expired = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
+    let expired = services.store.run_transaction(Origin::SYSTEM, move |tx| {
         let end = tx.now().minus(late + timing.max_snapshot_age).seconds();
         store::status_lists::delete_expired_lists(tx, end)?;
         store::common::idempotency::delete_expired(tx)?;
@@ -28,7 +28,7 @@ pub async fn delete_expired_rows(services: &Services) -> Result<(), Error> {
     });
     expired.await?;
     loop {
-        let orphaned = services.store.run_transaction(Origin::of(Actor::System), |tx| {
+        let orphaned = services.store.run_transaction(Origin::SYSTEM, |tx| {
             let records = store::access::access_records::delete_orphaned(tx, BATCH_SIZE)?;
             let members = store::directory::members::delete_orphaned(tx, BATCH_SIZE)?;
             Ok::<_, StoreError>(Outcome::without_event(records + members, NoEvent::Cleanup))

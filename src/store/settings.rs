@@ -6,7 +6,7 @@ use std::{fmt, panic::RefUnwindSafe, str::FromStr, sync::OnceLock, time::Duratio
 use tokio::time::Instant;
 
 /// The time source for SQLite, which runs in the server process. PostgreSQL uses its own clock.
-pub trait Clock: Send + Sync + RefUnwindSafe {
+pub trait Clock: fmt::Debug + Send + Sync + RefUnwindSafe {
     fn now(&self) -> Timestamp;
 
     /// Returns the monotonic time since a fixed moment of this process. Setting the system clock

@@ -105,11 +105,6 @@ pub(crate) struct ExchangeLabels {
     pub(super) result: Result,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct ResponseLabels {
-    pub(crate) status: u16,
-}
-
 /// The outcome of an attempt to deliver a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Delivered {
@@ -117,26 +112,4 @@ pub enum Delivered {
     Again,
     Gone,
     RetriesExhausted,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct DeliveryLabels {
-    pub(crate) result: Delivered,
-}
-
-/// Metrics distinguish signing keys by algorithm and state only.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct SigningKeyLabels {
-    pub(super) algorithm: &'static str,
-    pub(super) state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct StepLabels {
-    pub(crate) step: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct SigningRefusalLabels {
-    pub(crate) reason: &'static str,
 }

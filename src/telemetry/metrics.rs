@@ -1,176 +1,195 @@
 //! Prometheus metrics. Label values are bounded: they come from fixed sets and never from client
 //! input.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::text,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 
-use crate::telemetry::labels::{
-    Delivered, DeliveryLabels, ExchangeLabels, Form, ResponseLabels, Result, SigningKeyLabels, SigningRefusalLabels,
-    StepLabels,
-};
+use crate::telemetry::labels::{Delivered, ExchangeLabels, Form, Result};
 
 /// The values of the signing key gauges, from one snapshot.
 #[derive(Debug, Default)]
 pub struct SigningKeys {
-    /// Algorithm, state, and how long the oldest key in that state has been in it.
-    pub ages: Vec<(&'static str, &'static str, Duration)>,
-    /// The kind of a step, and the seconds until the next one is due. Negative when it is overdue.
-    pub steps: Vec<(&'static str, f64)>,
+    /// By algorithm and state, how long the oldest key in that state has been in it.
+    pub ages: BTreeMap<(&'static str, &'static str), Duration>,
+    /// By kind of a step, the seconds until the next one is due. Negative when it is overdue.
+    pub steps: BTreeMap<&'static str, f64>,
 }
+
+/// One label: its name and its value.
+type Label<V> = [(&'static str, V); 1];
+type FloatGauge = Gauge<f64, AtomicU64>;
 
 /// The metrics of one server.
+#[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    exchanges: Family<ExchangeLabels, Counter>,
-    exchange_seconds: Histogram,
-    responses: Family<ResponseLabels, Counter>,
-    published_keys: Gauge,
-    view_age: Gauge<f64, std::sync::atomic::AtomicU64>,
-    last_used_waiting: Gauge,
-    webhook_attempts: Family<DeliveryLabels, Counter>,
-    webhook_longest_wait: Gauge<f64, std::sync::atomic::AtomicU64>,
-    signing_key_age: Family<SigningKeyLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
-    signing_key_next_step: Family<StepLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
-    refused_signings: Family<SigningRefusalLabels, Counter>,
-    clock_jumps: Counter,
-    status_lists: Gauge,
-    status_list_bytes: Gauge,
-    status_list_builds_lost: Counter,
-    status_list_build_age: Gauge<f64, std::sync::atomic::AtomicU64>,
-    status_list_soonest_end: Gauge<f64, std::sync::atomic::AtomicU64>,
+    requests: RequestMetrics,
+    signing: SigningMetrics,
+    webhooks: WebhookMetrics,
+    status_lists: StatusListMetrics,
 }
 
-impl fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Metrics")
-    }
+#[derive(Debug)]
+struct RequestMetrics {
+    exchanges: Family<ExchangeLabels, Counter>,
+    exchange_seconds: Histogram,
+    responses: Family<Label<u16>, Counter>,
+    last_used_waiting: Gauge,
+}
+
+#[derive(Debug)]
+struct SigningMetrics {
+    published_keys: Gauge,
+    snapshot_age: FloatGauge,
+    key_age: Family<[(&'static str, &'static str); 2], FloatGauge>,
+    next_step: Family<Label<&'static str>, FloatGauge>,
+    refused: Family<Label<&'static str>, Counter>,
+    clock_jumps: Counter,
+}
+
+#[derive(Debug)]
+struct WebhookMetrics {
+    attempts: Family<Label<Delivered>, Counter>,
+    longest_wait: FloatGauge,
+}
+
+#[derive(Debug)]
+struct StatusListMetrics {
+    lists: Gauge,
+    bytes: Gauge,
+    builds_lost: Counter,
+    build_age: FloatGauge,
+    soonest_end: FloatGauge,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("keyswap");
+        Self {
+            requests: RequestMetrics::register(&mut registry),
+            signing: SigningMetrics::register(&mut registry),
+            webhooks: WebhookMetrics::register(&mut registry),
+            status_lists: StatusListMetrics::register(&mut registry),
+            registry,
+        }
+    }
+}
+
+impl RequestMetrics {
+    fn register(all: &mut Registry) -> Self {
         let buckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+        let exchange_seconds = Histogram::new(buckets);
+        let help = "Time from a parsed request to its token";
+        all.register_with_unit("exchange", help, Unit::Seconds, exchange_seconds.clone());
+        Self {
+            exchanges: add(all, "exchanges", "Presented API keys, by form of the request and result"),
+            exchange_seconds,
+            responses: add(all, "http_responses", "Responses, by status"),
+            last_used_waiting: add(all, "last_used_waiting", "Last-used times that are not written yet"),
+        }
+    }
+}
+
+impl SigningMetrics {
+    fn register(all: &mut Registry) -> Self {
         let metrics = Self {
-            exchanges: Family::default(),
-            exchange_seconds: Histogram::new(buckets),
-            responses: Family::default(),
-            published_keys: Gauge::default(),
-            view_age: Gauge::default(),
-            last_used_waiting: Gauge::default(),
-            webhook_attempts: Family::default(),
-            webhook_longest_wait: Gauge::default(),
-            signing_key_age: Family::default(),
-            signing_key_next_step: Family::default(),
-            refused_signings: Family::default(),
-            clock_jumps: Counter::default(),
-            status_lists: Gauge::default(),
-            status_list_bytes: Gauge::default(),
-            status_list_builds_lost: Counter::default(),
-            status_list_build_age: Gauge::default(),
-            status_list_soonest_end: Gauge::default(),
-            registry: Registry::default(),
+            published_keys: add(all, "signing_keys_published", "Signing keys in the JWKS"),
+            snapshot_age: add_seconds(
+                all,
+                "signing_keys_view_age",
+                "Age of this replica's snapshot of the signing keys; it signs up to signing_keys.replica_staleness",
+            ),
+            key_age: add_seconds(
+                all,
+                "signing_key_age",
+                "How long the oldest signing key of an algorithm has been in its state",
+            ),
+            next_step: add_seconds(
+                all,
+                "signing_key_next_step",
+                "Time until the next step of its kind is due; negative if it is overdue",
+            ),
+            refused: add(
+                all,
+                "signings_refused",
+                "Tokens that were not signed: the snapshot was too old, no key could sign, or an old backup was restored",
+            ),
+            clock_jumps: add(all, "clock_jumps", "Jumps of the database's clock that this replica detected"),
         };
-        registry.register(
-            "exchanges",
-            "API keys presented, by the form of the request and what became of it",
-            metrics.exchanges.clone(),
-        );
-        registry.register_with_unit(
-            "exchange",
-            "Time from a parsed request to its token",
-            Unit::Seconds,
-            metrics.exchange_seconds.clone(),
-        );
-        registry.register("http_responses", "Answers, by status", metrics.responses.clone());
-        registry.register("signing_keys_published", "Signing keys in the JWKS", metrics.published_keys.clone());
-        registry.register_with_unit(
-            "signing_keys_view_age",
-            "Age of this replica's view of the signing keys; past signing_keys.replica_staleness it signs no more",
-            Unit::Seconds,
-            metrics.view_age.clone(),
-        );
-        registry.register("last_used_waiting", "Last-used times not yet written", metrics.last_used_waiting.clone());
-        registry.register(
-            "webhook_attempts",
-            "Attempts to deliver an event to a webhook, by what they came to",
-            metrics.webhook_attempts.clone(),
-        );
-        registry.register_with_unit(
-            "webhook_longest_wait",
-            "How long the oldest event that is not delivered yet has waited for an enabled webhook",
-            Unit::Seconds,
-            metrics.webhook_longest_wait.clone(),
-        );
-        registry.register_with_unit(
-            "signing_key_age",
-            "How long the oldest signing key of an algorithm has been in its state",
-            Unit::Seconds,
-            metrics.signing_key_age.clone(),
-        );
-        registry.register_with_unit(
-            "signing_key_next_step",
-            "Time until the next step of its kind is due; negative when it is overdue",
-            Unit::Seconds,
-            metrics.signing_key_next_step.clone(),
-        );
-        registry.register(
-            "signings_refused",
-            "Tokens that were not signed, since the view of the keys was too old, no key could sign, or the database looks like an old backup",
-            metrics.refused_signings.clone(),
-        );
-        registry.register(
-            "clock_jumps",
-            "Jumps of the database's clock that were noticed here",
-            metrics.clock_jumps.clone(),
-        );
-        registry.register("status_lists", "Status lists that are served", metrics.status_lists.clone());
-        registry.register_with_unit(
-            "status_lists_size",
-            "What all status lists take on the wire together, compressed",
-            Unit::Bytes,
-            metrics.status_list_bytes.clone(),
-        );
-        registry.register(
-            "status_list_builds_lost",
-            "Builds of the status lists that were not written, since another replica was faster",
-            metrics.status_list_builds_lost.clone(),
-        );
-        registry.register_with_unit(
-            "status_list_build_age",
-            "Time since this replica last found or made the status lists true",
-            Unit::Seconds,
-            metrics.status_list_build_age.clone(),
-        );
-        registry.register_with_unit(
-            "status_list_soonest_end",
-            "Time until the first of the status lists ends; negative when one has ended, 0 where there is none",
-            Unit::Seconds,
-            metrics.status_list_soonest_end.clone(),
-        );
         // The counters start at 0, so that the first occurrence counts as an increase.
         for reason in ["stale", "no_key", "restored"] {
-            drop(metrics.refused_signings.get_or_create(&SigningRefusalLabels { reason }));
+            drop(metrics.refused.get_or_create(&[("reason", reason)]));
         }
-        Self { registry, ..metrics }
+        metrics
     }
+}
+
+impl WebhookMetrics {
+    fn register(all: &mut Registry) -> Self {
+        let help = "How long the oldest event that is not delivered yet has waited for an enabled webhook";
+        Self {
+            attempts: add(all, "webhook_attempts", "Attempts to deliver an event to a webhook, by result"),
+            longest_wait: add_seconds(all, "webhook_longest_wait", help),
+        }
+    }
+}
+
+impl StatusListMetrics {
+    fn register(all: &mut Registry) -> Self {
+        let bytes = Gauge::default();
+        let help = "Total size of all status lists, compressed";
+        all.register_with_unit("status_lists_size", help, Unit::Bytes, bytes.clone());
+        Self {
+            lists: add(all, "status_lists", "Status lists that are served"),
+            bytes,
+            builds_lost: add(
+                all,
+                "status_list_builds_lost",
+                "Builds of the status lists that were discarded, because another replica wrote first",
+            ),
+            build_age: add_seconds(
+                all,
+                "status_list_build_age",
+                "Time since this replica last verified or built the status lists",
+            ),
+            soonest_end: add_seconds(
+                all,
+                "status_list_soonest_end",
+                "Time until the first of the status lists expires; negative if one has expired, 0 if there is none",
+            ),
+        }
+    }
+}
+
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn add_seconds<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
 }
 
 impl Metrics {
     pub fn record_exchange(&self, form: Form, result: Result, took: Duration) {
-        self.exchanges.get_or_create(&ExchangeLabels { form, result }).inc();
+        self.requests.exchanges.get_or_create(&ExchangeLabels { form, result }).inc();
         if result == Result::Granted {
-            self.exchange_seconds.observe(took.as_secs_f64());
+            self.requests.exchange_seconds.observe(took.as_secs_f64());
         }
     }
 
     /// Returns the number of requests that count as a use of a key, by outcome, since the start.
     pub fn uses(&self) -> BTreeMap<&'static str, u64> {
-        let count = |form, result| self.exchanges.get(&ExchangeLabels { form, result }).map(|counter| counter.get());
+        let count =
+            |form, result| self.requests.exchanges.get(&ExchangeLabels { form, result }).map(|counter| counter.get());
         let forms = || Form::ALL.into_iter().filter(|form| form.counts_as_use());
         let all = Result::ALL.into_iter();
         let counted = all.map(|result| (result.as_str(), forms().filter_map(|form| count(form, result)).sum()));
@@ -178,56 +197,56 @@ impl Metrics {
     }
 
     pub fn record_response(&self, status: u16) {
-        self.responses.get_or_create(&ResponseLabels { status }).inc();
+        self.requests.responses.get_or_create(&[("status", status)]).inc();
     }
 
     pub fn record_webhook_attempt(&self, result: Delivered) {
-        self.webhook_attempts.get_or_create(&DeliveryLabels { result }).inc();
+        self.webhooks.attempts.get_or_create(&[("result", result)]).inc();
     }
 
     pub fn set_longest_webhook_wait(&self, longest: Duration) {
-        self.webhook_longest_wait.set(longest.as_secs_f64());
+        self.webhooks.longest_wait.set(longest.as_secs_f64());
     }
 
     pub fn record_signing_refusal(&self, reason: &'static str) {
-        self.refused_signings.get_or_create(&SigningRefusalLabels { reason }).inc();
+        self.signing.refused.get_or_create(&[("reason", reason)]).inc();
     }
 
     pub fn record_clock_jump(&self) {
-        self.clock_jumps.inc();
+        self.signing.clock_jumps.inc();
     }
 
     /// Replaces all values of the signing key gauges. A state without a key has no age.
     pub fn set_signing_key_metrics(&self, now: &SigningKeys) {
-        self.signing_key_age.clear();
-        for (algorithm, state, age) in &now.ages {
-            self.signing_key_age.get_or_create(&SigningKeyLabels { algorithm, state }).set(age.as_secs_f64());
+        self.signing.key_age.clear();
+        for ((algorithm, state), age) in &now.ages {
+            self.signing.key_age.get_or_create(&[("algorithm", *algorithm), ("state", *state)]).set(age.as_secs_f64());
         }
-        self.signing_key_next_step.clear();
+        self.signing.next_step.clear();
         for (step, seconds) in &now.steps {
-            self.signing_key_next_step.get_or_create(&StepLabels { step }).set(*seconds);
+            self.signing.next_step.get_or_create(&[("step", *step)]).set(*seconds);
         }
     }
 
     pub fn set_status_list_size(&self, lists: usize, bytes: usize) {
-        self.status_lists.set(i64::try_from(lists).unwrap_or(i64::MAX));
-        self.status_list_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.status_lists.lists.set(i64::try_from(lists).unwrap_or(i64::MAX));
+        self.status_lists.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     pub fn record_build_conflict(&self) {
-        self.status_list_builds_lost.inc();
+        self.status_lists.builds_lost.inc();
     }
 
     pub fn set_status_list_ages(&self, build_age: Duration, soonest_end: Option<f64>) {
-        self.status_list_build_age.set(build_age.as_secs_f64());
-        self.status_list_soonest_end.set(soonest_end.unwrap_or_default());
+        self.status_lists.build_age.set(build_age.as_secs_f64());
+        self.status_lists.soonest_end.set(soonest_end.unwrap_or_default());
     }
 
     /// Sets the gauges that are sampled when the metrics are scraped.
-    pub fn set_sampled_gauges(&self, published_keys: usize, view_age: Duration, last_used_waiting: usize) {
-        self.published_keys.set(i64::try_from(published_keys).unwrap_or(i64::MAX));
-        self.view_age.set(view_age.as_secs_f64());
-        self.last_used_waiting.set(i64::try_from(last_used_waiting).unwrap_or(i64::MAX));
+    pub fn set_sampled_gauges(&self, published_keys: usize, snapshot_age: Duration, last_used_waiting: usize) {
+        self.signing.published_keys.set(i64::try_from(published_keys).unwrap_or(i64::MAX));
+        self.signing.snapshot_age.set(snapshot_age.as_secs_f64());
+        self.requests.last_used_waiting.set(i64::try_from(last_used_waiting).unwrap_or(i64::MAX));
     }
 
     /// Returns the metrics in the OpenMetrics 1.0 text format, which Prometheus scrapes.

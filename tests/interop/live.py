@@ -256,8 +256,8 @@ class Deployment:
             states = collections.Counter(key["state"] for key in self.keys)
             if states["active"] != 1:
                 self.faults.append(f"keys that sign: {states}")
-            if told["rules"]["steady_since"]:
-                self.jumps.add(told["rules"]["steady_since"])
+            if told["rules"]["stable_since"]:
+                self.jumps.add(told["rules"]["stable_since"])
             return
 
     def kill_and_add(self):

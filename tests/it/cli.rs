@@ -114,7 +114,7 @@ both! {
         server.database.sql("DELETE FROM events WHERE seq = 2");
         let output = on(&server, &["doctor"]);
         assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output.stdout).contains("the audit trail is broken before event 3"), "{}", text(&output.stdout));
+        assert!(text(&output.stdout).contains("the audit log is broken before event 3"), "{}", text(&output.stdout));
     }
 }
 

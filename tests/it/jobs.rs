@@ -68,7 +68,7 @@ both! {
         until("the witness has seen this", LONG, async || seen() >= Some(head)).await;
         let (store, dir) = (&server.services.store, &server.services.settings.keys.dir);
         master_keys::begin(store, dir, Origin::of(Actor::Operator), &SystemEntropy::default()).await.unwrap();
-        until("the new master key is held", LONG, async || server.services.master.held().fingerprints().contains_key(&2)).await;
+        until("the new master key is held", LONG, async || server.services.master_keys.snapshot().fingerprints().contains_key(&2)).await;
 
         let before = server.services.keys.view();
         until("the keys are read again", LONG, async || server.services.keys.view().age() < before.age()).await;

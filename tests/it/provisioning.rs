@@ -300,7 +300,7 @@ both! {
         assert_eq!(told.lines().count(), 11, "each once: {told}");
         assert_eq!(refused(&server, &["plan", "-", "--format", "toml"], file), told, "the plan knows it before");
         let unread = refused(&server, &["apply", "-", "--format", "toml"], "[[role]]\nname = 'r'\npermissions = []\ncolor = 1\n[[x]]");
-        assert!(unread.contains("role[r].color: is not known here") && unread.contains("\n  x: is not known here"), "{unread}");
+        assert!(unread.contains("role[r].color: is unknown") && unread.contains("\n  x: is unknown"), "{unread}");
         assert_eq!(configuration(&server).await, state);
         assert_eq!(server.events().await.len(), events);
         assert_eq!(run(&server, &["apply", "no-extension"], "").status.code(), Some(2), "nobody guesses a format");

@@ -16,9 +16,7 @@ use crate::service::{
     credentials::last_used,
     encryption::{master_keys, rollback_guard},
     exchange::counts,
-    retention,
-    signing::{self, live_tokens},
-    status_lists,
+    retention, signing, status_lists,
 };
 
 const ROLLBACK_GUARD_INTERVAL: Duration = Duration::from_secs(3);
@@ -49,13 +47,13 @@ impl Jobs {
         // snapshot become stale.
         jobs.run_every(refresh, "rotate signing keys", |all| async move { signing::run_due_rotation(&all).await });
         jobs.run_every(ROLLBACK_GUARD_INTERVAL, "update the rollback guard", |all| async move {
-            rollback_guard::keep(&all).await
+            rollback_guard::update(&all).await
         });
         jobs.run_every(refresh, "refresh the status lists", |all| async move { status_lists::refresh(&all).await });
         jobs.run_every(build, "build the status lists", |all| async move { status_lists::update(&all).await });
         jobs.run_every(flush, "flush last-used times", |all| async move { last_used::flush(&all).await });
         jobs.run_early_flush();
-        jobs.run_every(flush, "flush counts of live tokens", |all| async move { live_tokens::flush(&all).await });
+        jobs.run_every(flush, "flush counts of live tokens", |all| async move { all.live_tokens.flush().await });
         jobs.run_every(flush, "flush exchange counts", |all| async move { counts::flush(&all).await });
         jobs.run_every(NOTIFICATION_INTERVAL, "record expiry notifications", |all| async move {
             record_notifications(&all).await
@@ -78,9 +76,9 @@ impl Jobs {
         }
         let services = &*self.services;
         log_failure_at_shutdown("flush last-used times", last_used::flush(services).await);
-        log_failure_at_shutdown("flush counts of live tokens", live_tokens::flush(services).await);
+        log_failure_at_shutdown("flush counts of live tokens", services.live_tokens.flush().await);
         log_failure_at_shutdown("flush exchange counts", counts::flush(services).await);
-        log_failure_at_shutdown("update the rollback guard", rollback_guard::keep(services).await);
+        log_failure_at_shutdown("update the rollback guard", rollback_guard::update(services).await);
     }
 
     /// Runs `job` at once and then after each `period`, until the jobs are stopped. `task` completes

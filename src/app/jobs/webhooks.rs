@@ -27,7 +27,7 @@ const ERROR_PAUSE: Duration = Duration::from_secs(2);
 /// behind do not delay the others.
 const MAX_FAN_OUT_STEPS: usize = 20;
 /// Maximum number of webhooks served concurrently.
-const AT_ONCE: usize = 64;
+const MAX_CONCURRENT_WEBHOOKS: usize = 64;
 /// Maximum number of batches for one webhook before another webhook is served.
 const BATCHES: usize = 16;
 /// How long running attempts may take after the server receives a stop signal. An aborted delivery
@@ -54,7 +54,7 @@ pub fn start(services: &Arc<Services>, mut stopped: watch::Receiver<bool>) -> Jo
                     }
                 }
                 _ = ticks.tick() => {
-                    if let Err(error) = delivery_worker.look().await {
+                    if let Err(error) = delivery_worker.poll().await {
                         tracing::warn!(%error, "failed to look up due webhook deliveries; will retry");
                         ticks.reset_after(ERROR_PAUSE);
                     }
@@ -69,7 +69,7 @@ pub fn start(services: &Arc<Services>, mut stopped: watch::Receiver<bool>) -> Jo
 /// ended.
 pub async fn deliver_once(services: &Arc<Services>) -> Result<(), Error> {
     let mut delivery_worker = DeliveryWorker::new(services.clone());
-    delivery_worker.look().await?;
+    delivery_worker.poll().await?;
     while delivery_worker.tasks.join_next().await.is_some() {}
     Ok(())
 }
@@ -88,7 +88,7 @@ impl DeliveryWorker {
         Self { services, serving: HashSet::new(), tasks: JoinSet::new(), last: None, measured: None }
     }
 
-    async fn look(&mut self) -> Result<(), Error> {
+    async fn poll(&mut self) -> Result<(), Error> {
         for _ in 0..MAX_FAN_OUT_STEPS {
             if !fan_out(&self.services).await? {
                 break;
@@ -101,7 +101,7 @@ impl DeliveryWorker {
             due.rotate_left(next);
         }
         for webhook in due {
-            if self.serving.len() >= AT_ONCE {
+            if self.serving.len() >= MAX_CONCURRENT_WEBHOOKS {
                 break;
             }
             if self.serving.insert(webhook.clone()) {

@@ -8,4 +8,5 @@ pub mod key_text;
 pub mod name;
 pub mod origin;
 pub mod page;
+pub mod text_enum;
 pub mod time;

@@ -1,10 +1,11 @@
 //! Master keys: states and metadata, without the cryptography.
 
-use std::str::FromStr;
-
 use serde::Serialize;
 
-use crate::domain::{common::time::Timestamp, signing::UnknownKeyState};
+use crate::domain::{
+    common::{text_enum::impl_text_enum, time::Timestamp},
+    signing::UnknownKeyState,
+};
 
 /// State of a master key. It changes only to a later one in this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -20,25 +21,8 @@ pub enum MasterKeyState {
     Retired,
 }
 
-impl MasterKeyState {
-    pub const ALL: [Self; 4] = [Self::Incoming, Self::Current, Self::Retiring, Self::Retired];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Incoming => "incoming",
-            Self::Current => "current",
-            Self::Retiring => "retiring",
-            Self::Retired => "retired",
-        }
-    }
-}
-
-impl FromStr for MasterKeyState {
-    type Err = UnknownKeyState;
-    fn from_str(text: &str) -> Result<Self, UnknownKeyState> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownKeyState)
-    }
-}
+impl_text_enum!(MasterKeyState, UnknownKeyState:
+    Incoming = "incoming", Current = "current", Retiring = "retiring", Retired = "retired");
 
 /// A master key as recorded in the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

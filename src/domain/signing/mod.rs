@@ -3,12 +3,13 @@
 pub mod master_key;
 pub mod rotation;
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::common::{
     derived_id::SigningKeyId,
+    text_enum::impl_text_enum,
     time::{Span, Timestamp, impl_serde_as_text},
 };
 
@@ -23,19 +24,8 @@ pub enum Algorithm {
     Ps256,
 }
 
-impl Algorithm {
-    pub const ALL: [Self; 5] = [Self::Es256, Self::Es384, Self::EdDsa, Self::Rs256, Self::Ps256];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::EdDsa => "EdDSA",
-            Self::Rs256 => "RS256",
-            Self::Ps256 => "PS256",
-        }
-    }
-}
+impl_text_enum!(Algorithm, InvalidAlgorithm:
+    Es256 = "ES256", Es384 = "ES384", EdDsa = "EdDSA", Rs256 = "RS256", Ps256 = "PS256");
 
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,12 +33,6 @@ impl fmt::Display for Algorithm {
     }
 }
 
-impl FromStr for Algorithm {
-    type Err = InvalidAlgorithm;
-    fn from_str(text: &str) -> Result<Self, InvalidAlgorithm> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text).ok_or(InvalidAlgorithm)
-    }
-}
 impl_serde_as_text!(Algorithm);
 
 /// Returned for a text that is not a supported algorithm.
@@ -72,19 +56,10 @@ pub enum SigningKeyState {
     Revoked,
 }
 
+impl_text_enum!(SigningKeyState, UnknownKeyState:
+    Next = "next", Active = "active", Retiring = "retiring", Removed = "removed", Revoked = "revoked");
+
 impl SigningKeyState {
-    pub const ALL: [Self; 5] = [Self::Next, Self::Active, Self::Retiring, Self::Removed, Self::Revoked];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Next => "next",
-            Self::Active => "active",
-            Self::Retiring => "retiring",
-            Self::Removed => "removed",
-            Self::Revoked => "revoked",
-        }
-    }
-
     pub const fn is_published(self) -> bool {
         match self {
             Self::Next | Self::Active | Self::Retiring => true,
@@ -93,16 +68,9 @@ impl SigningKeyState {
     }
 }
 
-impl FromStr for SigningKeyState {
-    type Err = UnknownKeyState;
-    fn from_str(text: &str) -> Result<Self, UnknownKeyState> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownKeyState)
-    }
-}
-
 /// Returned for a stored state that this version does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a state this version does not know")]
+#[error("a state that this version does not support")]
 pub struct UnknownKeyState;
 
 /// Metadata of a signing key, without key material.

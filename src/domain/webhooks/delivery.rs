@@ -4,6 +4,7 @@ use chrono::DateTime;
 
 use crate::domain::common::{
     id::{DeliveryId, EventId, WebhookId},
+    text_enum::impl_text_enum,
     time::{Span, Timestamp},
 };
 
@@ -41,17 +42,7 @@ pub enum DeliveryState {
     Failed,
 }
 
-impl DeliveryState {
-    pub const ALL: [Self; 3] = [Self::Waiting, Self::Delivered, Self::Failed];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Delivered => "delivered",
-            Self::Failed => "failed",
-        }
-    }
-}
+impl_text_enum!(DeliveryState: Waiting = "waiting", Delivered = "delivered", Failed = "failed");
 
 /// Delays in seconds after each failed attempt: from 5 seconds up to 16 hours, three days in total.
 const RETRY_DELAYS: [u64; 13] =
@@ -67,15 +58,15 @@ const MAX_RETRY_AFTER: Span = Span::from_secs(24 * 3600);
 /// up to a fifth in both directions, so that deliveries that failed together are not retried
 /// together.
 pub fn retry_delay(attempts: i32, jitter: u16) -> Option<Span> {
-    let place = usize::try_from(attempts - 1).ok()?;
-    let seconds = RETRY_DELAYS.get(place)?;
+    let position = usize::try_from(attempts - 1).ok()?;
+    let seconds = RETRY_DELAYS.get(position)?;
     let per_mille = 800 + u64::from(jitter) * 400 / u64::from(u16::MAX);
     Some(Span::from_millis(seconds * per_mille))
 }
 
-/// Outcome of an attempt.
+/// Result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PresentedCredential {
+pub enum AttemptResult {
     Response {
         status: u16,
         /// Value of `Retry-After`.
@@ -102,17 +93,17 @@ pub enum DeliveryDecision {
 
 /// Evaluates attempt number `attempts` (wh-05). A redirect is a failure like any other: it is not
 /// followed.
-pub fn judge(attempt: PresentedCredential, attempts: i32, jitter: u16) -> DeliveryDecision {
-    let (pause, asked) = match attempt {
-        PresentedCredential::Response { status: 200..=299, .. } => return DeliveryDecision::Delivered,
-        PresentedCredential::Response { status: 410, .. } => return DeliveryDecision::ReceiverGone,
-        PresentedCredential::Response { status: 429 | 502 | 503 | 504, retry_after } => {
+pub fn decide(attempt: AttemptResult, attempts: i32, jitter: u16) -> DeliveryDecision {
+    let (pause, requested) = match attempt {
+        AttemptResult::Response { status: 200..=299, .. } => return DeliveryDecision::Delivered,
+        AttemptResult::Response { status: 410, .. } => return DeliveryDecision::ReceiverGone,
+        AttemptResult::Response { status: 429 | 502 | 503 | 504, retry_after } => {
             (true, retry_after.unwrap_or(Span::ZERO))
         }
-        PresentedCredential::Response { .. } | PresentedCredential::NoResponse => (false, Span::ZERO),
+        AttemptResult::Response { .. } | AttemptResult::NoResponse => (false, Span::ZERO),
     };
     match retry_delay(attempts, jitter) {
-        Some(delay) => DeliveryDecision::Retry { after: delay.max(asked.min(MAX_RETRY_AFTER)), pause },
+        Some(delay) => DeliveryDecision::Retry { after: delay.max(requested.min(MAX_RETRY_AFTER)), pause },
         None => DeliveryDecision::RetriesExhausted,
     }
 }
@@ -147,12 +138,12 @@ mod tests {
 
     #[test]
     fn wh_05_an_answer_decides_what_follows() {
-        let answered = |status: u16, retry_after: Option<u64>| PresentedCredential::Response {
+        let answered = |status: u16, retry_after: Option<u64>| AttemptResult::Response {
             status,
             retry_after: retry_after.map(Span::from_secs),
         };
         let again = |after: u64, pause: bool| DeliveryDecision::Retry { after: Span::from_secs(after), pause };
-        for (attempt, verdict) in [
+        for (attempt, decision) in [
             (answered(200, None), DeliveryDecision::Delivered),
             (answered(204, None), DeliveryDecision::Delivered),
             (answered(299, None), DeliveryDecision::Delivered),
@@ -167,12 +158,12 @@ mod tests {
             (answered(503, Some(4_000_000_000)), again(24 * 3600, true)),
             (answered(504, None), again(4, true)),
             (answered(500, Some(60)), again(4, false)),
-            (PresentedCredential::NoResponse, again(4, false)),
+            (AttemptResult::NoResponse, again(4, false)),
         ] {
-            assert_eq!(judge(attempt, 1, 0), verdict, "{attempt:?}");
+            assert_eq!(decide(attempt, 1, 0), decision, "{attempt:?}");
         }
-        assert_eq!(judge(answered(503, Some(1)), MAX_ATTEMPTS, 0), DeliveryDecision::RetriesExhausted);
-        assert_eq!(judge(answered(200, None), MAX_ATTEMPTS, 0), DeliveryDecision::Delivered);
+        assert_eq!(decide(answered(503, Some(1)), MAX_ATTEMPTS, 0), DeliveryDecision::RetriesExhausted);
+        assert_eq!(decide(answered(200, None), MAX_ATTEMPTS, 0), DeliveryDecision::Delivered);
     }
 
     #[test]

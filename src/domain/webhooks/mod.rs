@@ -4,6 +4,7 @@ pub mod delivery;
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use crate::domain::{
@@ -11,6 +12,7 @@ use crate::domain::{
         id::{OrganizationId, WebhookId},
         key_text::holds_key,
         name::DisplayName,
+        text_enum::impl_text_enum,
         time::{Timestamp, impl_serde_as_text},
     },
     events::{ActorRef, Event, EventType},
@@ -42,7 +44,7 @@ pub struct Webhook {
 impl Webhook {
     pub fn matches_event(&self, event: &Event) -> bool {
         self.event_types.as_ref().is_none_or(|types| types.matches(&event.kind))
-            && self.organization.as_ref().is_none_or(|wanted| event.organization_id.as_deref() == Some(wanted.as_str()))
+            && self.organization.as_ref().is_none_or(|own| event.organization_id.as_deref() == Some(own.as_str()))
     }
 }
 
@@ -66,17 +68,7 @@ pub enum DisableReason {
     RetriesExhausted,
 }
 
-impl DisableReason {
-    pub const ALL: [Self; 3] = [Self::ByAdministrator, Self::ReceiverGone, Self::RetriesExhausted];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ByAdministrator => "requested",
-            Self::ReceiverGone => "gone",
-            Self::RetriesExhausted => "exhausted",
-        }
-    }
-}
+impl_text_enum!(DisableReason: ByAdministrator = "requested", ReceiverGone = "gone", RetriesExhausted = "exhausted");
 
 /// An absolute `http` or `https` URL without userinfo and fragment. The guard in `outbound` decides
 /// whether a connection to it is allowed.
@@ -138,25 +130,20 @@ impl_serde_as_text!(WebhookUrl);
 )]
 pub struct InvalidUrl;
 
-/// Types of events, or prefixes of them: `api_key.created`, `service_client.*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Types of events, or prefixes of them: `api_key.created`, `service_client.*`. Sorted, without
+/// duplicates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<EventTypePattern>")]
 pub struct EventTypeFilter(Vec<EventTypePattern>);
 
 impl EventTypeFilter {
     /// Maximum number of entries of one webhook.
     pub const MAX_ENTRIES: usize = 100;
 
-    /// Sorts the entries and removes duplicates.
-    pub fn new(mut types: Vec<EventTypePattern>) -> Result<Self, InvalidEventTypeFilter> {
-        types.sort();
-        types.dedup();
-        if (1..=Self::MAX_ENTRIES).contains(&types.len()) { Ok(Self(types)) } else { Err(InvalidEventTypeFilter) }
-    }
-
     pub fn matches(&self, kind: &str) -> bool {
-        self.0.iter().any(|wanted| match wanted.0.strip_suffix('*') {
+        self.0.iter().any(|pattern| match pattern.0.strip_suffix('*') {
             Some(prefix) => kind.starts_with(prefix),
-            None => kind == wanted.0,
+            None => kind == pattern.0,
         })
     }
 
@@ -168,19 +155,16 @@ impl EventTypeFilter {
     pub fn from_stored(text: &str) -> Result<Self, InvalidEventTypeFilter> {
         // Entries are not compared with the types that exist: a newer version may have removed a
         // type, but must still read the webhook.
-        Self::new(text.split(' ').map(|one| EventTypePattern(one.to_owned())).collect())
+        Self::try_from(text.split(' ').map(|one| EventTypePattern(one.to_owned())).collect::<Vec<_>>())
     }
 }
 
-impl serde::Serialize for EventTypeFilter {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for EventTypeFilter {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(serde::Deserialize::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+impl TryFrom<Vec<EventTypePattern>> for EventTypeFilter {
+    type Error = InvalidEventTypeFilter;
+    fn try_from(mut types: Vec<EventTypePattern>) -> Result<Self, InvalidEventTypeFilter> {
+        types.sort();
+        types.dedup();
+        if (1..=Self::MAX_ENTRIES).contains(&types.len()) { Ok(Self(types)) } else { Err(InvalidEventTypeFilter) }
     }
 }
 
@@ -277,7 +261,7 @@ mod tests {
             assert!(wrong.parse::<EventTypePattern>().is_err(), "{wrong}");
         }
         let types =
-            EventTypeFilter::new(vec!["api_key.*".parse().unwrap(), "audience.created".parse().unwrap()]).unwrap();
+            EventTypeFilter::try_from(vec!["api_key.*".parse().unwrap(), "audience.created".parse().unwrap()]).unwrap();
         assert!(types.matches("api_key.revoked") && types.matches("audience.created"));
         assert!(!types.matches("audience.deleted") && !types.matches("api_keys.created"));
         assert_eq!(EventTypeFilter::from_stored(&types.to_stored()).unwrap(), types);

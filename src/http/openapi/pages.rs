@@ -92,7 +92,7 @@ pub async fn get_document(
     pages: Data<DocsPages>,
 ) -> Result<HttpResponse, Problem> {
     let document = once(&pages.document, || document(&pages.public_url))?;
-    Ok(well_known::serve_cached(&request, document, "application/json", CACHE_CONTROL))
+    Ok(well_known::respond_cacheable(&request, document, "application/json", CACHE_CONTROL))
 }
 
 /// Returns this document as a web page.
@@ -100,7 +100,7 @@ pub async fn get_document(
 /// The page loads nothing from other hosts.
 #[utoipa::path(get, path = "", responses(Page))]
 pub async fn get_docs(_: Unauthenticated, request: HttpRequest, pages: Data<DocsPages>) -> HttpResponse {
-    with_security_headers(well_known::serve_cached(&request, &pages.page, "text/html; charset=utf-8", CACHE_CONTROL))
+    with_security_headers(well_known::respond_cacheable(&request, &pages.page, "text/html; charset=utf-8", CACHE_CONTROL))
 }
 
 /// A file of the documentation page.
@@ -120,7 +120,7 @@ pub async fn asset(
     pages: Data<DocsPages>,
 ) -> Result<HttpResponse, Problem> {
     let (file, content_type) = pages.asset(&path.file)?.ok_or_else(Problem::not_found)?;
-    Ok(with_security_headers(well_known::serve_cached(&request, file, content_type, CACHE_CONTROL)))
+    Ok(with_security_headers(well_known::respond_cacheable(&request, file, content_type, CACHE_CONTROL)))
 }
 
 fn with_security_headers(mut response: HttpResponse) -> HttpResponse {

@@ -16,32 +16,32 @@ use crate::{
     },
     http::openapi::mirror::{mirrors, schema_of},
     service::signing::{
-        Revocation, Rotated,
-        loaded::{EffectiveRulesView, Listed, ReplicaView, Timeline, Upcoming},
+        Revocation, RotationResult,
+        rotation_state::{EffectiveRules, SigningKeyItem, ReplicaItem, Timeline, UpcomingStep},
     },
 };
 
 mirrors! {
     /// The result of a rotation.
-    RotatedShape as Rotated for Rotated {
-        activated: Listed,
+    RotatedShape as Rotated for RotationResult {
+        activated: SigningKeyItem,
         /// Null in a dry run, which does not create the next key.
-        next: Option<Listed>,
-        retired: Vec<Listed>,
+        next: Option<SigningKeyItem>,
+        retired: Vec<SigningKeyItem>,
     }
     /// The signing keys and their planned transitions.
     TimelineShape as SigningKeys for Timeline {
-        data: Vec<Listed>,
+        data: Vec<SigningKeyItem>,
         next: Option<String>,
         /// The next step of each key, earliest first.
-        plan: Vec<Upcoming>,
+        plan: Vec<UpcomingStep>,
         /// The running replicas.
-        replicas: Vec<ReplicaView>,
+        replicas: Vec<ReplicaItem>,
         /// The rotation rules in effect. If replicas differ, the stricter setting applies.
-        rules: EffectiveRulesView,
+        rules: EffectiveRules,
     }
     /// A planned step of a rotation.
-    UpcomingShape as RotationStep for Upcoming {
+    UpcomingShape as RotationStep for UpcomingStep {
         #[schema(pattern = "^(publish|see|activate|retire|destroy_private_half|remove)$")]
         step: String,
         /// Null for a key that does not exist yet.
@@ -51,7 +51,7 @@ mirrors! {
         waits_for: WaitReason,
     }
     /// A replica, as it last reported itself.
-    ReplicaShape as Replica for ReplicaView {
+    ReplicaShape as Replica for ReplicaItem {
         id: String,
         name: String,
         started_at: Timestamp,
@@ -60,7 +60,7 @@ mirrors! {
         published: Vec<String>,
     }
     /// The settings that govern rotation.
-    RulesShape as RotationRules for EffectiveRulesView {
+    RulesShape as RotationRules for EffectiveRules {
         rotation_period: Option<Span>,
         verifier_cache_ttl: Span,
         replica_staleness: Span,
@@ -69,7 +69,7 @@ mirrors! {
         max_ttl: Span,
         /// The time from which waiting periods count: when a jump of the database clock was
         /// detected, or when a rolled back database was accepted. Null if neither has happened.
-        steady_since: Option<Timestamp>,
+        stable_since: Option<Timestamp>,
     }
 }
 
@@ -100,8 +100,8 @@ struct ListedShape {
     /// report once per `usage.flush_interval`, 10 seconds by default.
     live_tokens: i64,
 }
-schema_of!(Listed, ListedShape);
-const _: fn(Listed) = |Listed { info, may_sign_from: _, may_be_removed_from: _, live_tokens: _ }| {
+schema_of!(SigningKeyItem, ListedShape);
+const _: fn(SigningKeyItem) = |SigningKeyItem { info, may_sign_from: _, may_be_removed_from: _, live_tokens: _ }| {
     let SigningKeyMetadata {
         kid: _,
         algorithm: _,
@@ -122,9 +122,9 @@ const _: fn(Listed) = |Listed { info, may_sign_from: _, may_be_removed_from: _, 
 #[schema(as = RevokedSigningKey)]
 #[expect(dead_code, reason = "read by utoipa alone")]
 struct RevokedShape {
-    revoked: Listed,
+    revoked: SigningKeyItem,
     /// The key that signs instead. Null if the revoked key was not signing.
-    activated: Option<Listed>,
+    activated: Option<SigningKeyItem>,
     /// Time from which no replica publishes the key in its JWKS or signs with it.
     unpublished_by: Timestamp,
     /// Latest time at which a verifier may accept a token signed with the revoked key, even if it

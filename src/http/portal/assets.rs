@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use crate::{
     http::{
         extract::access::Unauthenticated, openapi::responses::Asset, problem::Problem,
-        signing::well_known::serve_cached,
+        signing::well_known::respond_cacheable,
     },
     service::common::document::{CachedDocument, Packed},
     ui,
@@ -56,7 +56,7 @@ impl Assets {
 /// A page that loads it as a module can use the `<keyswap-api-keys>` element.
 #[utoipa::path(get, path = "", responses(Asset))]
 pub async fn widget(_: Unauthenticated, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
-    serve_cached(&request, &assets.widget, JAVASCRIPT_TYPE, CACHE_REVALIDATE)
+    respond_cacheable(&request, &assets.widget, JAVASCRIPT_TYPE, CACHE_REVALIDATE)
 }
 
 /// A file of the widget, the hosted pages or the console.
@@ -85,7 +85,7 @@ pub async fn asset(
     let (path, packed) = known.ok_or_else(Problem::not_found)?;
     let content_type = if path.ends_with(".css") { CSS_TYPE } else { JAVASCRIPT_TYPE };
     let takes_gzip = accepts_gzip(&request);
-    let mut response = serve_cached(&request, packed.encoded_for(takes_gzip)?, content_type, CACHE_IMMUTABLE);
+    let mut response = respond_cacheable(&request, packed.encoded_for(takes_gzip)?, content_type, CACHE_IMMUTABLE);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     if takes_gzip {
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

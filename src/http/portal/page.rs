@@ -19,7 +19,7 @@ use crate::{
             cookie::{Page, identify_page},
         },
         problem::Problem,
-        signing::well_known::serve_cached,
+        signing::well_known::respond_cacheable,
     },
     service::common::document::CachedDocument,
 };
@@ -38,7 +38,7 @@ const GUARDS: [(HeaderName, &str); 4] = [
 
 /// Serves a page with its security headers.
 pub(crate) fn serve_page(request: &HttpRequest, page: &CachedDocument) -> HttpResponse {
-    let mut response = serve_cached(request, page, "text/html; charset=utf-8", CACHE_REVALIDATE);
+    let mut response = respond_cacheable(request, page, "text/html; charset=utf-8", CACHE_REVALIDATE);
     for (name, value) in GUARDS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

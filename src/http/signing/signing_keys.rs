@@ -19,8 +19,8 @@ use crate::{
     service::{
         Services,
         signing::{
-            self, Revocation, Rotated,
-            loaded::{Listed, Timeline},
+            self, Revocation, RotationResult,
+            rotation_state::{SigningKeyItem, Timeline},
         },
     },
 };
@@ -60,7 +60,7 @@ pub async fn import(
     caller: Caller<ManageSigningKeys>,
     Json(body): Json<ImportBody>,
     services: Data<Services>,
-) -> Result<Plain<Listed>, Problem> {
+) -> Result<Plain<SigningKeyItem>, Problem> {
     Ok(Plain(signing::import(&services, &caller, &body.key).await?))
 }
 
@@ -72,7 +72,7 @@ pub async fn rotate(
     caller: Caller<ManageSigningKeys>,
     OptionalJson(body): OptionalJson<RotateBody>,
     services: Data<Services>,
-) -> Result<Plain<Rotated>, Problem> {
+) -> Result<Plain<RotationResult>, Problem> {
     Ok(Plain(if body.dry_run {
         signing::preview_rotation(&services).await?.0?
     } else {

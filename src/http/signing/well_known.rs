@@ -86,11 +86,11 @@ fn serve(
     let view = services.keys.view();
     let is_certain = services.keys.is_cacheable(&view) && !view.is_halted();
     let cache_control = if is_certain { format!("public, max-age={max_age}") } else { "no-cache".to_owned() };
-    serve_cached(request, document, content_type, &cache_control)
+    respond_cacheable(request, document, content_type, &cache_control)
 }
 
 /// Serves a document with its ETag, or 304 if the client already has it.
-pub fn serve_cached(
+pub fn respond_cacheable(
     request: &HttpRequest,
     document: &CachedDocument,
     content_type: &'static str,

@@ -1,7 +1,6 @@
 //! Changes of audiences within a transaction.
 
 use crate::{
-    crypto::{master_keys::MasterKeys, random::SystemEntropy, signer::PrivateKeyDer},
     domain::{
         access::{
             audience::{AcceptedPermissions, Audience, BuiltIn, Identifier},
@@ -14,10 +13,12 @@ use crate::{
         events::{EventType, NewEvent},
         signing::Algorithm,
     },
-    service::{Error, InputFault, Services, access::permissions::find_grant_faults, signing::requested},
+    service::{
+        Error, InputFault, Services, access::permissions::find_grant_faults, signing::key_publisher::KeyPublisher,
+    },
     store::{self, StoreError, Tx},
 };
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// Input of `POST /v1/audiences`.
 #[derive(Debug, Clone)]
@@ -41,38 +42,34 @@ pub struct AudiencePatch {
 /// begins.
 pub(crate) struct Means {
     max_ttl: Span,
-    master: MasterKeys,
-    entropy: SystemEntropy,
-    fresh: BTreeMap<Algorithm, PrivateKeyDer>,
+    publisher: KeyPublisher,
 }
 
 impl Means {
-    pub(crate) async fn gather(services: &Services, asked: impl IntoIterator<Item = Algorithm>) -> Result<Self, Error> {
-        let mut fresh = BTreeMap::new();
-        for algorithm in asked {
-            if let Some(der) = requested::fresh_for(services, Some(algorithm)).await? {
-                fresh.insert(algorithm, der);
-            }
-        }
-        let (master, entropy) = (services.master.clone(), services.entropy.clone());
-        Ok(Self { max_ttl: services.settings.limits.max_ttl, master, entropy, fresh })
-    }
-
-    fn publish(&self, tx: &mut Tx<'_>, asked: Option<Algorithm>) -> Result<Vec<NewEvent>, Error> {
-        let fresh = asked.and_then(|algorithm| self.fresh.get(&algorithm));
-        requested::ensure_next_key(tx, &self.master, &self.entropy, asked, fresh)
+    /// Generates the keys that the algorithms of `patches` may need.
+    pub(crate) async fn gather<'a>(
+        services: &Services,
+        patches: impl IntoIterator<Item = &'a TokenProfilePatch>,
+    ) -> Result<Self, Error> {
+        let algorithms: BTreeSet<_> = patches.into_iter().filter_map(asked).collect();
+        let publisher = KeyPublisher::generate_missing(services, algorithms.into_iter().collect()).await?;
+        Ok(Self { max_ttl: services.settings.limits.max_ttl, publisher })
     }
 }
 
 /// Like `create`, within an open transaction.
-pub(crate) fn create_in(tx: &mut Tx<'_>, new: NewAudience, means: &Means) -> Result<(Audience, Vec<NewEvent>), Error> {
+pub(crate) fn create_in(
+    tx: &mut Tx<'_>,
+    new: NewAudience,
+    means: &mut Means,
+) -> Result<(Audience, Vec<NewEvent>), Error> {
     let token_profile = new.shape.apply_to(&TokenProfile::default());
     let token_profile = check(tx, new.permissions.as_ref(), new.token_ttl, means.max_ttl, token_profile)?;
     let same = [new.identifier.clone()].into();
     if !store::access::audiences::find_by_identifiers(tx, &same)?.is_empty() {
         return Err(Error::Conflict(format!("there is an audience {} already", new.identifier)));
     }
-    let mut events = means.publish(tx, token_profile.algorithm)?;
+    let mut events = means.publisher.ensure_next_key(tx, token_profile.algorithm)?;
     let audience = Audience {
         id: tx.generate_id()?,
         identifier: new.identifier,
@@ -104,7 +101,7 @@ pub(crate) fn patch_in(
     tx: &mut Tx<'_>,
     mut audience: Audience,
     patch: AudiencePatch,
-    means: &Means,
+    means: &mut Means,
 ) -> Result<(Audience, Vec<NewEvent>), Error> {
     let before = audience.clone();
     let wished = asked(&patch.shape);
@@ -127,7 +124,7 @@ pub(crate) fn patch_in(
     if audience == before {
         return Ok((audience, Vec::new()));
     }
-    let mut events = means.publish(tx, wished)?;
+    let mut events = means.publisher.ensure_next_key(tx, wished)?;
     store::access::audiences::update(tx, &audience)?;
     audience.version += 1;
     events.push(NewEvent::new(EventType::AudienceUpdated, &audience.id));

@@ -12,10 +12,10 @@ use crate::{
     },
     service::{
         Error, Services,
-        access::audience_changes::{AudiencePatch, Means, NewAudience, asked, create_in, delete_in, patch_in},
+        access::audience_changes::{AudiencePatch, Means, NewAudience, create_in, delete_in, patch_in},
         caller::Caller,
         common::idempotency::{self, CreateOutcome, IdempotencyRequest},
-        signing::settle,
+        signing::rotation::confirm_publication,
     },
     store::{self, NoEvent, Outcome},
 };
@@ -43,7 +43,7 @@ pub async fn create(
     new: NewAudience,
     once: Option<IdempotencyRequest>,
 ) -> Result<CreateOutcome<Shown, Shown>, Error> {
-    let means = Means::gather(services, asked(&new.shape)).await?;
+    let mut means = Means::gather(services, [&new.shape]).await?;
     let created = services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
@@ -54,7 +54,7 @@ pub async fn create(
                     NoEvent::AlreadyRecorded,
                 ));
             }
-            let (audience, events) = create_in(tx, new, &means)?;
+            let (audience, events) = create_in(tx, new, &mut means)?;
             idempotency::record_created_object(tx, once.as_ref(), audience.id.as_str())?;
             Ok(Outcome::events(CreateOutcome::New(audience), events))
         })
@@ -69,7 +69,7 @@ pub async fn create(
 /// have published one.
 async fn shown(services: &Services, audience: Audience) -> Shown {
     if audience.token_profile.algorithm.is_some() {
-        settle(services).await;
+        confirm_publication(services).await;
     }
     Shown::new(services, audience)
 }
@@ -91,18 +91,14 @@ pub async fn patch(
     patch: AudiencePatch,
     if_version: Option<i64>,
 ) -> Result<Shown, Error> {
-    let means = Means::gather(services, asked(&patch.shape)).await?;
+    let mut means = Means::gather(services, [&patch.shape]).await?;
     let patched = services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let audience = store::access::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
             crate::service::common::version::require_version(audience.version, if_version)?;
-            let (audience, events) = patch_in(tx, audience, patch, &means)?;
-            Ok::<_, Error>(if events.is_empty() {
-                Outcome::without_event(audience, NoEvent::Unchanged)
-            } else {
-                Outcome::events(audience, events)
-            })
+            let (audience, events) = patch_in(tx, audience, patch, &mut means)?;
+            Ok::<_, Error>(Outcome::events_unless(NoEvent::Unchanged, audience, events))
         })
         .await?;
     Ok(shown(services, patched).await)

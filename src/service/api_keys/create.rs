@@ -2,7 +2,7 @@
 
 use crate::{
     config::Settings,
-    crypto::{credential, master_keys::MasterKeys, random::SystemEntropy},
+    crypto::{credential, encryption::SecretKind, master_keys::MasterKeys, random::SystemEntropy},
     domain::{
         common::{derived_id::CredentialId, id::KeyId},
         credentials::{
@@ -38,7 +38,7 @@ pub(crate) struct Maker {
 
 impl Maker {
     pub(crate) fn of(services: &Services) -> Self {
-        Self::new(&services.settings, &services.master, &services.entropy)
+        Self::new(&services.settings, &services.master_keys, &services.entropy)
     }
 
     pub(crate) fn new(settings: &Settings, master: &MasterKeys, entropy: &SystemEntropy) -> Self {
@@ -125,14 +125,14 @@ impl Maker {
         let id = CredentialId::generate(&self.entropy)?;
         let secret = Secret::generate(&self.entropy)?;
         let value = ApiKeyValue::format(&prefix, &id, &secret);
-        let sealed = credential::seal(&self.master, &id, &secret, &self.entropy)?;
+        let encrypted = credential::encrypt(&self.master, SecretKind::Credential, &id, &secret, &self.entropy)?;
         let credential =
             Credential { id, prefix, masked_value: None, created_at: tx.now(), expires_at: None, last_used_at: None };
         Ok((
             NewCredential {
                 credential,
-                encrypted_secret: sealed.bytes,
-                master_version: sealed.master_version,
+                encrypted_secret: encrypted.bytes,
+                master_version: encrypted.master_version,
                 lookup_digest: None,
             },
             value,

@@ -21,7 +21,7 @@ use crate::{
         caller::Caller,
         common::idempotency::{self, CreateOutcome, IdempotencyRequest},
         credentials::parse::has_native_prefix,
-        encryption::master_keys::catch_up,
+        encryption::master_keys::refresh_if_stale,
     },
     store::{self, Lock, NoEvent, Outcome, StoreError, Tx, api_keys::credentials::NewCredential},
 };
@@ -84,7 +84,7 @@ impl Maker {
         let holder = self.validate_key(tx, &new, caller, validate_import(&self.settings, &import))?;
         // One key per digest, even while two replicas encrypt under different master keys.
         tx.lock(import_lock(&import.sha256))?;
-        catch_up(tx, &self.master)?;
+        refresh_if_stale(tx, &self.master)?;
         if store::api_keys::credentials::is_imported_key_stored(
             tx,
             &imported_key::compute_lookups(&self.master, &import.sha256),
@@ -105,7 +105,7 @@ impl Maker {
 
     fn encrypt_imported_credential(&self, tx: &Tx<'_>, import: Import) -> Result<NewCredential, Error> {
         let id = CredentialId::generate(&self.entropy)?;
-        let sealed = imported_key::seal(&self.master, &id, &import.sha256, &self.entropy)?;
+        let encrypted = imported_key::encrypt(&self.master, &id, &import.sha256, &self.entropy)?;
         let credential = Credential {
             id,
             prefix: self.settings.api_keys.prefix.clone(),
@@ -114,11 +114,11 @@ impl Maker {
             expires_at: None,
             last_used_at: None,
         };
-        let lookup_digest = Some(imported_key::lookup(&self.master, &import.sha256));
+        let lookup_digest = Some(imported_key::compute_lookup(&self.master, &import.sha256));
         Ok(NewCredential {
             credential,
-            encrypted_secret: sealed.bytes,
-            master_version: sealed.master_version,
+            encrypted_secret: encrypted.bytes,
+            master_version: encrypted.master_version,
             lookup_digest,
         })
     }

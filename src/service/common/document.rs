@@ -25,6 +25,14 @@ impl CachedDocument {
         Self { body, etag }
     }
 
+    /// Compresses the document. The output is identical on every replica: the header contains no
+    /// name and no time.
+    pub fn compress(&self) -> Result<Self, Error> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        let compressed = gzip.write_all(&self.body).and_then(|()| gzip.finish());
+        compressed.map(Self::from_bytes).map_err(|error| Error::Internal(error.to_string()))
+    }
+
     /// Decompresses a document that is stored as gzip (RFC 1952).
     pub fn from_gzip(compressed: &[u8]) -> Result<Self, Error> {
         let mut body = Vec::new();
@@ -49,11 +57,7 @@ impl Packed {
         if !takes_gzip {
             return Ok(&self.plain);
         }
-        once(&self.gzip, || {
-            let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-            let packed = gzip.write_all(&self.plain.body).and_then(|()| gzip.finish());
-            packed.map(CachedDocument::from_bytes).map_err(|error| Error::Internal(error.to_string()))
-        })
+        once(&self.gzip, || self.plain.compress())
     }
 }
 

@@ -2,4 +2,5 @@ pub mod document;
 pub mod error;
 pub mod idempotency;
 pub mod reading;
+pub mod refresh_gate;
 pub mod version;

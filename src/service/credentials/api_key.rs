@@ -20,7 +20,7 @@ use crate::{
             parse::ParsedCredential,
             verify::{PresentedCredential, record_use, verify},
         },
-        encryption::master_keys::catch_up,
+        encryption::master_keys::refresh_if_stale,
     },
     store::{
         CredentialLookup, LookupDetail, StoreError,
@@ -68,7 +68,7 @@ pub(crate) async fn verify_api_key<T>(
         };
         let encrypted = Encrypted { master_version: record.master_version, bytes: record.encrypted_secret };
         let context = record.context;
-        if !key.matches(&context.key.credential_id, &encrypted, &services.master)? {
+        if !key.matches(&context.key.credential_id, &encrypted, &services.master_keys)? {
             return Err(AuthError::Credential(CredentialError::SecretMismatch));
         }
         let decision = rule(&context).await?;
@@ -90,7 +90,7 @@ async fn find(
         }
         ParsedCredential::Imported { digest, lookups } => (digest.clone(), lookups.clone()),
     };
-    let master = services.master.clone();
+    let master = services.master_keys.clone();
     let mut query = CredentialQuery { by: KeySelector::ImportedKeyLookups(lookups), targets, detail };
     services
         .store
@@ -101,7 +101,7 @@ async fn find(
             }
             // The key may be stored under a master key that a rotation added and that is not loaded
             // here yet.
-            catch_up(connection, &master)?;
+            refresh_if_stale(connection, &master)?;
             let by = KeySelector::ImportedKeyLookups(imported_key::compute_lookups(&master, &digest));
             if by == query.by {
                 return Ok(None);

@@ -3,7 +3,7 @@
 use crate::{
     crypto::{
         credential,
-        encryption::{Encrypted, EncryptionError},
+        encryption::{Encrypted, EncryptionError, SecretKind},
         master_key_file::MasterKey,
         master_keys::MasterKeys,
     },
@@ -31,11 +31,11 @@ impl DecoyCredential {
         let id = CredentialId::placeholder();
         let secret = Secret::generate(entropy).map_err(no_entropy)?;
         let master = MasterKeys::single(1, MasterKey::generate(entropy).map_err(no_entropy)?);
-        Ok(Self { encrypted: credential::seal(&master, &id, &secret, entropy)?, id, master })
+        Ok(Self { encrypted: credential::encrypt(&master, SecretKind::Credential, &id, &secret, entropy)?, id, master })
     }
 
     /// Performs the work of a verification and discards the result.
     pub(crate) fn compare(&self, presented: &PresentedKey) -> Result<(), EncryptionError> {
-        credential::proves(&self.master, &self.id, &self.encrypted, presented).map(|_| ())
+        credential::verify(&self.master, SecretKind::Credential, &self.id, &self.encrypted, presented).map(|_| ())
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     config::Settings,
     crypto::{
         credential,
-        encryption::{Encrypted, EncryptionError},
+        encryption::{Encrypted, EncryptionError, SecretKind},
         imported_key,
         master_keys::MasterKeys,
     },
@@ -42,7 +42,7 @@ impl ParsedCredential {
                 if settings.api_keys.imported && is_importable_format(text) && !has_native_prefix(settings, text) =>
             {
                 let digest = imported_key::digest_of(text);
-                Some(Self::Imported { lookups: imported_key::compute_lookups(&services.master, &digest), digest })
+                Some(Self::Imported { lookups: imported_key::compute_lookups(&services.master_keys, &digest), digest })
             }
             Ok(_) | Err(_) => None,
         }
@@ -68,8 +68,8 @@ impl ParsedCredential {
         master: &MasterKeys,
     ) -> Result<bool, EncryptionError> {
         match self {
-            Self::Native(key) => credential::proves(master, id, encrypted, key),
-            Self::Imported { digest, .. } => imported_key::proves(master, id, encrypted, digest),
+            Self::Native(key) => credential::verify(master, SecretKind::Credential, id, encrypted, key),
+            Self::Imported { digest, .. } => imported_key::verify(master, id, encrypted, digest),
         }
     }
 }

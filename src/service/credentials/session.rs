@@ -1,7 +1,10 @@
 //! Verification of portal sessions, with the current directory entry of their user.
 
 use crate::{
-    crypto::{credential, encryption::Encrypted},
+    crypto::{
+        credential,
+        encryption::{Encrypted, SecretKind},
+    },
     domain::{
         access::policy::GrantablePermissions,
         common::{derived_id::PortalSessionId, time::Timestamp},
@@ -61,7 +64,13 @@ pub(crate) async fn verify_session(
         };
         let StoredPortalSession { session, encrypted_secret, master_version } = stored;
         let encrypted = Encrypted { master_version, bytes: encrypted_secret };
-        let fault = if !credential::verify_session_secret(&services.master, &token.credential_id, &encrypted, &token)? {
+        let fault = if !credential::verify(
+            &services.master_keys,
+            SecretKind::PortalSession,
+            &token.credential_id,
+            &encrypted,
+            &token,
+        )? {
             CredentialError::SecretMismatch
         } else if session.kind != kind {
             CredentialError::Unknown

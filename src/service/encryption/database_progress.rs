@@ -48,100 +48,86 @@ impl RecordedKey {
 
 /// The result of a comparison between the database and the guard file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum GuardState {
     /// They agree, or there is no guard file yet, or it belongs to a different database.
     Consistent,
     /// The guard file could not be read or written, so a rollback might not be detected.
     FileUnavailable(String),
     /// The database is behind the guard file or has diverged from it.
-    Restored(Box<Restored>),
+    RolledBack(Box<Rollback>),
     /// The guard file is corrupt.
     Corrupt(String),
 }
 
-/// The recorded and the actual progress of a rolled back database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Restored {
-    pub rollback_guard: DatabaseProgress,
-    pub database: DatabaseProgress,
-}
-
-impl fmt::Display for Restored {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seen, is) = (&self.rollback_guard, &self.database);
-        if is.seq < seen.seq {
-            write!(
-                f,
-                "the database looks like an old backup: it ends with event {}, and event {} was seen",
-                is.seq, seen.seq
-            )
-        } else if is.generation < seen.generation {
-            write!(f, "the database looks like an old backup: it knows less of the signing keys than was seen")
-        } else {
-            write!(
-                f,
-                "the database looks like an old backup that was used since: event {} is not the one that was seen",
-                seen.seq
-            )
-        }
-    }
-}
-
-impl Restored {
-    /// Returns the keys to publish while an operator must decide. `found` are the published keys of
-    /// the database. Published keys remain published (invariant K3), and keys that are revoked in
-    /// the guard file or in the database do not return. For all other keys the guard file takes
-    /// precedence.
-    pub fn published<'a>(&'a self, found: impl Iterator<Item = &'a PublicJwk>) -> Vec<&'a PublicJwk> {
-        let known: BTreeSet<_> = self.rollback_guard.keys.iter().map(|key| &key.kid).collect();
-        let is_revoked = |key: &&RecordedKey| key.state == SigningKeyState::Revoked;
-        let revoked: BTreeSet<_> = self.database.keys.iter().filter(is_revoked).map(|key| &key.kid).collect();
-        let seen = self.rollback_guard.keys.iter().filter_map(|key| key.jwk.as_ref());
-        let others = found.filter(|jwk| !known.contains(&jwk.kid));
-        seen.chain(others).filter(|jwk| !revoked.contains(&jwk.kid)).collect()
-    }
-}
-
-impl Verdict {
+impl GuardState {
     /// Returns whether an operator must decide before anything is signed.
     pub const fn requires_decision(&self) -> bool {
-        matches!(self, Self::Restored(_) | Self::Corrupt(_))
+        matches!(self, Self::RolledBack(_) | Self::Corrupt(_))
     }
 
     /// Returns a description of the problem in one line.
-    pub fn told(&self) -> Option<String> {
-        match self {
-            Self::Consistent => None,
-            Self::FileUnavailable(why) => Some(why.clone()),
-            Self::Restored(restored) => {
-                Some(format!("{restored}; nothing is signed or accepted until `keyswap restore accept` was run here"))
-            }
-            Self::Corrupt(why) => {
-                Some(format!("{why}; nothing is signed or accepted until `keyswap restore accept` was run here"))
-            }
+    pub fn problem(&self) -> Option<String> {
+        let problem = match self {
+            Self::Consistent => return None,
+            Self::FileUnavailable(reason) => return Some(reason.clone()),
+            Self::RolledBack(rollback) => rollback.to_string(),
+            Self::Corrupt(reason) => reason.clone(),
+        };
+        Some(format!("{problem}; nothing is signed or accepted until `keyswap restore accept` is run here"))
+    }
+}
+
+/// The recorded and the actual progress of a rolled back database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rollback {
+    #[serde(rename = "rollback_guard")]
+    pub recorded: DatabaseProgress,
+    pub database: DatabaseProgress,
+}
+
+impl fmt::Display for Rollback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (recorded, actual) = (&self.recorded, &self.database);
+        f.write_str("the database looks like an old backup")?;
+        if actual.seq < recorded.seq {
+            write!(f, ": it ends with event {}, and event {} was recorded", actual.seq, recorded.seq)
+        } else if actual.generation < recorded.generation {
+            f.write_str(": signing keys are missing or in an earlier state than was recorded")
+        } else {
+            write!(f, " that was used since: event {} differs from the recorded one", recorded.seq)
         }
+    }
+}
+
+impl Rollback {
+    /// Returns the keys to publish while an operator must decide. `stored` are the published keys
+    /// of the database. Published keys remain published (invariant K3), and keys that are revoked in
+    /// the guard file or in the database do not return. For all other keys the guard file takes
+    /// precedence.
+    pub fn select_published<'a>(&'a self, stored: impl Iterator<Item = &'a PublicJwk>) -> Vec<&'a PublicJwk> {
+        let known: BTreeSet<_> = self.recorded.keys.iter().map(|key| &key.kid).collect();
+        let is_revoked = |key: &&RecordedKey| key.state == SigningKeyState::Revoked;
+        let revoked: BTreeSet<_> = self.database.keys.iter().filter(is_revoked).map(|key| &key.kid).collect();
+        let recorded = self.recorded.keys.iter().filter_map(|key| key.jwk.as_ref());
+        let others = stored.filter(|jwk| !known.contains(&jwk.kid));
+        recorded.chain(others).filter(|jwk| !revoked.contains(&jwk.kid)).collect()
     }
 }
 
 /// The rollback guard of one replica.
+#[derive(Debug)]
 pub struct RollbackGuard {
     pub(crate) file: PathBuf,
-    pub(crate) verdict: ArcSwap<Verdict>,
-}
-
-impl fmt::Debug for RollbackGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Witness({})", self.file.display())
-    }
+    pub(crate) state: ArcSwap<GuardState>,
 }
 
 impl RollbackGuard {
     pub fn new(file: PathBuf) -> Self {
-        Self { file, verdict: ArcSwap::from_pointee(Verdict::Consistent) }
+        Self { file, state: ArcSwap::from_pointee(GuardState::Consistent) }
     }
 
     /// Returns the result of the last comparison.
-    pub fn verdict(&self) -> Arc<Verdict> {
-        self.verdict.load_full()
+    pub fn state(&self) -> Arc<GuardState> {
+        self.state.load_full()
     }
 }

@@ -9,57 +9,60 @@ use crate::{
 use serde::Serialize;
 use std::{collections::BTreeMap, path::Path};
 
+/// Row counts by encrypted column. Columns without rows are omitted.
+pub type RowCounts = BTreeMap<EncryptedColumn, i64>;
+
 /// A master key with the number of rows that need it.
 #[derive(Debug, Clone, Serialize)]
-pub struct Counted {
+pub struct MasterKeyUsage {
     #[serde(flatten)]
     pub info: MasterKeyInfo,
     /// `here`, `missing`, or what is wrong with the file.
     pub file: String,
     pub rows: i64,
-    /// Row counts by encrypted column. Columns without rows are omitted.
-    pub rows_by_column: BTreeMap<EncryptedColumn, i64>,
+    pub rows_by_column: RowCounts,
 }
 
 /// Returns every registered master key with the state of its file in `dir` and the rows that need
 /// it.
-pub async fn status(store: &Store, dir: &Path) -> Result<Vec<Counted>, Error> {
+pub async fn list(store: &Store, dir: &Path) -> Result<Vec<MasterKeyUsage>, Error> {
     let dir = dir.to_owned();
     store
         .read(move |connection| {
-            let listed = store::encryption::master_keys::list(connection)?;
-            let counted = listed.into_iter().map(|info| {
-                let rows_by_column = needed(connection, info.version)?;
-                let file = describe_file(&dir, &info);
-                Ok(Counted { file, rows: rows_by_column.values().sum(), rows_by_column, info })
+            let registered = store::encryption::master_keys::list(connection)?;
+            let usage = registered.into_iter().map(|info| {
+                let rows_by_column = count_rows(connection, info.version)?;
+                let file = check_file(&dir, &info).err().unwrap_or_else(|| "here".to_owned());
+                Ok(MasterKeyUsage { file, rows: rows_by_column.values().sum(), rows_by_column, info })
             });
-            counted.collect()
+            usage.collect()
         })
         .await
 }
 
-pub(crate) fn describe_file(dir: &Path, info: &MasterKeyInfo) -> String {
+/// Returns what is wrong with the file of a master key.
+pub(crate) fn check_file(dir: &Path, info: &MasterKeyInfo) -> Result<(), String> {
     match master_key_file::read_key_of_version(dir, info.version) {
-        Ok(Some(key)) if key.fingerprint() == info.fingerprint => "here".to_owned(),
-        Ok(Some(_)) => "another key is here".to_owned(),
-        Ok(None) => "missing".to_owned(),
-        Err(error) => error.to_string(),
+        Ok(Some(key)) if key.fingerprint() == info.fingerprint => Ok(()),
+        Ok(Some(_)) => Err("another key is here".to_owned()),
+        Ok(None) => Err("missing".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
-pub(crate) fn needed(connection: &mut Conn, version: i32) -> Result<BTreeMap<EncryptedColumn, i64>, StoreError> {
-    let mut needed = BTreeMap::new();
-    for place in EncryptedColumn::ALL {
-        let count = store::encryption::columns::count(connection, place, version)?;
+pub(crate) fn count_rows(connection: &mut Conn, version: i32) -> Result<RowCounts, StoreError> {
+    let mut counts = RowCounts::new();
+    for column in EncryptedColumn::ALL {
+        let count = store::encryption::columns::count(connection, column, version)?;
         if count > 0 {
-            needed.insert(place, count);
+            counts.insert(column, count);
         }
     }
-    Ok(needed)
+    Ok(counts)
 }
 
 /// Formats the counts: "3 credentials, 1 webhooks".
-pub fn told(needed: &BTreeMap<EncryptedColumn, i64>) -> String {
-    let parts: Vec<_> = needed.iter().map(|(place, count)| format!("{count} {}", place.as_str())).collect();
+pub fn format_row_counts(counts: &RowCounts) -> String {
+    let parts: Vec<_> = counts.iter().map(|(column, count)| format!("{count} {}", column.as_str())).collect();
     parts.join(", ")
 }

@@ -19,12 +19,11 @@ use crate::{
     },
     service::{
         Error, Services,
-        encryption::master_key_usage::{describe_file, needed, told},
-        signing,
+        encryption::master_key_usage::{RowCounts, check_file, count_rows, format_row_counts},
+        replicas,
     },
     store::{
-        self, Conn, Lock, NoEvent, Outcome, Store, StoreError, encryption::columns::EncryptedColumn,
-        signing::replicas::Replica,
+        self, Conn, Lock, NoEvent, Outcome, Store, StoreError, encryption::master_keys, signing::replicas::Replica,
     },
 };
 
@@ -36,19 +35,19 @@ impl From<MasterKeyError> for Error {
 
 /// Loads the master keys that are registered in the database.
 pub async fn refresh(services: &Services) -> Result<(), StoreError> {
-    let master = services.master.clone();
-    let missing = services.master.held().missing().clone();
+    let master = services.master_keys.clone();
+    let before = services.master_keys.snapshot();
     services
         .store
         .read(move |connection| {
-            master.keep(&store::encryption::master_keys::list(connection)?);
+            master.synchronize(&master_keys::list(connection)?);
             Ok::<_, StoreError>(())
         })
         .await?;
-    let held = services.master.held();
-    if *held.missing() != missing {
-        for lack in held.missing().values() {
-            tracing::error!(why = lack.why, "a master key is not here: copy the file to this replica");
+    let now = services.master_keys.snapshot();
+    if now.missing() != before.missing() {
+        for missing in now.missing().values() {
+            tracing::error!(reason = missing.reason, "a master key is missing: copy its file to this replica");
         }
     }
     Ok(())
@@ -56,17 +55,15 @@ pub async fn refresh(services: &Services) -> Result<(), StoreError> {
 
 /// Loads every master key that a row may be encrypted with. Returns an error if a file is missing
 /// here, because a row that was not found may exist nevertheless.
-pub(crate) fn catch_up(connection: &mut Conn, master: &MasterKeys) -> Result<(), StoreError> {
-    let registered = store::encryption::master_keys::list(connection)?;
-    let held = master.held().fingerprints();
-    let lacks = |info: &MasterKeyInfo| held.get(&info.version) != Some(&info.fingerprint);
-    if registered.iter().any(lacks) {
-        master.keep(&registered);
+pub(crate) fn refresh_if_stale(connection: &mut Conn, master: &MasterKeys) -> Result<(), StoreError> {
+    let registered = master_keys::list(connection)?;
+    let loaded = master.fingerprints();
+    if registered.iter().any(|info| loaded.get(&info.version) != Some(&info.fingerprint)) {
+        master.synchronize(&registered);
     }
-    let held = master.held();
     // An incoming key does not encrypt anything yet.
-    match held.missing().values().find(|lack| lack.state != MasterKeyState::Incoming) {
-        Some(lack) => Err(StoreError::unavailable(format!("a master key is not here: {}", lack.why))),
+    match master.snapshot().missing().values().find(|missing| missing.state != MasterKeyState::Incoming) {
+        Some(missing) => Err(StoreError::unavailable(format!("a master key is missing here: {}", missing.reason))),
         None => Ok(()),
     }
 }
@@ -77,80 +74,83 @@ pub struct RotationStart {
     #[serde(flatten)]
     pub info: MasterKeyInfo,
     /// Whether this call created the file. Otherwise the file existed before.
-    pub made: bool,
+    pub file_created: bool,
     /// Whether this call registered the key. Otherwise it was registered before.
     pub registered: bool,
+}
+
+impl RotationStart {
+    const fn resumed(info: MasterKeyInfo) -> Self {
+        Self { info, file_created: false, registered: false }
+    }
 }
 
 /// Creates the file `master.<next>`, or uses an existing one, and registers its key. Replicas can
 /// load the key from then on, but it does not encrypt anything yet. The file is on disk before the
 /// key is registered. Returns `Error::Conflict` if the file holds a key that was registered before.
 pub async fn begin(store: &Store, dir: &Path, origin: Origin, entropy: &SystemEntropy) -> Result<RotationStart, Error> {
-    let registered = store.read(store::encryption::master_keys::list).await?;
+    let registered = store.read(master_keys::list).await?;
     if let Some(info) = in_state(&registered, MasterKeyState::Incoming) {
-        return Ok(RotationStart { info: info.clone(), made: false, registered: false });
+        return Ok(RotationStart::resumed(info.clone()));
     }
     let version = registered.last().map_or(1, |info| info.version + 1);
     fs::create_dir_all(dir)
-        .map_err(|error| Error::Conflict(format!("cannot make the directory {}: {error}", dir.display())))?;
+        .map_err(|error| Error::Conflict(format!("failed to create the directory {}: {error}", dir.display())))?;
     master_key_file::remove_temporary_files(dir);
-    let (key, made) = master_key_file::create_or_read_key(dir, version, entropy)?;
+    let (key, file_created) = master_key_file::create_or_read_key(dir, version, entropy)?;
     let fingerprint = key.fingerprint();
     store
         .run_transaction(origin, move |tx| {
             tx.lock(Lock::Setup)?;
-            let listed = store::encryption::master_keys::list(tx)?;
+            let listed = master_keys::list(tx)?;
             if let Some(info) = in_state(&listed, MasterKeyState::Incoming) {
-                return Ok(Outcome::without_event(
-                    RotationStart { info: info.clone(), made: false, registered: false },
-                    NoEvent::AlreadyRecorded,
-                ));
+                return Ok(Outcome::without_event(RotationStart::resumed(info.clone()), NoEvent::AlreadyRecorded));
             }
             if listed.iter().any(|info| info.fingerprint == fingerprint) {
-                return Err(Error::Conflict(format!("master.{version} holds a key that is or was in use already")));
+                return Err(Error::Conflict(format!("the key in master.{version} is or was in use already")));
             }
-            store::encryption::master_keys::insert(tx, version, &fingerprint, MasterKeyState::Incoming)?;
-            let event =
-                NewEvent::new(EventType::MasterKeyRegistered, version).with_data("fingerprint", fingerprint.clone());
-            let info = in_state(&store::encryption::master_keys::list(tx)?, MasterKeyState::Incoming).cloned();
-            let info = info.ok_or_else(|| StoreError::invalid_data("a master key that was registered is gone"))?;
-            Ok(Outcome::event(RotationStart { info, made, registered: true }, event))
+            master_keys::insert(tx, version, &fingerprint, MasterKeyState::Incoming)?;
+            let info = in_state(&master_keys::list(tx)?, MasterKeyState::Incoming).cloned();
+            let info = info.ok_or_else(|| StoreError::invalid_data("a registered master key disappeared"))?;
+            let event = master_key_event(EventType::MasterKeyRegistered, &info);
+            Ok(Outcome::event(RotationStart { info, file_created, registered: true }, event))
         })
         .await
 }
 
 /// Returns whether a rotation has begun and not finished.
 pub async fn is_rotation_in_progress(store: &Store) -> Result<bool, Error> {
-    let listed = store.read(store::encryption::master_keys::list).await?;
+    let listed = store.read(master_keys::list).await?;
     Ok(listed.iter().any(|info| matches!(info.state, MasterKeyState::Incoming | MasterKeyState::Retiring)))
 }
 
 /// How a rotation treats running replicas that lack the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingKeyPolicy {
-    Refused,
+    Refuse,
     Ignore,
 }
 
 /// Returns the running replicas that have not reported the incoming key. The result is empty if
 /// there is no incoming key.
 pub async fn list_replicas_without_incoming_key(store: &Store) -> Result<Vec<Replica>, Error> {
-    let found = store.read(|connection| {
-        let listed = store::encryption::master_keys::list(connection)?;
-        let incoming = in_state(&listed, MasterKeyState::Incoming);
-        incoming.map_or_else(|| Ok(Vec::new()), |info| find_replicas_without_key(connection, info))
-    });
-    Ok(found.await?)
+    store
+        .read(|connection| {
+            let listed = master_keys::list(connection)?;
+            let incoming = in_state(&listed, MasterKeyState::Incoming);
+            Ok(incoming.map_or_else(|| Ok(Vec::new()), |info| find_replicas_without_key(connection, info))?)
+        })
+        .await
 }
 
 fn find_replicas_without_key(connection: &mut Conn, info: &MasterKeyInfo) -> Result<Vec<Replica>, StoreError> {
-    let mut lacking = signing::live(connection)?;
-    lacking.retain(|replica| !replica.master_key_fingerprints.split(' ').any(|held| held == info.fingerprint));
-    Ok(lacking)
+    let mut replicas = replicas::list_running(connection)?;
+    replicas.retain(|replica| !replica.master_key_fingerprints.split(' ').any(|loaded| loaded == info.fingerprint));
+    Ok(replicas)
 }
 
 /// Formats the replicas: "one (rep_…), two (rep_…)".
-pub fn named(replicas: &[Replica]) -> String {
+pub fn format_replica_names(replicas: &[Replica]) -> String {
     let names: Vec<_> = replicas.iter().map(|replica| format!("{} ({})", replica.name, replica.id)).collect();
     names.join(", ")
 }
@@ -164,53 +164,48 @@ pub async fn max_replica_staleness(store: &Store, own: Span) -> Result<Span, Err
 
 /// Makes the incoming key the current one, which encrypts from then on. Returns `None` if there is
 /// no incoming key. Returns `Error::Conflict` if its file is missing or holds another key, or if a
-/// running replica lacks it and `list_replicas_without_incoming_key` is `MissingKeyPolicy::Refused`.
+/// running replica lacks it and the policy is `MissingKeyPolicy::Refuse`.
 pub async fn activate(
     store: &Store,
     dir: &Path,
     origin: Origin,
-    lacking: MissingKeyPolicy,
+    missing_keys: MissingKeyPolicy,
 ) -> Result<Option<MasterKeyInfo>, Error> {
     let dir = dir.to_owned();
     store
         .run_transaction(origin, move |tx| {
             tx.lock(Lock::Setup)?;
-            let listed = store::encryption::master_keys::list(tx)?;
+            let listed = master_keys::list(tx)?;
             let Some(incoming) = in_state(&listed, MasterKeyState::Incoming).cloned() else {
                 return Ok(Outcome::without_event(None, NoEvent::Unchanged));
             };
-            match describe_file(&dir, &incoming).as_str() {
-                "here" => {}
-                other => return Err(Error::Conflict(format!("master.{}: {other}", incoming.version))),
-            }
+            check_file(&dir, &incoming)
+                .map_err(|fault| Error::Conflict(format!("master.{}: {fault}", incoming.version)))?;
             let without = find_replicas_without_key(tx, &incoming)?;
-            if lacking == MissingKeyPolicy::Refused && !without.is_empty() {
+            if missing_keys == MissingKeyPolicy::Refuse && !without.is_empty() {
                 return Err(Error::Conflict(format!(
-                    "these replicas are up and do not hold master.{}: {}. Copy the file to keys.dir there; or pass them over with --force: \
-                     they answer 503 for what is sealed with it",
+                    "these running replicas do not have master.{}: {}. Copy the file to keys.dir there; or continue with --force: \
+                     they answer 503 for rows that are encrypted with it",
                     incoming.version,
-                    named(&without)
+                    format_replica_names(&without)
                 )));
             }
-            let faster = || Error::Conflict("another rotation of the master key was faster".to_owned());
+            let faster = || Error::Conflict("the master key was rotated concurrently; try again".to_owned());
             let old = in_state(&listed, MasterKeyState::Current).ok_or_else(faster)?;
-            let moved =
-                store::encryption::master_keys::transition_state(tx, old.version, MasterKeyState::Current, MasterKeyState::Retiring)?
-                    && store::encryption::master_keys::transition_state(
-                        tx,
-                        incoming.version,
-                        MasterKeyState::Incoming,
-                        MasterKeyState::Current,
-                    )?;
-            if !moved {
+            if !master_keys::transition_state(tx, old.version, MasterKeyState::Current, MasterKeyState::Retiring)?
+                || !master_keys::transition_state(tx, incoming.version, MasterKeyState::Incoming, MasterKeyState::Current)?
+            {
                 return Err(faster());
             }
-            let event = NewEvent::new(EventType::MasterKeyActivated, incoming.version)
-                .with_data("fingerprint", incoming.fingerprint.clone());
-            let current = in_state(&store::encryption::master_keys::list(tx)?, MasterKeyState::Current).cloned();
+            let event = master_key_event(EventType::MasterKeyActivated, &incoming);
+            let current = in_state(&master_keys::list(tx)?, MasterKeyState::Current).cloned();
             Ok(Outcome::event(current, event))
         })
         .await
+}
+
+fn master_key_event(kind: EventType, info: &MasterKeyInfo) -> NewEvent {
+    NewEvent::new(kind, info.version).with_data("fingerprint", info.fingerprint.clone())
 }
 
 fn in_state(listed: &[MasterKeyInfo], state: MasterKeyState) -> Option<&MasterKeyInfo> {
@@ -219,30 +214,27 @@ fn in_state(listed: &[MasterKeyInfo], state: MasterKeyState) -> Option<&MasterKe
 
 /// Marks each retiring key that no row needs as retired. Returns the rows that still need other
 /// retiring or retired keys, by version.
-pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, BTreeMap<EncryptedColumn, i64>>, Error> {
+pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, RowCounts>, Error> {
     store
         .run_transaction(origin, |tx| {
             tx.lock(Lock::Setup)?;
             let (mut left, mut events) = (BTreeMap::new(), Vec::new());
-            for info in store::encryption::master_keys::list(tx)? {
+            for info in master_keys::list(tx)? {
                 if !matches!(info.state, MasterKeyState::Retiring | MasterKeyState::Retired) {
                     continue;
                 }
-                let needed = needed(tx, info.version)?;
-                if !needed.is_empty() {
-                    left.insert(info.version, needed);
+                let rows = count_rows(tx, info.version)?;
+                if !rows.is_empty() {
+                    left.insert(info.version, rows);
                 } else if info.state == MasterKeyState::Retiring
-                    && store::encryption::master_keys::transition_state(
+                    && master_keys::transition_state(
                         tx,
                         info.version,
                         MasterKeyState::Retiring,
                         MasterKeyState::Retired,
                     )?
                 {
-                    events.push(
-                        NewEvent::new(EventType::MasterKeyRetired, info.version)
-                            .with_data("fingerprint", info.fingerprint),
-                    );
+                    events.push(master_key_event(EventType::MasterKeyRetired, &info));
                 }
             }
             Ok(Outcome::events_unless(NoEvent::Unchanged, left, events))
@@ -256,32 +248,22 @@ pub async fn remove(store: &Store, origin: Origin, version: i32) -> Result<Maste
     store
         .run_transaction(origin, move |tx| {
             tx.lock(Lock::Setup)?;
-            let listed = store::encryption::master_keys::list(tx)?;
+            let listed = master_keys::list(tx)?;
             let info = listed.into_iter().find(|info| info.version == version).ok_or(Error::NotFound("master key"))?;
-            match info.state {
-                MasterKeyState::Current => {
-                    return Err(Error::Conflict(format!(
-                        "master.{version} seals what is written now: rotate first, `keyswap master-key rotate`"
-                    )));
-                }
-                MasterKeyState::Retiring | MasterKeyState::Retired | MasterKeyState::Incoming => {}
+            let refuse = |reason: &str| Err(Error::Conflict(format!("master.{version} {reason}")));
+            if info.state == MasterKeyState::Current {
+                return refuse("encrypts new rows: rotate first, `keyswap master-key rotate`");
             }
-            let needed = needed(tx, version)?;
-            if !needed.is_empty() {
-                return Err(Error::Conflict(format!(
-                    "master.{version} is still needed by {}: run `keyswap master-key rotate --continue`",
-                    told(&needed)
-                )));
+            let rows = count_rows(tx, version)?;
+            if !rows.is_empty() {
+                let rows = format_row_counts(&rows);
+                return refuse(&format!("is still needed by {rows}: run `keyswap master-key rotate --continue`"));
             }
             if info.state == MasterKeyState::Retiring {
-                return Err(Error::Conflict(format!(
-                    "master.{version} is not retired yet: run `keyswap master-key rotate --continue`"
-                )));
+                return refuse("is not retired yet: run `keyswap master-key rotate --continue`");
             }
-            store::encryption::master_keys::delete(tx, version)?;
-            let event = NewEvent::new(EventType::MasterKeyRemoved, version)
-                .with_data("fingerprint", info.fingerprint.clone())
-                .with_data("state", info.state.as_str());
+            master_keys::delete(tx, version)?;
+            let event = master_key_event(EventType::MasterKeyRemoved, &info).with_data("state", info.state.as_str());
             Ok(Outcome::event(info, event))
         })
         .await

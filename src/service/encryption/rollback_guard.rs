@@ -4,6 +4,7 @@
 //! must decide before anything is signed.
 
 use std::{
+    cmp::Ordering,
     fs, io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -14,70 +15,72 @@ use crate::{
     domain::events::{EventType, NewEvent, Origin},
     service::{
         Error, Services,
-        encryption::database_progress::{DatabaseProgress, RecordedKey, Restored, Verdict},
+        encryption::database_progress::{DatabaseProgress, GuardState, RecordedKey, Rollback},
     },
     store::{self, Conn, Lock, Outcome, Store, StoreError},
 };
 
 /// Compares the database with the guard file. Halts signing while an operator must decide. If the
 /// database does not answer, the previous result remains.
-pub async fn look(services: &Services) -> Result<(), Error> {
-    let (verdict, _) = compare(&services.store, &services.rollback_guard.file).await?;
-    apply_state(services, verdict);
+pub async fn check(services: &Services) -> Result<(), Error> {
+    let (state, _) = compare(&services.store, &services.rollback_guard.file).await?;
+    apply_state(services, state);
     Ok(())
 }
 
-/// Like `look`, and records the progress of the database in the guard file.
-pub async fn keep(services: &Services) -> Result<(), Error> {
-    let (verdict, seen) = compare(&services.store, &services.rollback_guard.file).await?;
-    let verdict = match (verdict, seen) {
-        (Verdict::Consistent, Some(seen)) => {
-            let file = services.rollback_guard.file.clone();
-            let written = tokio::task::spawn_blocking(move || record_progress(&file, &seen)).await;
-            match written.map_err(io::Error::other).and_then(|written| written) {
-                Ok(()) => Verdict::Consistent,
-                Err(error) => Verdict::FileUnavailable(format!(
-                    "the witness cannot be written, so an old backup might not be noticed: {error}"
-                )),
-            }
-        }
-        (other, _) => other,
-    };
-    apply_state(services, verdict);
-    Ok(())
-}
-
-fn apply_state(services: &Services, verdict: Verdict) {
-    let before = services.rollback_guard.verdict();
-    if *before != verdict {
-        match verdict.told() {
-            Some(why) if verdict.requires_decision() => tracing::error!(why, "nothing is signed"),
-            Some(why) => tracing::warn!(why, file = %services.rollback_guard.file.display(), "see keys.rollback_guard"),
-            None => tracing::info!("the database and its witness agree"),
+/// Like `check`, and records the progress of the database in the guard file.
+pub async fn update(services: &Services) -> Result<(), Error> {
+    let (mut state, progress) = compare(&services.store, &services.rollback_guard.file).await?;
+    if state == GuardState::Consistent
+        && let Some(progress) = progress
+    {
+        let file = services.rollback_guard.file.clone();
+        let written = tokio::task::spawn_blocking(move || record_progress(&file, &progress)).await;
+        if let Err(error) = written.map_err(io::Error::other).and_then(|written| written) {
+            state = unavailable("write", &error);
         }
     }
-    let asks = verdict.requires_decision();
-    services.rollback_guard.verdict.store(Arc::new(verdict));
-    services.keys.set_halted(asks);
+    apply_state(services, state);
+    Ok(())
+}
+
+fn apply_state(services: &Services, state: GuardState) {
+    let must_halt = state.requires_decision();
+    if *services.rollback_guard.state() != state {
+        match state.problem() {
+            Some(reason) if must_halt => tracing::error!(reason, "signing is halted"),
+            Some(reason) => {
+                tracing::warn!(reason, file = %services.rollback_guard.file.display(), "see keys.rollback_guard")
+            }
+            None => tracing::info!("the database agrees with its rollback guard"),
+        }
+    }
+    services.rollback_guard.state.store(Arc::new(state));
+    services.keys.set_halted(must_halt);
+}
+
+fn unavailable(action: &str, error: &io::Error) -> GuardState {
+    GuardState::FileUnavailable(format!(
+        "failed to {action} the rollback guard: {error}; the rollback of a database might not be detected"
+    ))
 }
 
 /// Compares the database with the guard file `file`. Also returns the progress of the database, or
 /// `None` if it has no events.
-pub async fn compare(store: &Store, file: &Path) -> Result<(Verdict, Option<DatabaseProgress>), Error> {
+pub async fn compare(store: &Store, file: &Path) -> Result<(GuardState, Option<DatabaseProgress>), Error> {
     let file = file.to_owned();
     store
         .read(move |connection| {
             // The file is read before the database. Otherwise progress that is recorded in between
             // would look like a rollback.
-            let found = read(&file);
-            let Some(is) = read_progress(connection)? else { return Ok((Verdict::Consistent, None)) };
-            let verdict = match found {
-                Ok(None) => Verdict::Consistent,
-                Ok(Some(seen)) => judge(connection, seen, &is)?,
-                Err(GuardFileError::Corrupt(why)) => Verdict::Corrupt(why),
-                Err(GuardFileError::Io(why)) => Verdict::FileUnavailable(why),
+            let recorded = read(&file);
+            let Some(actual) = read_progress(connection)? else { return Ok((GuardState::Consistent, None)) };
+            let state = match recorded {
+                Ok(None) => GuardState::Consistent,
+                Ok(Some(recorded)) => compare_progress(connection, recorded, &actual)?,
+                Err(state) => state,
             };
-            Ok((verdict, Some(is)))
+            Ok((state, Some(actual)))
         })
         .await
 }
@@ -93,88 +96,78 @@ fn read_progress(connection: &mut Conn) -> Result<Option<DatabaseProgress>, Stor
     Ok(Some(DatabaseProgress { database: first.id.to_string(), seq, hash, generation, keys }))
 }
 
-fn judge(
+fn compare_progress(
     connection: &mut Conn,
-    rollback_guard: DatabaseProgress,
-    is: &DatabaseProgress,
-) -> Result<Verdict, StoreError> {
-    if rollback_guard.database != is.database {
+    recorded: DatabaseProgress,
+    actual: &DatabaseProgress,
+) -> Result<GuardState, StoreError> {
+    if recorded.database != actual.database {
         // The database was set up again or replaced. Nothing that was recorded can return.
         tracing::warn!("the rollback guard belongs to another database; it restarts with this one");
-        return Ok(Verdict::Consistent);
+        return Ok(GuardState::Consistent);
     }
-    let same_history = match is.seq.cmp(&rollback_guard.seq) {
-        std::cmp::Ordering::Less => false,
-        std::cmp::Ordering::Equal => is.hash == rollback_guard.hash,
-        std::cmp::Ordering::Greater => {
-            let next = store::events::find(connection, rollback_guard.seq + 1)?;
-            next.is_none_or(|next| next.prev_hash == rollback_guard.hash)
+    let is_same_history = match actual.seq.cmp(&recorded.seq) {
+        Ordering::Less => false,
+        Ordering::Equal => actual.hash == recorded.hash,
+        Ordering::Greater => {
+            store::events::find(connection, recorded.seq + 1)?.is_none_or(|next| next.prev_hash == recorded.hash)
         }
     };
-    if same_history && is.generation >= rollback_guard.generation {
-        return Ok(Verdict::Consistent);
+    if is_same_history && actual.generation >= recorded.generation {
+        return Ok(GuardState::Consistent);
     }
-    Ok(Verdict::Restored(Box::new(Restored { rollback_guard, database: is.clone() })))
+    Ok(GuardState::RolledBack(Box::new(Rollback { recorded, database: actual.clone() })))
 }
 
-enum GuardFileError {
-    Io(String),
-    Corrupt(String),
-}
-
-fn read(file: &Path) -> Result<Option<DatabaseProgress>, GuardFileError> {
-    let text = match fs::read(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(GuardFileError::Io(format!(
-                "the witness cannot be read, so an old backup might not be noticed: {error}"
-            )));
-        }
-    };
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|_| GuardFileError::Corrupt("the witness holds something else than a witness".to_owned()))
+/// Returns the recorded progress, or the state that a file without a record causes.
+fn read(file: &Path) -> Result<Option<DatabaseProgress>, GuardState> {
+    match fs::read(file) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|_| GuardState::Corrupt("the content of the rollback guard is not valid".to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unavailable("read", &error)),
+    }
 }
 
 /// Serializes writes within this process: they share the name of the temporary file.
 static WRITE_LOCK: Mutex<()> = Mutex::new(());
 
-/// Writes `read_progress`, unless the file records the same or more. Replicas may share the file.
-fn record_progress(file: &Path, seen: &DatabaseProgress) -> io::Result<()> {
+/// Writes the progress, unless the file records the same or more. Replicas may share the file.
+fn record_progress(file: &Path, progress: &DatabaseProgress) -> io::Result<()> {
     let _writing = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Ok(Some(there)) = read(file)
-        && there.database == seen.database
-        && there.seq >= seen.seq
-        && there.generation >= seen.generation
-        && there.keys.len() >= seen.keys.len()
+    if let Ok(Some(recorded)) = read(file)
+        && recorded.database == progress.database
+        && recorded.seq >= progress.seq
+        && recorded.generation >= progress.generation
+        && recorded.keys.len() >= progress.keys.len()
     {
         return Ok(());
     }
-    write(file, seen)
+    write(file, progress)
 }
 
-fn write(file: &Path, seen: &DatabaseProgress) -> io::Result<()> {
+fn write(file: &Path, progress: &DatabaseProgress) -> io::Result<()> {
     if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         fs::create_dir_all(dir)?;
     }
-    write_secret(file, &serde_json::to_vec(seen)?, IfExists::Replace)
+    write_secret(file, &serde_json::to_vec(progress)?, IfExists::Replace)
 }
 
 /// Accepts the current state of the database by decision of an operator, and appends an event.
 /// Returns `Error::Conflict` if there is nothing to accept.
-pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<Verdict, Error> {
-    let (verdict, _) = compare(store, file).await?;
-    if !verdict.requires_decision() {
-        return Err(Error::Conflict("the database is as the witness saw it: there is nothing to accept".to_owned()));
+pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<GuardState, Error> {
+    let (state, _) = compare(store, file).await?;
+    if !state.requires_decision() {
+        return Err(Error::Conflict("the database agrees with its rollback guard: nothing to accept".to_owned()));
     }
-    let event = match &verdict {
-        Verdict::Restored(restored) => NewEvent::new(EventType::RestoreAccepted, &restored.database.database)
-            .with_data("seen_seq", restored.rollback_guard.seq)
-            .with_data("seen_hash", restored.rollback_guard.hash.clone())
-            .with_data("seq", restored.database.seq),
-        Verdict::Corrupt(_) | Verdict::Consistent | Verdict::FileUnavailable(_) => {
-            NewEvent::new(EventType::RestoreAccepted, "witness")
+    let event = match &state {
+        GuardState::RolledBack(rollback) => NewEvent::new(EventType::RestoreAccepted, &rollback.database.database)
+            .with_data("seen_seq", rollback.recorded.seq)
+            .with_data("seen_hash", rollback.recorded.hash.clone())
+            .with_data("seq", rollback.database.seq),
+        GuardState::Corrupt(_) | GuardState::Consistent | GuardState::FileUnavailable(_) => {
+            NewEvent::new(EventType::RestoreAccepted, "rollback_guard")
         }
     };
     store
@@ -187,12 +180,9 @@ pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<Verdic
             Ok::<_, Error>(Outcome::event((), event))
         })
         .await?;
-    let now = store
-        .read(read_progress)
-        .await?
-        .ok_or_else(|| Error::Internal("an event that was just written is gone".to_owned()))?;
-    let unwritable = |error: io::Error| Error::Conflict(format!("cannot write {}: {error}", file.display()));
+    let progress = store.read(read_progress).await?;
+    let progress = progress.ok_or_else(|| Error::Internal("an event that was just written disappeared".to_owned()))?;
     let _writing = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    write(file, &now).map_err(unwritable)?;
-    Ok(verdict)
+    write(file, &progress).map_err(|error| Error::Conflict(format!("failed to write {}: {error}", file.display())))?;
+    Ok(state)
 }

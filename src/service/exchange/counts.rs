@@ -15,7 +15,7 @@ use crate::{
 /// counted twice.
 pub async fn flush(services: &Services) -> Result<(), StoreError> {
     // Held until the write completes, so that concurrent flushes do not write the same results.
-    let mut written = services.counted.0.lock().await;
+    let mut written = services.exchange_counts.0.lock().await;
     let uses = services.metrics.uses();
     let new = |(result, count): (&&'static str, &u64)| {
         let more = count - written.get(result).copied().unwrap_or_default().min(*count);

@@ -5,4 +5,4 @@ use tokio::sync::Mutex;
 
 /// The metric values that are already written.
 #[derive(Debug, Default)]
-pub struct Counted(pub(crate) Mutex<BTreeMap<&'static str, u64>>);
+pub struct FlushedExchangeCounts(pub(crate) Mutex<BTreeMap<&'static str, u64>>);

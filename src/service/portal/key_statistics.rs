@@ -48,7 +48,7 @@ pub async fn get_key_statistics(services: &Services, hours: i64) -> Result<KeySt
 /// Counts the keys while concurrent requests wait for the result. After a failure the previous
 /// counts are returned, and there is no new attempt for `MIN_COUNT_INTERVAL`.
 async fn count_keys_cached(services: &Services) -> Option<KeyCounts> {
-    let mut last = services.census.0.lock().await;
+    let mut last = services.key_statistics.0.lock().await;
     let before = match *last {
         Some((at, keys)) if at.elapsed() < MIN_COUNT_INTERVAL => return keys,
         Some((_, keys)) => keys,

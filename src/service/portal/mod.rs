@@ -12,7 +12,12 @@ pub mod page;
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{credential, encryption::EncryptionError, master_keys::MasterKeys, random::SystemEntropy},
+    crypto::{
+        credential,
+        encryption::{EncryptionError, SecretKind},
+        master_keys::MasterKeys,
+        random::SystemEntropy,
+    },
     domain::{
         access::{owner::OwnerScope, policy::GrantablePermissions},
         common::{
@@ -94,7 +99,7 @@ struct Mint {
 impl Mint {
     fn of(services: &Services) -> Self {
         Self {
-            master: services.master.clone(),
+            master: services.master_keys.clone(),
             entropy: services.entropy.clone(),
             ttl: services.settings.portal.session_ttl,
         }
@@ -110,7 +115,7 @@ impl Mint {
         let id = CredentialId::generate(&self.entropy)?;
         let secret = Secret::generate(&self.entropy)?;
         let shown = ApiKeyValue::format(&Prefix::portal_session(), &id, &secret);
-        let sealed = credential::seal_session(&self.master, &id, &secret, &self.entropy)?;
+        let encrypted = credential::encrypt(&self.master, SecretKind::PortalSession, &id, &secret, &self.entropy)?;
         let ttl = if kind == PortalSessionKind::Code { SIGN_IN_CODE_TTL } else { self.ttl };
         let session = PortalSession {
             id: PortalSessionId::from(&id),
@@ -123,8 +128,8 @@ impl Mint {
         };
         let stored = StoredPortalSession {
             session: session.clone(),
-            encrypted_secret: sealed.bytes,
-            master_version: sealed.master_version,
+            encrypted_secret: encrypted.bytes,
+            master_version: encrypted.master_version,
         };
         store::portal::sessions::insert(tx, &stored)?;
         Ok((shown, session))

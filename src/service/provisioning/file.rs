@@ -75,115 +75,67 @@ pub fn read(text: &str, format: FileFormat) -> Result<DesiredConfiguration, Erro
         // An empty YAML file parses as null.
         Value::Null => Map::new(),
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            return Err(Error::invalid("the file", "must hold permission, role, audience and service_client"));
+            return Err(Error::invalid("the file", "must contain permission, role, audience or service_client"));
         }
     };
-    let mut root = TableReader { path: String::new(), members: root, known: Vec::new() };
-    let wanted = DesiredConfiguration {
-        permissions: section(&mut root, "permission", "name", &mut faults, permission),
-        roles: section(&mut root, "role", "name", &mut faults, role),
-        audiences: section(&mut root, "audience", "identifier", &mut faults, audience),
-        service_clients: section(&mut root, "service_client", "name", &mut faults, parse_service_client),
+    let mut root = TableReader { path: String::new(), members: root, known: Vec::new(), faults: &mut faults };
+    let desired = DesiredConfiguration {
+        permissions: root.section("permission", "name", read_permission),
+        roles: root.section("role", "name", read_role),
+        audiences: root.section("audience", "identifier", read_audience),
+        service_clients: root.section("service_client", "name", read_service_client),
     };
-    root.end(&mut faults);
-    if faults.is_empty() { Ok(wanted) } else { Err(Error::Invalid(faults)) }
+    root.report_unknown_members();
+    if faults.is_empty() { Ok(desired) } else { Err(Error::Invalid(faults)) }
 }
 
-fn permission(table: &mut TableReader, faults: &mut Vec<InputFault>) -> Option<PermissionInput> {
-    let name = table.read_required("name", faults);
-    let description = table.optional("description", faults);
-    let assignable_to = table.list("assignable_to", faults);
-    if assignable_to.is_none() {
-        table.missing("assignable_to", faults);
-    }
+fn read_permission(table: &mut TableReader<'_>) -> Option<PermissionInput> {
+    let (name, description) = (table.required("name"), table.optional("description"));
+    let assignable_to = table.required_list("assignable_to");
     Some(PermissionInput { name: name?, description, assignable_to: assignable_to?.into_iter().collect() })
 }
 
-fn role(table: &mut TableReader, faults: &mut Vec<InputFault>) -> Option<RoleInput> {
-    let name = table.read_required("name", faults);
-    let description = table.optional("description", faults);
-    let permissions = table.permissions(faults);
-    if permissions.is_none() {
-        table.missing("permissions", faults);
-    }
+fn read_role(table: &mut TableReader<'_>) -> Option<RoleInput> {
+    let (name, description) = (table.required("name"), table.optional("description"));
+    let permissions = table.required_list("permissions").map(|names| table.permission_set(names));
     Some(RoleInput { name: name?, description, permissions: permissions? })
 }
 
-fn audience(table: &mut TableReader, faults: &mut Vec<InputFault>) -> Option<NewAudience> {
-    let identifier = table.read_required("identifier", faults);
-    let permissions = table.permissions(faults);
-    let token_ttl = table.optional("token_ttl", faults);
+fn read_audience(table: &mut TableReader<'_>) -> Option<NewAudience> {
+    let identifier = table.required("identifier");
+    let permissions = table.list("permissions").map(|names| table.permission_set(names));
+    let token_ttl = table.optional("token_ttl");
     // An omitted member is reset to its default and does not keep its stored value: the file is the
     // complete description.
     let shape = TokenProfilePatch {
-        algorithm: Some(table.optional("algorithm", faults)),
-        typ: Some(table.optional("typ", faults)),
-        scope_claim: Some(table.optional("scope_claim", faults)),
-        aud_claim: Some(table.optional("aud_claim", faults)),
-        claims: Some(table.optional("claims", faults)),
-        status: Some(table.optional("status", faults)),
+        algorithm: Some(table.optional("algorithm")),
+        typ: Some(table.optional("typ")),
+        scope_claim: Some(table.optional("scope_claim")),
+        aud_claim: Some(table.optional("aud_claim")),
+        claims: Some(table.optional("claims")),
+        status: Some(table.optional("status")),
     };
     Some(NewAudience { identifier: identifier?, permissions, token_ttl, shape })
 }
 
-fn parse_service_client(table: &mut TableReader, faults: &mut Vec<InputFault>) -> Option<DesiredServiceClient> {
-    let name = table.read_required("name", faults);
-    let permissions = table.permissions(faults).unwrap_or_default();
-    let metadata = table.optional("metadata", faults).unwrap_or_default();
+fn read_service_client(table: &mut TableReader<'_>) -> Option<DesiredServiceClient> {
+    let name = table.required("name");
+    let permissions = table.list("permissions").map(|names| table.permission_set(names)).unwrap_or_default();
+    let metadata = table.optional("metadata").unwrap_or_default();
     Some(DesiredServiceClient { name: name?, permissions, metadata })
 }
 
-/// Parses one section: a list of tables with unique names.
-fn section<T>(
-    root: &mut TableReader,
-    kind: &'static str,
-    named_by: &'static str,
-    faults: &mut Vec<InputFault>,
-    read: fn(&mut TableReader, &mut Vec<InputFault>) -> Option<T>,
-) -> Option<Vec<T>> {
-    root.known.push(kind);
-    let items = match root.members.remove(kind)? {
-        Value::Array(items) => items,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-            faults.push(InputFault::new(
-                kind,
-                format!("must be a list, [[{kind}]] in TOML; an empty one where there is none"),
-            ));
-            return None;
-        }
-    };
-    let (mut all, mut seen) = (Vec::new(), BTreeMap::<String, usize>::new());
-    for (position, item) in items.into_iter().enumerate() {
-        let Value::Object(members) = item else {
-            faults.push(InputFault::new(format!("{kind}[{position}]"), "must be a table"));
-            continue;
-        };
-        // Faults refer to a table by its name if that is valid, otherwise by its position.
-        let name = members.get(named_by).and_then(Value::as_str).filter(|name| name.parse::<DisplayName>().is_ok());
-        let path = name.map_or_else(|| format!("{kind}[{position}]"), |name| format!("{kind}[{name}]"));
-        if let Some(name) = name {
-            *seen.entry(name.to_owned()).or_default() += 1;
-        }
-        let mut table = TableReader { path, members, known: Vec::new() };
-        all.extend(read(&mut table, faults));
-        table.end(faults);
-    }
-    for (name, count) in seen.into_iter().filter(|(_, count)| *count > 1) {
-        faults.push(InputFault::new(format!("{kind}[{name}]"), format!("stands there {count} times")));
-    }
-    Some(all)
-}
-
 /// A table whose members are removed as they are read. Members left at the end are unknown.
-struct TableReader {
+struct TableReader<'a> {
     path: String,
     members: Map<String, Value>,
     known: Vec<&'static str>,
+    faults: &'a mut Vec<InputFault>,
 }
 
-impl TableReader {
-    fn fault(&self, member: &str, message: impl Into<String>) -> InputFault {
-        InputFault::new(format!("{}.{member}", self.path), message)
+impl TableReader<'_> {
+    fn fault(&mut self, member: &str, message: impl Into<String>) {
+        self.faults.push(InputFault::new(format!("{}.{member}", self.path), message));
     }
 
     fn take(&mut self, member: &'static str) -> Option<Value> {
@@ -191,68 +143,100 @@ impl TableReader {
         self.members.remove(member).filter(|value| !value.is_null())
     }
 
-    fn optional<T: DeserializeOwned>(&mut self, member: &'static str, faults: &mut Vec<InputFault>) -> Option<T> {
-        match serde_json::from_value(self.take(member)?) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                faults.push(self.fault(member, told(&error.to_string())));
+    fn parse<T: DeserializeOwned>(&mut self, member: &str, value: Value) -> Option<T> {
+        serde_json::from_value(value).map_err(|error| self.fault(member, describe(&error.to_string()))).ok()
+    }
+
+    fn optional<T: DeserializeOwned>(&mut self, member: &'static str) -> Option<T> {
+        let value = self.take(member)?;
+        self.parse(member, value)
+    }
+
+    fn required<T: DeserializeOwned>(&mut self, member: &'static str) -> Option<T> {
+        match self.take(member) {
+            Some(value) => self.parse(member, value),
+            None => {
+                self.fault(member, "is missing");
                 None
             }
         }
     }
 
-    fn read_required<T: DeserializeOwned>(&mut self, member: &'static str, faults: &mut Vec<InputFault>) -> Option<T> {
-        let before = faults.len();
-        let value = self.optional(member, faults);
-        if value.is_none() && faults.len() == before {
-            faults.push(self.fault(member, "is missing"));
-        }
-        value
-    }
-
-    fn list<T: DeserializeOwned>(&mut self, member: &'static str, faults: &mut Vec<InputFault>) -> Option<Vec<T>> {
+    fn list<T: DeserializeOwned>(&mut self, member: &'static str) -> Option<Vec<T>> {
         let Value::Array(items) = self.take(member)? else {
-            faults.push(self.fault(member, "must be a list"));
+            self.fault(member, "must be a list");
             return Some(Vec::new());
         };
-        let mut all = Vec::new();
+        let items = items.into_iter().enumerate();
+        Some(items.filter_map(|(position, item)| self.parse(&format!("{member}[{position}]"), item)).collect())
+    }
+
+    fn required_list<T: DeserializeOwned>(&mut self, member: &'static str) -> Option<Vec<T>> {
+        let list = self.list(member);
+        if list.is_none() {
+            self.fault(member, "is missing; use [] for an empty list");
+        }
+        list
+    }
+
+    fn permission_set(&mut self, names: Vec<PermissionName>) -> PermissionSet {
+        PermissionSet::try_from(names.into_iter().collect::<BTreeSet<_>>()).unwrap_or_else(|error| {
+            self.fault("permissions", error.to_string());
+            PermissionSet::default()
+        })
+    }
+
+    /// Reads one section: a list of tables with unique names.
+    fn section<T>(
+        &mut self,
+        kind: &'static str,
+        name_member: &str,
+        read: fn(&mut TableReader<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.known.push(kind);
+        let Value::Array(items) = self.members.remove(kind)? else {
+            let message = format!("must be a list, [[{kind}]] in TOML; use an empty list for no {kind}");
+            self.faults.push(InputFault::new(kind, message));
+            return None;
+        };
+        let (mut all, mut seen) = (Vec::new(), BTreeMap::<String, usize>::new());
         for (position, item) in items.into_iter().enumerate() {
-            match serde_json::from_value(item) {
-                Ok(value) => all.push(value),
-                Err(error) => faults.push(self.fault(&format!("{member}[{position}]"), told(&error.to_string()))),
-            }
+            let Value::Object(members) = item else {
+                self.faults.push(InputFault::new(format!("{kind}[{position}]"), "must be a table"));
+                continue;
+            };
+            // Faults refer to a table by its name if that is valid, otherwise by its position.
+            let name = members.get(name_member).and_then(Value::as_str);
+            let path = match name.filter(|name| name.parse::<DisplayName>().is_ok()) {
+                Some(name) => {
+                    *seen.entry(name.to_owned()).or_default() += 1;
+                    format!("{kind}[{name}]")
+                }
+                None => format!("{kind}[{position}]"),
+            };
+            let mut table = TableReader { path, members, known: Vec::new(), faults: &mut *self.faults };
+            all.extend(read(&mut table));
+            table.report_unknown_members();
+        }
+        for (name, count) in seen.into_iter().filter(|(_, count)| *count > 1) {
+            self.faults.push(InputFault::new(format!("{kind}[{name}]"), format!("occurs {count} times")));
         }
         Some(all)
     }
 
-    fn permissions(&mut self, faults: &mut Vec<InputFault>) -> Option<PermissionSet> {
-        let names: BTreeSet<PermissionName> = self.list("permissions", faults)?.into_iter().collect();
-        match PermissionSet::try_from(names) {
-            Ok(set) => Some(set),
-            Err(error) => {
-                faults.push(self.fault("permissions", error.to_string()));
-                Some(PermissionSet::default())
-            }
-        }
-    }
-
-    fn missing(&self, member: &str, faults: &mut Vec<InputFault>) {
-        faults.push(self.fault(member, "is missing; [] is none"));
-    }
-
-    fn end(self, faults: &mut Vec<InputFault>) {
+    fn report_unknown_members(self) {
         for name in self.members.keys() {
             // A member name may be an API key pasted in the wrong place; it is not quoted.
             let name = if holds_key(name) { "…" } else { name };
             let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
-            faults.push(InputFault::new(path, format!("is not known here; there are {}", self.known.join(", "))));
+            self.faults.push(InputFault::new(path, format!("is unknown; expected {}", self.known.join(", "))));
         }
     }
 }
 
 /// Messages of serde itself quote values, which may be misplaced secrets, so only the expectation
 /// is kept. Messages of the domain types quote no values.
-fn told(text: &str) -> String {
+fn describe(text: &str) -> String {
     match text.split_once(", expected ") {
         Some((_, expected)) => format!("must be {expected}"),
         None => text.to_owned(),
@@ -278,12 +262,12 @@ mod tests {
     use super::*;
 
     fn faults(text: &str, format: FileFormat) -> Vec<String> {
-        let Err(Error::Invalid(faults)) = read(text, format) else { panic!("{text} was taken") };
+        let Err(Error::Invalid(faults)) = read(text, format) else { panic!("{text} was accepted") };
         faults.into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect()
     }
 
     #[test]
-    fn every_fault_is_told_with_its_place() {
+    fn every_fault_names_its_place() {
         let text = r#"
             extra = 1
             role = [{ name = "a", permissions = ["x", "no space", 3] }, { name = "a", permissions = [] }, 7]
@@ -305,20 +289,20 @@ mod tests {
         let found = faults(text, FileFormat::Toml);
         let begins = [
             "permission[projects:read].assignable_to[1]: must be one of `user`",
-            "permission[projects:read].colour: is not known here; there are name, description, assignable_to",
+            "permission[projects:read].colour: is unknown; expected name, description, assignable_to",
             "permission[1].name: is missing",
             "permission[1].description: a name has",
-            "permission[1].assignable_to: is missing; [] is none",
+            "permission[1].assignable_to: is missing; use [] for an empty list",
             "role[a].permissions[1]: a permission has",
             "role[a].permissions[2]: must be a string",
             "role[2]: must be a table",
-            "role[a]: stands there 2 times",
+            "role[a]: occurs 2 times",
             "audience[a b].identifier: an audience is",
             "audience[a b].token_ttl: give a length of time",
             "audience[a b].claims: must be an object of claims",
             "service_client[ci].permissions: must be a list",
             "service_client[ci].metadata: metadata must be a JSON object",
-            "extra: is not known here; there are permission, role, audience, service_client",
+            "extra: is unknown; expected permission, role, audience, service_client",
         ];
         assert_eq!(found.len(), begins.len(), "{found:#?}");
         for (fault, begin) in found.iter().zip(begins) {
@@ -327,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_or_yaml_is_told_with_its_line() {
+    fn a_syntax_error_names_its_line() {
         for (text, format) in [
             ("[[role]]\nname = \n", FileFormat::Toml),
             ("[[role]]\nname = 'a'\nname = 'b'\n", FileFormat::Toml),
@@ -344,11 +328,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_does_not_speak_of_is_not_none() {
+    fn a_missing_section_is_not_an_empty_one() {
         let wanted = read("role = []", FileFormat::Toml).unwrap();
         assert!(wanted.roles.is_some_and(|roles| roles.is_empty()) && wanted.permissions.is_none());
         assert!(read("", FileFormat::Yaml).unwrap().roles.is_none());
-        assert_eq!(faults("role:\n", FileFormat::Yaml).len(), 1, "nobody can say which of the two is meant");
+        assert_eq!(faults("role:\n", FileFormat::Yaml).len(), 1, "it could mean either");
         let dated =
             read("[[service_client]]\nname = 'a'\nmetadata = { since = 2030-01-31 }", FileFormat::Toml).unwrap();
         assert_eq!(dated.service_clients.unwrap()[0].metadata.to_json(), r#"{"since":"2030-01-31"}"#);

@@ -6,14 +6,15 @@ pub mod diff;
 pub mod file;
 pub mod stored;
 
+use std::mem;
+
 use crate::{
     config::Settings,
     domain::{
         access::{
             audience::{AcceptedPermissions, Audience, BuiltIn},
-            permission::{Permission, PermissionName},
+            permission::PermissionName,
             policy::ADMIN,
-            role::Role,
             token_profile::{TokenProfile, TokenProfilePatch},
         },
         common::time::Span,
@@ -28,7 +29,10 @@ use crate::{
         },
         api_keys::service_clients::{self, NewServiceClient, ServiceClientPatch},
         caller::Caller,
-        provisioning::stored::{Found, PlanRollback},
+        provisioning::{
+            diff::Described,
+            stored::{PlanRollback, StoredConfiguration},
+        },
     },
     store::{Lock, NoEvent, Outcome, Tx},
 };
@@ -40,13 +44,13 @@ pub use file::{DesiredConfiguration, DesiredServiceClient, FileFormat, read};
 pub async fn plan(
     services: &Services,
     caller: &Caller,
-    wanted: DesiredConfiguration,
+    desired: DesiredConfiguration,
     prune: bool,
 ) -> Result<Vec<Change>, Error> {
-    let mut run = ConfigurationRun::new(services, caller, wanted, prune).await?;
-    let ended = services.store.run_transaction(caller.origin.clone(), move |tx| match run.all(tx) {
-        Ok(()) => Err::<Outcome<()>, _>(PlanRollback::Planned(run.changes)),
-        Err(error) => Err(PlanRollback::Failed(error)),
+    let mut run = ConfigurationRun::new(services, caller, &desired).await?;
+    let ended = services.store.run_transaction(caller.origin.clone(), move |tx| {
+        run.execute(tx, &desired, prune)?;
+        Err::<Outcome<()>, _>(PlanRollback::Planned(run.changes))
     });
     match ended.await {
         // Unreachable: the closure always returns an error.
@@ -62,20 +66,20 @@ pub async fn plan(
     }
 }
 
-/// Applies `wanted` in one transaction, with an event for each changed resource. Resources that
+/// Applies `desired` in one transaction, with an event for each changed resource. Resources that
 /// already match stay untouched. With `prune`, resources that the file does not name are deleted,
 /// for the sections that it contains. All faults are reported together.
 pub async fn apply(
     services: &Services,
     caller: &Caller,
-    wanted: DesiredConfiguration,
+    desired: DesiredConfiguration,
     prune: bool,
 ) -> Result<Vec<Change>, Error> {
-    let mut run = ConfigurationRun::new(services, caller, wanted, prune).await?;
+    let mut run = ConfigurationRun::new(services, caller, &desired).await?;
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
-            run.all(tx)?;
+            run.execute(tx, &desired, prune)?;
             Ok(Outcome::events_unless(NoEvent::Unchanged, run.changes, run.events))
         })
         .await
@@ -83,8 +87,6 @@ pub async fn apply(
 
 /// One run of a configuration file against the database.
 struct ConfigurationRun {
-    wanted: DesiredConfiguration,
-    prune: bool,
     caller: Caller,
     settings: Settings,
     means: Means,
@@ -94,22 +96,12 @@ struct ConfigurationRun {
 }
 
 impl ConfigurationRun {
-    async fn new(
-        services: &Services,
-        caller: &Caller,
-        wanted: DesiredConfiguration,
-        prune: bool,
-    ) -> Result<Self, Error> {
-        let mut asked: Vec<_> =
-            wanted.audiences.iter().flatten().filter_map(|audience| audience_changes::asked(&audience.shape)).collect();
-        asked.sort();
-        asked.dedup();
+    async fn new(services: &Services, caller: &Caller, desired: &DesiredConfiguration) -> Result<Self, Error> {
+        let profiles = desired.audiences.iter().flatten().map(|audience| &audience.shape);
         Ok(Self {
-            means: Means::gather(services, asked).await?,
-            wanted,
-            prune,
             caller: caller.clone(),
             settings: services.settings.clone(),
+            means: Means::gather(services, profiles).await?,
             changes: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),
@@ -117,202 +109,133 @@ impl ConfigurationRun {
     }
 
     /// Creates resources in dependency order and deletes them in reverse order.
-    fn all(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
+    fn execute(&mut self, tx: &mut Tx<'_>, desired: &DesiredConfiguration, prune: bool) -> Result<(), Error> {
         tx.lock(Lock::Provisioning)?;
-        let found = Found::lock(tx, &self.wanted, self.prune)?;
-        self.put_permissions(tx, &found.permissions)?;
-        self.put_roles(tx, &found.roles)?;
-        self.put_audiences(tx, &found.audiences)?;
-        self.put_clients(tx, &found.clients)?;
-        if self.prune {
-            self.remove_clients(tx, &found.clients)?;
-            self.remove_audiences(tx, &found.audiences)?;
-            self.remove_roles(tx, &found.roles)?;
-            self.remove_permissions(tx, &found.permissions)?;
+        let stored = StoredConfiguration::lock(tx, desired, prune)?;
+        for input in desired.permissions.iter().flatten() {
+            let before = stored.permissions.iter().find(|permission| permission.name == input.name);
+            let put = permissions::put_in(tx, input.clone(), None).map(|(after, _, event)| (Some(after), event));
+            self.record(input.name.as_str(), before, put)?;
         }
-        if self.faults.is_empty() { Ok(()) } else { Err(Error::Invalid(std::mem::take(&mut self.faults))) }
-    }
-
-    /// Collects the faults of one resource. An error that is not about the file ends the run.
-    fn gather<T>(&mut self, path: &str, result: Result<T, Error>) -> Result<Option<T>, Error> {
-        match result {
-            Ok(value) => Ok(Some(value)),
-            Err(Error::Invalid(found)) => {
-                let placed =
-                    found.into_iter().map(|fault| InputFault::new(format!("{path}.{}", fault.field), fault.message));
-                self.faults.extend(placed);
-                Ok(None)
-            }
-            Err(Error::Conflict(message)) => {
-                self.faults.push(InputFault::new(path, message));
-                Ok(None)
-            }
-            // After a constraint violation, PostgreSQL rejects every further statement of the
-            // transaction. The collected conflict is then the cause and is reported instead.
-            Err(
-                error @ (Error::NotFound(_)
-                | Error::Forbidden(_)
-                | Error::NotAllowed(_)
-                | Error::IdempotencyInFlight
-                | Error::IdempotencyMismatch
-                | Error::VersionMismatch(_)
-                | Error::RotationTooEarly(_)
-                | Error::Unavailable(_)
-                | Error::Internal(_)),
-            ) => Err(if self.faults.is_empty() { error } else { Error::Invalid(std::mem::take(&mut self.faults)) }),
+        for input in desired.roles.iter().flatten() {
+            let before = stored.roles.iter().find(|role| role.name == input.name);
+            let put = roles::put_in(tx, input.clone(), None).map(|(after, _, event)| (Some(after), event));
+            self.record(input.name.as_str(), before, put)?;
         }
-    }
-
-    fn put_permissions(&mut self, tx: &mut Tx<'_>, found: &[Permission]) -> Result<(), Error> {
-        for put in self.wanted.permissions.clone().into_iter().flatten() {
-            let path = format!("permission[{}]", put.name);
-            let before = found.iter().find(|permission| permission.name == put.name);
-            let done = permissions::put_in(tx, put, None);
-            if let Some((after, _, event)) = self.gather(&path, done)? {
-                self.changes.extend(diff::change(before, Some(&after)));
-                self.events.extend(event);
-            }
-        }
-        Ok(())
-    }
-
-    fn put_roles(&mut self, tx: &mut Tx<'_>, found: &[Role]) -> Result<(), Error> {
-        for put in self.wanted.roles.clone().into_iter().flatten() {
-            let path = format!("role[{}]", put.name);
-            let before = found.iter().find(|role| role.name == put.name);
-            let done = roles::put_in(tx, put, None);
-            if let Some((after, _, event)) = self.gather(&path, done)? {
-                self.changes.extend(diff::change(before, Some(&after)));
-                self.events.extend(event);
-            }
-        }
-        Ok(())
-    }
-
-    fn put_audiences(&mut self, tx: &mut Tx<'_>, found: &[Audience]) -> Result<(), Error> {
-        for new in self.wanted.audiences.clone().into_iter().flatten() {
-            let path = format!("audience[{}]", new.identifier);
-            let before = found.iter().find(|audience| audience.identifier == new.identifier);
-            let done = match before {
+        for input in desired.audiences.iter().flatten() {
+            let before = stored.audiences.iter().find(|audience| audience.identifier == input.identifier);
+            let put = match before {
                 Some(before) => {
-                    audience_changes::patch_in(tx, before.clone(), build_audience_patch(before, new), &self.means)
+                    let patch = build_audience_patch(before, input.clone());
+                    audience_changes::patch_in(tx, before.clone(), patch, &mut self.means)
                 }
-                None => audience_changes::create_in(tx, new, &self.means),
+                None => audience_changes::create_in(tx, input.clone(), &mut self.means),
             };
-            if let Some((after, events)) = self.gather(&path, done)? {
-                self.changes.extend(diff::change(before, Some(&after)));
+            self.record(input.identifier.as_str(), before, put.map(|(after, events)| (Some(after), events)))?;
+        }
+        for input in desired.service_clients.iter().flatten() {
+            self.put_service_client(tx, input.clone(), &stored.clients)?;
+        }
+        if prune {
+            self.prune(tx, desired, &stored)?;
+        }
+        if self.faults.is_empty() { Ok(()) } else { Err(Error::Invalid(mem::take(&mut self.faults))) }
+    }
+
+    /// Records the change of one resource, or its faults. An error that is not about the file ends
+    /// the run.
+    fn record<T: Described>(
+        &mut self,
+        name: &str,
+        before: Option<&T>,
+        done: Result<(Option<T>, impl IntoIterator<Item = NewEvent>), Error>,
+    ) -> Result<(), Error> {
+        let path = format!("{}[{name}]", T::KIND);
+        match done.map_err(|error| error.prefix_fields(&format!("{path}."))) {
+            Ok((after, events)) => {
+                self.changes.extend(diff::change(before, after.as_ref()));
                 self.events.extend(events);
             }
+            Err(Error::Invalid(faults)) => self.faults.extend(faults),
+            Err(Error::Conflict(message)) => self.faults.push(InputFault::new(path, message)),
+            Err(error) if self.faults.is_empty() => return Err(error),
+            // After a constraint violation, PostgreSQL rejects every further statement of the
+            // transaction. The collected conflict is then the cause and is reported instead.
+            Err(_) => return Err(Error::Invalid(mem::take(&mut self.faults))),
         }
         Ok(())
     }
 
-    fn put_clients(&mut self, tx: &mut Tx<'_>, found: &[ServiceClient]) -> Result<(), Error> {
-        for DesiredServiceClient { name, permissions, metadata } in
-            self.wanted.service_clients.clone().into_iter().flatten()
-        {
-            let path = format!("service_client[{name}]");
-            let same: Vec<_> = found.iter().filter(|client| client.name == name).collect();
-            let (before, done) = match same[..] {
-                [] => {
-                    let new = NewServiceClient { name: Some(name), owner: None, permissions, metadata };
-                    let made = service_clients::make(tx, new, &self.caller);
-                    (None, made.map(|(client, event)| (client, Some(event))))
-                }
-                [before] => {
-                    let patch =
-                        ServiceClientPatch { name: None, permissions: Some(permissions), metadata: Some(metadata) };
-                    let (caller, settings) = (&self.caller, &self.settings);
-                    (Some(before), service_clients::patch_in(tx, before.clone(), patch, caller, settings))
-                }
-                [..] => {
-                    let ids: Vec<_> = same.iter().map(|client| client.id.as_str()).collect();
-                    let message = format!("several have this name: {}; rename all but one first", ids.join(", "));
-                    self.faults.push(InputFault::new(path, message));
-                    continue;
-                }
-            };
-            if let Some((after, event)) = self.gather(&path, done)? {
-                self.changes.extend(diff::change(before, Some(&after)));
-                self.events.extend(event);
+    fn record_deletion<T: Described>(&mut self, deleted: &T, done: Result<NewEvent, Error>) -> Result<(), Error> {
+        self.record(deleted.identity().0, Some(deleted), done.map(|event| (None, [event])))
+    }
+
+    fn put_service_client(
+        &mut self,
+        tx: &mut Tx<'_>,
+        input: DesiredServiceClient,
+        stored: &[ServiceClient],
+    ) -> Result<(), Error> {
+        let DesiredServiceClient { name, permissions, metadata } = input;
+        let same: Vec<_> = stored.iter().filter(|client| client.name == name).collect();
+        let put = match same[..] {
+            [] => {
+                let new = NewServiceClient { name: Some(name.clone()), owner: None, permissions, metadata };
+                service_clients::make(tx, new, &self.caller).map(|(client, event)| (client, Some(event)))
             }
-        }
-        Ok(())
+            [before] => {
+                let patch = ServiceClientPatch { name: None, permissions: Some(permissions), metadata: Some(metadata) };
+                service_clients::patch_in(tx, before.clone(), patch, &self.caller, &self.settings)
+            }
+            [..] => {
+                let ids: Vec<_> = same.iter().map(|client| client.id.as_str()).collect();
+                Err(Error::Conflict(format!("several have this name: {}; rename all but one first", ids.join(", "))))
+            }
+        };
+        self.record(name.as_str(), same.first().copied(), put.map(|(after, event)| (Some(after), event)))
     }
 
-    fn remove_clients(&mut self, tx: &mut Tx<'_>, found: &[ServiceClient]) -> Result<(), Error> {
+    /// Deletes the resources that the file does not name.
+    fn prune(
+        &mut self,
+        tx: &mut Tx<'_>,
+        desired: &DesiredConfiguration,
+        stored: &StoredConfiguration,
+    ) -> Result<(), Error> {
         let admin: PermissionName = ADMIN.parse().map_err(|error| Error::Internal(format!("{ADMIN}: {error}")))?;
-        let mut administrators = Vec::new();
-        let is_named =
-            |client: &ServiceClient| self.wanted.service_clients.iter().flatten().any(|w| w.name == client.name);
-        let gone: Vec<_> = found.iter().filter(|client| !is_named(client)).collect();
-        for client in gone {
-            let path = format!("service_client[{}]", client.name);
-            let done = service_clients::delete_in(tx, client, &self.settings);
-            self.removed(&path, client, done)?;
-            if client.permissions.contains(&admin) {
-                administrators.push(client.name.as_str());
+        let mut administrator = None;
+        for client in &stored.clients {
+            if desired.service_clients.iter().flatten().all(|input| input.name != client.name) {
+                let deleted = service_clients::delete_in(tx, client, &self.settings);
+                self.record_deletion(client, deleted)?;
+                administrator = administrator.or_else(|| client.permissions.contains(&admin).then_some(client));
             }
         }
         // The check applies to operators as well: `prune` deleted the client implicitly, and a file
         // without it must not lock its author out.
-        if let Some(name) = administrators.first() {
-            let path = format!("service_client[{name}]");
-            let left = last_administrator::require_remaining_administrator(tx, &admin, &self.settings);
-            self.gather(&path, left)?;
+        if let Some(client) = administrator {
+            let remains = last_administrator::require_remaining_administrator(tx, &admin, &self.settings);
+            self.record::<ServiceClient>(client.name.as_str(), None, remains.map(|()| (None, None)))?;
         }
-        Ok(())
-    }
-
-    fn remove_audiences(&mut self, tx: &mut Tx<'_>, found: &[Audience]) -> Result<(), Error> {
-        let is_named =
-            |audience: &Audience| self.wanted.audiences.iter().flatten().any(|w| w.identifier == audience.identifier);
-        let gone: Vec<_> = found.iter().filter(|audience| audience.built_in.is_none() && !is_named(audience)).collect();
-        for audience in gone {
-            let path = format!("audience[{}]", audience.identifier);
-            let done = audience_changes::delete_in(tx, audience);
-            self.removed(&path, audience, done)?;
+        for audience in stored.audiences.iter().filter(|audience| audience.built_in.is_none()) {
+            if desired.audiences.iter().flatten().all(|input| input.identifier != audience.identifier) {
+                let deleted = audience_changes::delete_in(tx, audience);
+                self.record_deletion(audience, deleted)?;
+            }
         }
-        Ok(())
-    }
-
-    fn remove_roles(&mut self, tx: &mut Tx<'_>, found: &[Role]) -> Result<(), Error> {
-        let is_named = |role: &Role| self.wanted.roles.iter().flatten().any(|w| w.name == role.name);
-        let gone: Vec<_> = found.iter().filter(|role| !is_named(role)).collect();
-        for role in gone {
-            let path = format!("role[{}]", role.name);
-            let done = roles::delete_in(tx, &role.name, None);
-            self.removed(&path, role, done)?;
+        for role in &stored.roles {
+            if desired.roles.iter().flatten().all(|input| input.name != role.name) {
+                let deleted = roles::delete_in(tx, &role.name, None);
+                self.record_deletion(role, deleted)?;
+            }
         }
-        Ok(())
-    }
-
-    fn remove_permissions(&mut self, tx: &mut Tx<'_>, found: &[Permission]) -> Result<(), Error> {
-        // The file has no such section: the permissions found are those that other sections refer
-        // to.
-        if self.wanted.permissions.is_none() {
-            return Ok(());
-        }
-        let is_named =
-            |permission: &Permission| self.wanted.permissions.iter().flatten().any(|w| w.name == permission.name);
-        let gone: Vec<_> = found.iter().filter(|permission| !permission.built_in && !is_named(permission)).collect();
-        for permission in gone {
-            let path = format!("permission[{}]", permission.name);
-            let done = permissions::delete_in(tx, &permission.name, None);
-            self.removed(&path, permission, done)?;
-        }
-        Ok(())
-    }
-
-    fn removed<T: diff::Described>(
-        &mut self,
-        path: &str,
-        gone: &T,
-        done: Result<NewEvent, Error>,
-    ) -> Result<(), Error> {
-        if let Some(event) = self.gather(path, done)? {
-            self.changes.extend(diff::change(Some(gone), None));
-            self.events.push(event);
+        // Without a section of permissions, those that are stored are what other sections refer to.
+        let Some(inputs) = &desired.permissions else { return Ok(()) };
+        for permission in stored.permissions.iter().filter(|permission| !permission.built_in) {
+            if inputs.iter().all(|input| input.name != permission.name) {
+                let deleted = permissions::delete_in(tx, &permission.name, None);
+                self.record_deletion(permission, deleted)?;
+            }
         }
         Ok(())
     }
@@ -320,22 +243,19 @@ impl ConfigurationRun {
 
 /// The patch that makes an audience match the file. Members that already match are left out,
 /// because the built-in audiences refuse patches of some members.
-fn build_audience_patch(audience: &Audience, wanted: NewAudience) -> AudiencePatch {
-    let takes = match (&wanted.permissions, audience.built_in) {
+fn build_audience_patch(audience: &Audience, desired: NewAudience) -> AudiencePatch {
+    let accepts = match (&desired.permissions, audience.built_in) {
         (None, Some(BuiltIn::Management)) => AcceptedPermissions::Management,
         (None, Some(BuiltIn::Default) | None) => AcceptedPermissions::Product,
         (Some(listed), _) => AcceptedPermissions::Listed(listed.clone()),
     };
-    let shape = wanted.shape.clone().apply_to(&TokenProfile::default());
+    let profile = desired.shape.clone().apply_to(&TokenProfile::default());
+    let has_same_profile = profile.is_ok_and(|profile| profile == audience.token_profile);
+    // Compared in milliseconds, as stored.
+    let has_same_ttl = desired.token_ttl.map(Span::millis) == audience.token_ttl.map(Span::millis);
     AudiencePatch {
-        permissions: (takes != audience.accepts).then_some(wanted.permissions),
-        // Compared in milliseconds, as stored.
-        token_ttl: (wanted.token_ttl.map(Span::millis) != audience.token_ttl.map(Span::millis))
-            .then_some(wanted.token_ttl),
-        shape: if shape.is_ok_and(|shape| shape == audience.token_profile) {
-            TokenProfilePatch::default()
-        } else {
-            wanted.shape
-        },
+        permissions: (accepts != audience.accepts).then_some(desired.permissions),
+        token_ttl: (!has_same_ttl).then_some(desired.token_ttl),
+        shape: if has_same_profile { TokenProfilePatch::default() } else { desired.shape },
     }
 }

@@ -14,7 +14,11 @@ use crate::{
         Error,
         provisioning::{diff::Change, file::DesiredConfiguration},
     },
-    store::{self, Conn, StoreError, Tx},
+    store::{
+        Conn, StoreError, Tx,
+        access::{audiences, permissions, roles},
+        api_keys::service_clients,
+    },
 };
 
 /// The result of a plan: always an error, so that the transaction is rolled back.
@@ -23,59 +27,58 @@ pub(crate) enum PlanRollback {
     Failed(Error),
 }
 
-impl From<StoreError> for PlanRollback {
-    fn from(error: StoreError) -> Self {
+impl<E: Into<Error>> From<E> for PlanRollback {
+    fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
 /// The stored resources that the file refers to.
-pub(crate) struct Found {
+pub(crate) struct StoredConfiguration {
     pub(crate) clients: Vec<ServiceClient>,
     pub(crate) audiences: Vec<Audience>,
     pub(crate) roles: Vec<Role>,
     pub(crate) permissions: Vec<Permission>,
 }
 
-impl Found {
+impl StoredConfiguration {
     /// Reads and locks the resources until the transaction ends. As in every other transaction,
     /// resources that carry permissions are locked before permissions, which prevents deadlocks.
-    pub(crate) fn lock(tx: &mut Tx<'_>, wanted: &DesiredConfiguration, prune: bool) -> Result<Self, StoreError> {
+    pub(crate) fn lock(tx: &mut Tx<'_>, desired: &DesiredConfiguration, prune: bool) -> Result<Self, StoreError> {
         let mut clients = Vec::new();
-        if let Some(named) = &wanted.service_clients {
+        if let Some(named) = &desired.service_clients {
             let names: Vec<_> = named.iter().map(|client| client.name.clone()).collect();
-            for id in store::api_keys::service_clients::of_account(tx, (!prune).then_some(&names))? {
-                clients.extend(store::api_keys::service_clients::find_for_change(tx, &id)?);
+            for id in service_clients::of_account(tx, (!prune).then_some(&names))? {
+                clients.extend(service_clients::find_for_change(tx, &id)?);
             }
         }
         let mut audiences = Vec::new();
-        if let Some(named) = &wanted.audiences {
+        if let Some(named) = &desired.audiences {
             let listed = if prune {
-                list_all_pages(tx, store::access::audiences::list)?
+                list_all_pages(tx, audiences::list)?
             } else {
                 let names = named.iter().map(|audience| audience.identifier.clone()).collect();
-                store::access::audiences::find_by_identifiers(tx, &names)?
+                audiences::find_by_identifiers(tx, &names)?
             };
             let mut ids: Vec<_> = listed.into_iter().map(|audience| audience.id).collect();
             ids.sort();
             for id in ids {
-                audiences.extend(store::access::audiences::find_for_change(tx, &id)?);
+                audiences.extend(audiences::find_for_change(tx, &id)?);
             }
         }
-        let mut role_names: RoleSet = wanted.roles.iter().flatten().map(|role| role.name.clone()).collect();
-        if prune && wanted.roles.is_some() {
-            role_names = list_all_pages(tx, store::access::roles::list)?.into_iter().map(|role| role.name).collect();
+        let mut role_names: RoleSet = desired.roles.iter().flatten().map(|role| role.name.clone()).collect();
+        if prune && desired.roles.is_some() {
+            role_names = list_all_pages(tx, roles::list)?.into_iter().map(|role| role.name).collect();
         }
-        let roles = store::access::roles::find_many_for_update(tx, &role_names)?;
+        let roles = roles::find_many_for_update(tx, &role_names)?;
         // Includes permissions that the other sections only refer to. The rules of each resource
         // would otherwise lock them one by one, out of the common order.
-        let mut permission_names = wanted.permission_names();
-        if prune && wanted.permissions.is_some() {
-            let listed = list_all_pages(tx, store::access::permissions::list)?;
+        let mut permission_names = desired.permission_names();
+        if prune && desired.permissions.is_some() {
+            let listed = list_all_pages(tx, permissions::list)?;
             permission_names.extend(listed.into_iter().map(|permission| permission.name));
         }
-        let permissions =
-            store::access::permissions::find_many_for_update(tx, &permission_names.into_iter().collect())?;
+        let permissions = permissions::find_many_for_update(tx, &permission_names.into_iter().collect())?;
         Ok(Self { clients, audiences, roles, permissions })
     }
 }

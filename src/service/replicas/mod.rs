@@ -3,89 +3,93 @@
 
 pub mod registration;
 
-use std::{collections::BTreeSet, sync::Mutex};
+use std::collections::BTreeSet;
 
 use crate::{
     config::Settings,
     domain::{
         common::time::Timestamp,
-        events::{Actor, Origin},
+        events::Origin,
         signing::{
             Algorithm,
             rotation::{ClockStability, RotationRules},
         },
     },
-    service::{
-        Error, Services,
-        replicas::registration::{ReplicaRegistration, ReplicaReport},
+    service::{Error, Services, replicas::registration::ReplicaRegistration},
+    store::{
+        self, Conn, Lock, NoEvent, Outcome, Store, StoreError,
+        signing::{
+            replicas::{self, Replica},
+            signing_keys,
+        },
     },
-    store::{self, Conn, Lock, NoEvent, Outcome, Store, StoreError, signing::replicas::Replica},
 };
 
 /// Registers a server before it serves: its settings apply from its first response.
-pub async fn join(store: &Store, settings: &Settings) -> Result<ReplicaRegistration, Error> {
-    let of = settings.clone();
-    let told = store
-        .run_transaction(Origin::of(Actor::System), move |tx| {
-            // Excludes transitions of signing keys: the next activation takes the token lifetime of
-            // this replica into account, and the keys marked as seen below were committed before.
-            tx.lock(Lock::SigningKeys)?;
-            let now = store::now(tx)?;
-            let told = ReplicaReport {
-                id: tx.generate_id()?,
-                name: process_name(),
-                started_at: now,
-                seen_at: now,
-                published: String::new(),
-                master_keys: String::new(),
-            };
-            store::signing::replicas::put(tx, &replica(&of, &told))?;
-            // Precedes the first token that may live longer than all before it (invariant K9).
-            store::signing::signing_keys::raise_max_token_ttl(tx, of.timing.max_ttl)?;
-            // A transaction other than the one that published missing keys at startup.
-            store::signing::signing_keys::record_first_observation(tx, now)?;
-            Ok::<_, Error>(Outcome::without_event(told, NoEvent::InternalState))
-        })
-        .await?;
-    Ok(ReplicaRegistration(Mutex::new(Some(told))))
+pub async fn register(store: &Store, settings: &Settings) -> Result<ReplicaRegistration, Error> {
+    let settings = settings.clone();
+    let registered = store.run_transaction(Origin::SYSTEM, move |tx| {
+        // Excludes transitions of signing keys: the next activation takes the token lifetime of this
+        // replica into account, and the keys marked as seen below were committed before.
+        tx.lock(Lock::SigningKeys)?;
+        let now = store::now(tx)?;
+        let replica = Replica {
+            id: tx.generate_id()?,
+            name: process_name(),
+            started_at: now,
+            last_heartbeat_at: now,
+            published_kids: String::new(),
+            algorithm: settings.signing_keys.algorithm,
+            rotation_period: settings.signing_keys.rotation_period,
+            timing: settings.timing,
+            master_key_fingerprints: String::new(),
+        };
+        replicas::put(tx, &replica)?;
+        // Precedes the first token that may live longer than all before it (invariant K9).
+        signing_keys::raise_max_token_ttl(tx, replica.timing.max_ttl)?;
+        // A transaction other than the one that published missing keys at startup.
+        signing_keys::record_first_observation(tx, now)?;
+        Ok::<_, Error>(Outcome::without_event(replica, NoEvent::InternalState))
+    });
+    Ok(ReplicaRegistration::new(registered.await?))
 }
 
 /// Updates the entry once a third of `replica_staleness` has passed, or when the published keys or
 /// the master keys have changed. Deletes the entries of replicas that no longer count.
-pub(crate) async fn tell(services: &Services) -> Result<(), Error> {
+pub(crate) async fn report(services: &Services) -> Result<(), Error> {
     let Some(before) = services.replica_registration.lock().clone() else { return Ok(()) };
     let view = services.keys.view();
-    let kids: Vec<_> = view.published.iter().map(|(info, _)| info.kid.as_str()).collect();
-    let published = kids.join(" ");
-    let master_keys = services.master.fingerprints().into_values().collect::<Vec<_>>().join(" ");
+    let published_kids = view.published.iter().map(|(info, _)| info.kid.as_str()).collect::<Vec<_>>().join(" ");
+    let master_key_fingerprints = services.master_keys.fingerprints().into_values().collect::<Vec<_>>().join(" ");
     let now = services.store.now().await?;
-    let often = services.settings.timing.report_interval();
-    // If the clock was set back, `seen_at` lies ahead and does not postpone the update.
-    let is_known = published == before.published && master_keys == before.master_keys;
-    if now >= before.seen_at && now.elapsed_since(before.seen_at) < often && is_known {
+    let last = before.last_heartbeat_at;
+    // If the clock was set back, the last report lies ahead and does not postpone the update.
+    let is_recent = now >= last && now.elapsed_since(last) < before.timing.report_interval();
+    let is_unchanged =
+        published_kids == before.published_kids && master_key_fingerprints == before.master_key_fingerprints;
+    if is_recent && is_unchanged {
         return Ok(());
     }
-    let (told, settings) = (ReplicaReport { published, master_keys, ..before }, services.settings.clone());
-    let told = services
-        .store
-        .run_transaction(Origin::of(Actor::System), move |tx| {
-            tx.lock(Lock::SigningKeys)?;
-            let told = ReplicaReport { seen_at: store::now(tx)?, ..told };
-            let others = store::signing::replicas::list(tx)?;
-            if !others.iter().any(|other| other.id == told.id) {
-                // The entry was deleted: keys activated since do not take the token lifetime of
-                // this replica into account (invariant K9).
-                store::signing::signing_keys::raise_max_token_ttl(tx, settings.timing.max_ttl)?;
-            }
-            store::signing::replicas::put(tx, &replica(&settings, &told))?;
-            store::signing::clock::record_observation(tx, told.seen_at)?;
-            for gone in others.iter().filter(|other| other.id != told.id && !is_still_relevant(other, told.seen_at)) {
-                store::signing::replicas::delete(tx, &gone.id)?;
-            }
-            Ok::<_, StoreError>(Outcome::without_event(told, NoEvent::InternalState))
-        })
-        .await?;
-    *services.replica_registration.lock() = Some(told);
+    let reported = services.store.run_transaction(Origin::SYSTEM, move |tx| {
+        tx.lock(Lock::SigningKeys)?;
+        let now = store::now(tx)?;
+        let replica = Replica { last_heartbeat_at: now, published_kids, master_key_fingerprints, ..before };
+        let (own, others): (Vec<_>, Vec<_>) =
+            replicas::list(tx)?.into_iter().partition(|stored| stored.id == replica.id);
+        if own.is_empty() {
+            // The entry was deleted: keys activated since do not take the token lifetime of this
+            // replica into account (invariant K9).
+            signing_keys::raise_max_token_ttl(tx, replica.timing.max_ttl)?;
+        }
+        replicas::put(tx, &replica)?;
+        store::signing::clock::record_observation(tx, now)?;
+        for gone in others.iter().filter(|other| !is_still_relevant(other, now)) {
+            replicas::delete(tx, &gone.id)?;
+        }
+        Ok::<_, StoreError>(Outcome::without_event(replica, NoEvent::InternalState))
+    });
+    let reported = reported.await?;
+    *services.replica_registration.lock() = Some(reported);
     Ok(())
 }
 
@@ -94,24 +98,10 @@ fn process_name() -> String {
     format!("{} {}", host.trim(), std::process::id()).trim().to_owned()
 }
 
-fn replica(settings: &Settings, told: &ReplicaReport) -> Replica {
-    Replica {
-        id: told.id.clone(),
-        name: told.name.clone(),
-        started_at: told.started_at,
-        last_heartbeat_at: told.seen_at,
-        published_kids: told.published.clone(),
-        algorithm: settings.signing_keys.algorithm,
-        rotation_period: settings.signing_keys.rotation_period,
-        timing: settings.timing,
-        master_key_fingerprints: told.master_keys.clone(),
-    }
-}
-
 /// Returns the replicas that are running according to their entries.
-pub fn live(connection: &mut Conn) -> Result<Vec<Replica>, StoreError> {
+pub fn list_running(connection: &mut Conn) -> Result<Vec<Replica>, StoreError> {
     let now = store::now(connection)?;
-    Ok(store::signing::replicas::list(connection)?.into_iter().filter(|replica| is_running(replica, now)).collect())
+    Ok(replicas::list(connection)?.into_iter().filter(|replica| is_running(replica, now)).collect())
 }
 
 /// Whether a replica updated its entry within twice its `replica_staleness`.
@@ -126,7 +116,7 @@ fn is_still_relevant(replica: &Replica, now: Timestamp) -> bool {
 }
 
 /// The rules in effect for all replicas.
-pub(crate) fn rules(
+pub(crate) fn combine_rules(
     settings: &Settings,
     replicas: &[Replica],
     audience_algorithms: BTreeSet<Algorithm>,

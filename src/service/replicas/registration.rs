@@ -1,24 +1,17 @@
-//! The registration of this replica, and what it last reported.
+//! The registration of this replica.
 
-use crate::domain::common::{id::ReplicaId, time::Timestamp};
-use std::sync::{Mutex, PoisonError};
+use crate::store::signing::replicas::Replica;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The entry of this server in the registry; empty for a command.
+/// The entry of this server in the registry, as it last reported it; empty for a command.
 #[derive(Debug, Default)]
-pub struct ReplicaRegistration(pub(crate) Mutex<Option<ReplicaReport>>);
-
-#[derive(Debug, Clone)]
-pub(crate) struct ReplicaReport {
-    pub(crate) id: ReplicaId,
-    /// The host name and the process id, by which an operator finds the process.
-    pub(crate) name: String,
-    pub(crate) started_at: Timestamp,
-    pub(crate) seen_at: Timestamp,
-    pub(crate) published: String,
-    pub(crate) master_keys: String,
-}
+pub struct ReplicaRegistration(Mutex<Option<Replica>>);
 
 impl ReplicaRegistration {
+    pub(crate) const fn new(replica: Replica) -> Self {
+        Self(Mutex::new(Some(replica)))
+    }
+
     /// Whether this process is a command and not a server.
     pub fn is_command(&self) -> bool {
         self.lock().is_none()
@@ -26,7 +19,7 @@ impl ReplicaRegistration {
 
     /// A panic while the lock is held leaves the value intact, because it is replaced in one
     /// assignment.
-    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Option<ReplicaReport>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Option<Replica>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

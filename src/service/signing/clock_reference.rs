@@ -7,21 +7,13 @@ use crate::{
     },
     store::Clock,
 };
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The last clock reading of this process.
+#[derive(Debug)]
 pub struct ClockMonitor {
     pub(crate) clock: Arc<dyn Clock>,
     last: Mutex<Option<ClockReading>>,
-}
-
-impl fmt::Debug for ClockMonitor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClockWatch")
-    }
 }
 
 impl ClockMonitor {
@@ -34,23 +26,23 @@ impl ClockMonitor {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last reading, for a later comparison.
-    pub(crate) fn reference_reading(&self) -> Pace {
-        Pace { clock: Arc::clone(&self.clock), last: self.last() }
+    pub(crate) fn set_last(&self, reading: ClockReading) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
     }
 
-    pub(crate) fn keep(&self, moment: ClockReading) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(moment);
+    /// The last reading, for a later comparison.
+    pub(crate) fn reference(&self) -> ClockReference {
+        ClockReference { clock: Arc::clone(&self.clock), last: self.last() }
     }
 }
 
 /// A clock reading to compare with a later one: the clock can be set between the two.
-pub(crate) struct Pace {
+pub(crate) struct ClockReference {
     clock: Arc<dyn Clock>,
     last: Option<ClockReading>,
 }
 
-impl Pace {
+impl ClockReference {
     /// Whether the database clock advanced at the rate of the process clock from that reading until
     /// `database`; `None` without a reading.
     pub fn is_steady_until(&self, database: Timestamp, tolerance: Span) -> Option<bool> {

@@ -5,26 +5,27 @@
 use crate::{
     domain::{
         common::derived_id::SigningKeyId,
-        signing::{SigningKeyState, rotation::RevocationBounds},
+        signing::{Algorithm, SigningKeyMetadata, SigningKeyState, rotation::RevocationBounds},
     },
     service::{
         Error, Services,
         caller::Caller,
         signing::{
-            loaded::{Listed, Looked},
-            rotation::{lock_and_load, settle},
-            steps::{Press, activate, advance},
+            key_change::{self, KeyChange},
+            key_publisher::{KeyPublisher, concurrent_change},
+            rotation::confirm_publication,
+            rotation_state::SigningKeyItem,
         },
     },
-    store::{self, Conn, Outcome, StoreError, signing::signing_keys::StoredSigningKey},
+    store,
 };
 
 /// The revocation and its consequences.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Revocation {
-    pub revoked: Listed,
+    pub revoked: SigningKeyItem,
     /// The key that signs in its place; absent if the revoked key was not signing.
-    pub activated: Option<Listed>,
+    pub activated: Option<SigningKeyItem>,
     #[serde(flatten)]
     pub bounds: RevocationBounds,
 }
@@ -33,70 +34,66 @@ pub struct Revocation {
 /// at once.
 pub async fn revoke(services: &Services, caller: &Caller, kid: SigningKeyId) -> Result<Revocation, Error> {
     // From the database: the snapshot in memory omits keys that it cannot parse.
-    let wanted = kid.clone();
-    let find = move |connection: &mut Conn| {
-        let found =
-            store::signing::signing_keys::list(connection, true)?.into_iter().find(|key| key.info.kid == wanted);
-        Ok::<_, StoreError>(found.map(|key| key.info.algorithm))
-    };
-    let algorithm = services.store.read(find).await?;
-    // `press` publishes the key that follows the successor; `spare` publishes a successor if there
-    // is no usable next key.
-    let mut press = Press::generate_for(services, algorithm).await?;
-    let mut spare = Press::generate_for(services, algorithm).await?;
-    let settings = services.settings.clone();
-    let revoked = services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let (now, looked) = lock_and_load(tx, &settings)?;
-            let key = looked.keys.iter().find(|key| key.kid == kid).ok_or(Error::NotFound("signing key"))?;
-            if !key.state.is_published() {
-                return Err(Error::Conflict(format!("the key {kid} is not published any more, and signs nothing")));
-            }
-            let (signed, mut events) = (key.state == SigningKeyState::Active, Vec::new());
-            advance(tx, key, SigningKeyState::Revoked, now, &mut events)?;
-            let mut without = Looked::at(tx, &settings, now)?;
-            let successor = if signed {
-                let is_next = |other: &StoredSigningKey| {
-                    other.info.state == SigningKeyState::Next && other.info.algorithm == key.algorithm
-                };
-                let next = match store::signing::signing_keys::list(tx, true)?.into_iter().find(is_next) {
-                    Some(next) if spare.can_sign_with(&next) => next.info,
-                    found => {
-                        // A key that cannot sign must not become the signing key.
-                        if let Some(next) = found {
-                            advance(tx, &next.info, SigningKeyState::Removed, now, &mut events)?;
-                        }
-                        spare.publish(tx, key.algorithm, now, &mut events)?.ok_or_else(|| {
-                            Error::Unavailable("the signing keys were moved just now; try again".to_owned())
-                        })?
-                    }
-                };
-                without = Looked::at(tx, &settings, now)?;
-                activate(tx, &without, &next, now, &mut events)?;
-                without = Looked::at(tx, &settings, now)?;
-                Some(next)
-            } else {
-                None
-            };
-            let has_next = crate::service::signing::rotation::has_next(&without, key.algorithm);
-            if !has_next && looked.rules.requires_algorithm(key.algorithm) {
-                press.publish(tx, key.algorithm, now, &mut events)?;
-            }
-            let published = successor.as_ref().map_or(key.published_at, |next| next.published_at);
-            let after = Looked::at(tx, &settings, now)?;
-            let live = store::signing::live_tokens::count_unexpired(tx, now)?;
-            let listed = |kid: &SigningKeyId| {
-                after.keys.iter().find(|key| key.kid == *kid).map(|key| after.view_key(key, now, &live))
-            };
-            let revoked = Revocation {
-                revoked: listed(&kid).ok_or(Error::NotFound("signing key"))?,
-                activated: successor.and_then(|next| listed(&next.kid)),
-                bounds: looked.rules.timing.revocation_bounds(key, now, published),
-            };
-            Ok(Outcome::events(revoked, events))
-        })
-        .await?;
-    settle(services).await;
+    let published = services.store.read(|connection| store::signing::signing_keys::list(connection, true)).await?;
+    let algorithm = published.into_iter().find(|key| key.info.kid == kid).map(|key| key.info.algorithm);
+    // One key follows the successor. The other is the successor if there is no usable next key.
+    let mut publisher = KeyPublisher::generate(services, algorithm.into_iter().chain(algorithm)).await?;
+    let revoked =
+        key_change::run(services, caller.origin.clone(), move |change| revoke_key(change, &kid, &mut publisher));
+    let revoked = revoked.await?;
+    confirm_publication(services).await;
     Ok(revoked)
+}
+
+fn revoke_key(
+    change: &mut KeyChange<'_, '_>,
+    kid: &SigningKeyId,
+    publisher: &mut KeyPublisher,
+) -> Result<Revocation, Error> {
+    let key = change.state.find(kid).ok_or(Error::NotFound("signing key"))?.clone();
+    if !key.state.is_published() {
+        return Err(Error::Conflict(format!("the key {kid} is no longer published and signs nothing")));
+    }
+    change.transition(&key, SigningKeyState::Revoked)?;
+    let successor = match key.state {
+        SigningKeyState::Active => Some(activate_successor(change, key.algorithm, publisher)?),
+        SigningKeyState::Next | SigningKeyState::Retiring | SigningKeyState::Removed | SigningKeyState::Revoked => None,
+    };
+    change.reload()?;
+    let has_next = change.state.find_in_state(key.algorithm, SigningKeyState::Next).is_some();
+    if !has_next && change.state.rules.requires_algorithm(key.algorithm) {
+        change.publish(publisher, key.algorithm)?;
+        change.reload()?;
+    }
+    let state = &change.state;
+    let describe = |kid: &SigningKeyId| state.find(kid).map(|key| state.describe(key));
+    let successor_published = successor.as_ref().map_or(key.published_at, |next| next.published_at);
+    Ok(Revocation {
+        revoked: describe(kid).ok_or(Error::NotFound("signing key"))?,
+        activated: successor.and_then(|next| describe(&next.kid)),
+        bounds: state.rules.timing.revocation_bounds(&key, state.now, successor_published),
+    })
+}
+
+/// Activates the next key, or a new one if the next key cannot sign.
+fn activate_successor(
+    change: &mut KeyChange<'_, '_>,
+    algorithm: Algorithm,
+    publisher: &mut KeyPublisher,
+) -> Result<SigningKeyMetadata, Error> {
+    let mut stored = store::signing::signing_keys::list(change.tx, true)?.into_iter();
+    let next = stored.find(|key| key.info.state == SigningKeyState::Next && key.info.algorithm == algorithm);
+    let next = match next {
+        Some(next) if publisher.can_sign_with(&next) => next.info,
+        unusable => {
+            if let Some(unusable) = unusable {
+                change.transition(&unusable.info, SigningKeyState::Removed)?;
+            }
+            change.publish(publisher, algorithm)?.ok_or_else(concurrent_change)?
+        }
+    };
+    // Without the revoked key, which was active.
+    change.reload()?;
+    change.activate(&next)?;
+    Ok(next)
 }

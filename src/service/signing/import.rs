@@ -1,54 +1,44 @@
 //! Imports a private signing key.
 
 use crate::{
-    crypto::{
-        key_import::{self, ImportError},
-        signer::Signer,
-    },
+    crypto::{key_import, signer::Signer},
     domain::signing::SigningKeyState,
     service::{
         Error, Services,
         caller::Caller,
         signing::{
-            clock_monitor,
-            loaded::Listed,
-            rotation::{NO_LIVE_TOKENS, lock_and_load_with_steady_clock, require_trusted, settle},
-            steps::{Publication, advance, publish},
+            clock_monitor, key_change,
+            key_publisher::{KeyPublisher, concurrent_change},
+            rotation::{confirm_publication, require_trusted_database},
+            rotation_state::SigningKeyItem,
         },
     },
-    store::Outcome,
 };
 
 /// Publishes an imported private key as the next key of the configured algorithm. It replaces the
 /// current next key, which has never signed. A key that is or was known is an `Error::Conflict`.
-pub async fn import(services: &Services, caller: &Caller, text: &str) -> Result<Listed, Error> {
-    require_trusted(services)?;
-    clock_monitor::watch(services).await?;
+pub async fn import(services: &Services, caller: &Caller, text: &str) -> Result<SigningKeyItem, Error> {
+    require_trusted_database(services)?;
+    clock_monitor::check_clock(services).await?;
     let algorithm = services.settings.signing_keys.algorithm;
-    let der = key_import::parse_private_key(text, algorithm)
-        .map_err(|error: ImportError| Error::invalid("key", error.to_string()))?;
+    let der =
+        key_import::parse_private_key(text, algorithm).map_err(|error| Error::invalid("key", error.to_string()))?;
     let signer = Signer::from_pkcs8(algorithm, &der).map_err(|error| Error::invalid("key", error.to_string()))?;
     let kid = signer.jwk().kid.clone();
-    let (master, entropy, settings) = (services.master.clone(), services.entropy.clone(), services.settings.clone());
-    let pace = services.watch.reference_reading();
-    let imported = services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let (now, looked) = lock_and_load_with_steady_clock(tx, &settings, &pace)?;
-            if looked.keys.iter().any(|key| key.kid == kid) {
-                return Err(Error::Conflict(format!(
-                    "the key {kid} is or was here already, and a kid is never used again"
-                )));
-            }
-            let mut events = Vec::new();
-            for key in looked.keys.iter().filter(|key| key.algorithm == algorithm && key.state == SigningKeyState::Next)
-            {
-                advance(tx, key, SigningKeyState::Removed, now, &mut events)?;
-            }
-            let made = publish(tx, &master, &entropy, algorithm, &der, Publication::next(now), &mut events)?;
-            Ok(Outcome::events(looked.view_key(&made, now, &NO_LIVE_TOKENS), events))
-        })
-        .await?;
-    settle(services).await;
+    let mut publisher =
+        KeyPublisher::new(services.master_keys.clone(), services.entropy.clone(), vec![(algorithm, der)]);
+    let imported = key_change::run_timed(services, caller.origin.clone(), move |change| {
+        if change.state.find(&kid).is_some() {
+            return Err(Error::Conflict(format!("the key {kid} is or was published here; a kid is never reused")));
+        }
+        let replaced = change.state.find_in_state(algorithm, SigningKeyState::Next).cloned();
+        if let Some(replaced) = replaced {
+            change.transition(&replaced, SigningKeyState::Removed)?;
+        }
+        let key = change.publish(&mut publisher, algorithm)?.ok_or_else(concurrent_change)?;
+        Ok(change.state.describe(&key))
+    });
+    let imported = imported.await?;
+    confirm_publication(services).await;
     Ok(imported)
 }

@@ -14,11 +14,11 @@ use crate::{
         exchange::claims::Claims,
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState},
     },
-    service::{Error, common::document::CachedDocument, signing::jwk_set},
-    store::{self, Store, StoreError, signing::signing_keys::StoredSigningKey},
+    service::{Error, common::document::CachedDocument},
+    store::{self, Clock, Store, StoreError, signing::signing_keys::StoredSigningKey},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc,
@@ -29,17 +29,15 @@ use std::{
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-pub(crate) type PreparedSigners = BTreeMap<SigningKeyId, (Algorithm, Arc<TokenSigner>)>;
+type PreparedSigners = BTreeMap<SigningKeyId, Arc<TokenSigner>>;
 
 /// A snapshot of the signing keys.
 pub struct KeySnapshot {
     pub published: Vec<(SigningKeyMetadata, PublicJwk)>,
-    /// The algorithms that audiences require.
-    pub asked: BTreeSet<Algorithm>,
-    pub(crate) signers: PreparedSigners,
+    signers: PreparedSigners,
     /// Next keys that are prepared for signing. They do not sign yet.
-    pub(crate) waiting: PreparedSigners,
-    /// The fallback key. It signs if neither the wanted nor the configured algorithm has an active
+    next_signers: PreparedSigners,
+    /// The fallback key. It signs if neither the requested nor the configured algorithm has an active
     /// key.
     fallback_key: Option<SigningKeyId>,
     verifiers: Vec<TokenVerifier>,
@@ -60,19 +58,19 @@ pub struct KeySnapshot {
     /// The machine's clock at the refresh.
     pub(crate) machine_time: Timestamp,
     /// Maximum age of a snapshot that signs (invariant K5).
-    pub(crate) fresh_for: Duration,
+    max_age: Duration,
 }
 
 impl fmt::Debug for KeySnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "View({} published)", self.published.len())
+        write!(f, "KeySnapshot({} published)", self.published.len())
     }
 }
 
 /// The reason why nothing can be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SigningUnavailable {
-    #[error("the view of the signing keys is too old: another replica may have rotated them")]
+    #[error("the snapshot of the signing keys is too old: another replica may have rotated them")]
     StaleSnapshot,
     #[error("no signing key is usable")]
     NoKey,
@@ -92,7 +90,7 @@ impl SigningUnavailable {
 }
 
 impl KeySnapshot {
-    /// Returns the key that signs: the active key of the wanted algorithm, else of the configured
+    /// Returns the key that signs: the active key of the requested algorithm, else of the configured
     /// one, else the fallback key, which signs until the first rotation to the configured
     /// algorithm.
     ///
@@ -101,7 +99,7 @@ impl KeySnapshot {
     /// clock of a suspended process does not advance.
     pub fn signer(
         &self,
-        wanted: Option<Algorithm>,
+        requested: Option<Algorithm>,
         configured: Algorithm,
         now: Timestamp,
     ) -> Result<&TokenSigner, SigningUnavailable> {
@@ -111,18 +109,19 @@ impl KeySnapshot {
         if !self.is_fresh_at(now) {
             return Err(SigningUnavailable::StaleSnapshot);
         }
-        self.find_signer(wanted, configured).map(|(_, minter)| minter.as_ref()).ok_or(SigningUnavailable::NoKey)
+        self.find_signer(requested, configured).ok_or(SigningUnavailable::NoKey)
     }
 
     /// Returns the algorithm of the key that `signer` selects, or `None` if no key can sign. The
     /// age of the snapshot does not matter.
-    pub fn signs_with(&self, wanted: Option<Algorithm>, configured: Algorithm) -> Option<Algorithm> {
-        self.find_signer(wanted, configured).map(|(algorithm, _)| *algorithm)
+    pub fn signs_with(&self, requested: Option<Algorithm>, configured: Algorithm) -> Option<Algorithm> {
+        self.find_signer(requested, configured).map(|signer| signer.jwk().alg)
     }
 
-    fn find_signer(&self, wanted: Option<Algorithm>, configured: Algorithm) -> Option<&(Algorithm, Arc<TokenSigner>)> {
-        let of = |wanted: Algorithm| self.signers.values().find(|(algorithm, _)| *algorithm == wanted);
-        wanted.and_then(of).or_else(|| of(configured)).or_else(|| self.signers.get(self.fallback_key.as_ref()?))
+    fn find_signer(&self, requested: Option<Algorithm>, configured: Algorithm) -> Option<&TokenSigner> {
+        let of = |algorithm: Algorithm| self.signers.values().find(|signer| signer.jwk().alg == algorithm);
+        let fallback = || self.signers.get(self.fallback_key.as_ref()?);
+        requested.and_then(of).or_else(|| of(configured)).or_else(fallback).map(Arc::as_ref)
     }
 
     /// Like `signer` for the configured algorithm, if the current time of the database is not
@@ -132,12 +131,12 @@ impl KeySnapshot {
     }
 
     pub(crate) fn is_fresh_at(&self, now: Timestamp) -> bool {
-        self.is_fresh() && now.elapsed_since(self.as_of).duration() <= self.fresh_for
+        self.is_fresh() && now.elapsed_since(self.as_of).duration() <= self.max_age
     }
 
     /// Returns whether the snapshot is young enough to sign, by the clock of the process.
     pub fn is_fresh(&self) -> bool {
-        self.age() <= self.fresh_for
+        self.age() <= self.max_age
     }
 
     /// Returns whether an operator must decide before anything is signed and before any key changes
@@ -148,6 +147,10 @@ impl KeySnapshot {
 
     pub fn age(&self) -> Duration {
         self.seen_at.elapsed()
+    }
+
+    fn find_prepared(&self, kid: &SigningKeyId) -> Option<&Arc<TokenSigner>> {
+        self.signers.get(kid).or_else(|| self.next_signers.get(kid))
     }
 
     /// Verifies a token for `audience` with the published keys and returns its claims.
@@ -161,122 +164,134 @@ impl KeySnapshot {
     }
 }
 
-pub(crate) async fn look(
-    store: &Store,
-    master: &MasterKeys,
-    fresh_for: Duration,
-    prepared: &PreparedSigners,
-    halted: Arc<AtomicBool>,
-    machine_time: Timestamp,
-) -> Result<KeySnapshot, Error> {
-    // The age of a snapshot counts from the start of the query.
-    let seen_at = Instant::now();
-    let (as_of, stored, asked) = store
-        .read(|connection| {
-            let now = store::now(connection)?;
-            let keys = store::signing::signing_keys::list(connection, false)?;
-            Ok::<_, StoreError>((now, keys, store::access::audiences::list_required_algorithms(connection)?))
-        })
-        .await?;
-    let mut view = KeySnapshot {
-        published: Vec::new(),
-        asked,
-        signers: PreparedSigners::new(),
-        waiting: PreparedSigners::new(),
-        fallback_key: None,
-        verifiers: Vec::new(),
-        jwks: jwk_set::jwks(&[])?,
-        jwks_by_algorithm: BTreeMap::new(),
-        unusable: Vec::new(),
-        halted,
-        seen_at,
-        generation: stored.iter().map(|key| key.info.version).sum(),
-        as_of,
-        machine_time,
-        fresh_for,
-    };
-    let mut first_of = BTreeMap::new();
-    for key in stored {
-        // The rows are ordered by publication time, so the first row of an algorithm is its
-        // earliest.
-        first_of.entry(key.info.algorithm).or_insert(key.info.published_at);
-        if !key.info.state.is_published() {
-            continue;
-        }
-        // A row that cannot be parsed must not affect the other keys.
-        let Ok(jwk) = serde_json::from_str::<PublicJwk>(&key.public_jwk) else {
-            tracing::error!(kid = %key.info.kid, "a signing key cannot be read");
-            view.unusable.push(key.info.kid);
-            continue;
+/// Loads snapshots of the signing keys.
+#[derive(Debug)]
+pub(crate) struct SnapshotLoader {
+    pub(crate) store: Store,
+    pub(crate) master_keys: MasterKeys,
+    pub(crate) max_age: Duration,
+    /// The machine's clock.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Shared with all snapshots.
+    pub(crate) halted: Arc<AtomicBool>,
+}
+
+impl SnapshotLoader {
+    /// Prepared keys of the previous snapshot are reused.
+    pub(crate) async fn load(&self, previous: Option<&KeySnapshot>) -> Result<KeySnapshot, Error> {
+        // The age of a snapshot counts from the start of the query.
+        let (seen_at, machine_time) = (Instant::now(), self.clock.now());
+        let (as_of, stored, required) = self
+            .store
+            .read(|connection| {
+                let now = store::now(connection)?;
+                let keys = store::signing::signing_keys::list(connection, false)?;
+                Ok::<_, StoreError>((now, keys, store::access::audiences::list_required_algorithms(connection)?))
+            })
+            .await?;
+        let mut snapshot = KeySnapshot {
+            published: Vec::new(),
+            signers: PreparedSigners::new(),
+            next_signers: PreparedSigners::new(),
+            fallback_key: None,
+            verifiers: Vec::new(),
+            jwks: build_jwks([])?,
+            jwks_by_algorithm: BTreeMap::new(),
+            unusable: Vec::new(),
+            halted: Arc::clone(&self.halted),
+            seen_at,
+            generation: stored.iter().map(|key| key.info.version).sum(),
+            as_of,
+            machine_time,
+            max_age: self.max_age,
         };
-        view.verifiers.extend(TokenVerifier::new(&jwk));
+        let mut first_published = BTreeMap::new();
+        for key in stored {
+            // The rows are ordered by publication time, so the first row of an algorithm is its
+            // earliest.
+            first_published.entry(key.info.algorithm).or_insert(key.info.published_at);
+            if key.info.state.is_published() {
+                self.add_key(&mut snapshot, key, previous).await;
+            }
+        }
+        let published = || snapshot.published.iter().map(|(_, jwk)| jwk);
+        let jwks = build_jwks(published())?;
+        for algorithm in Algorithm::ALL {
+            let document = build_jwks(published().filter(|jwk| jwk.alg == algorithm))?;
+            snapshot.jwks_by_algorithm.insert(algorithm, document);
+        }
+        snapshot.jwks = jwks;
+        // Algorithms that no audience requires are preferred, and among these the one that was
+        // published first: it is most likely the previously configured one.
+        let signing =
+            snapshot.published.iter().map(|(info, _)| info).filter(|info| snapshot.signers.contains_key(&info.kid));
+        let first =
+            signing.min_by_key(|info| (required.contains(&info.algorithm), first_published.get(&info.algorithm)));
+        snapshot.fallback_key = first.map(|info| info.kid.clone());
+        Ok(snapshot)
+    }
+
+    /// A key that cannot be parsed or prepared does not affect the other keys.
+    async fn add_key(&self, snapshot: &mut KeySnapshot, key: StoredSigningKey, previous: Option<&KeySnapshot>) {
+        let Ok(jwk) = serde_json::from_str::<PublicJwk>(&key.public_jwk) else {
+            tracing::error!(kid = %key.info.kid, "failed to parse a signing key");
+            snapshot.unusable.push(key.info.kid);
+            return;
+        };
+        snapshot.verifiers.extend(TokenVerifier::new(&jwk));
         if matches!(key.info.state, SigningKeyState::Active | SigningKeyState::Next) {
             // A next key that cannot sign is reported before it becomes active.
             let is_next = key.info.state == SigningKeyState::Next;
-            let signers = if is_next { &mut view.waiting } else { &mut view.signers };
             // A prepared key is reused if its public half is unchanged. The private half of a next
             // key is decrypted at each refresh, because its row may have been altered since.
-            let known = prepared.get(&key.info.kid).filter(|(_, known)| *known.jwk() == jwk);
-            let minter = match known.filter(|_| !is_next || open(master, &key).is_ok()) {
-                Some((_, minter)) => Some(Arc::clone(minter)),
-                None => prepare(master, &key, &jwk).await,
+            let known = previous.and_then(|previous| previous.find_prepared(&key.info.kid));
+            let known = known.filter(|known| *known.jwk() == jwk);
+            let signer = match known.filter(|_| !is_next || decrypt(&self.master_keys, &key).is_ok()) {
+                Some(signer) => Some(Arc::clone(signer)),
+                None => self.prepare(&key, &jwk).await,
             };
-            if let Some(minter) = minter {
-                signers.insert(key.info.kid.clone(), (key.info.algorithm, minter));
-            } else {
-                view.unusable.push(key.info.kid.clone());
+            match signer {
+                Some(signer) if is_next => drop(snapshot.next_signers.insert(key.info.kid.clone(), signer)),
+                Some(signer) => drop(snapshot.signers.insert(key.info.kid.clone(), signer)),
+                None => snapshot.unusable.push(key.info.kid.clone()),
             }
         }
-        view.published.push((key.info, jwk));
+        snapshot.published.push((key.info, jwk));
     }
-    let jwks: Vec<_> = view.published.iter().map(|(_, jwk)| jwk).collect();
-    view.jwks = jwk_set::jwks(&jwks)?;
-    for algorithm in Algorithm::ALL {
-        let of_algorithm: Vec<_> = jwks.iter().copied().filter(|jwk| jwk.alg == algorithm).collect();
-        view.jwks_by_algorithm.insert(algorithm, jwk_set::jwks(&of_algorithm)?);
+
+    /// Prepares a key for signing. A key that cannot be decrypted, or whose halves do not match, is
+    /// logged and left out.
+    async fn prepare(&self, key: &StoredSigningKey, jwk: &PublicJwk) -> Option<Arc<TokenSigner>> {
+        let prepared = async {
+            let der = decrypt(&self.master_keys, key)?;
+            let signer = TokenSigner::prepare(key.info.algorithm, &PrivateKeyDer::new(&der)).await?;
+            if signer.jwk() == jwk { Ok(signer) } else { Err(Error::Internal("its halves do not match".to_owned())) }
+        };
+        let prepared = prepared.await;
+        prepared
+            .inspect_err(|error| tracing::error!(kid = %key.info.kid, %error, "failed to prepare a signing key"))
+            .ok()
+            .map(Arc::new)
     }
-    view.fallback_key = fallback_key(&view, &first_of);
-    Ok(view)
 }
 
-/// Selects the fallback key among the active keys that can sign. Prefers algorithms that no
-/// audience requires, and among these the one that was published first: it is most likely the
-/// previously configured one.
-pub(crate) fn fallback_key(view: &KeySnapshot, first_of: &BTreeMap<Algorithm, Timestamp>) -> Option<SigningKeyId> {
-    let signing = view.published.iter().map(|(info, _)| info).filter(|info| view.signers.contains_key(&info.kid));
-    let first = signing.min_by_key(|info| (view.asked.contains(&info.algorithm), first_of.get(&info.algorithm)));
-    first.map(|info| info.kid.clone())
-}
-
-/// Prepares a key for signing. A key that cannot be decrypted, or whose halves do not match, is
-/// logged and left out. The other keys remain in use.
-pub(crate) async fn prepare(master: &MasterKeys, key: &StoredSigningKey, jwk: &PublicJwk) -> Option<Arc<TokenSigner>> {
-    let usable = async {
-        let der = open(master, key)?;
-        let minter = TokenSigner::prepare(key.info.algorithm, &PrivateKeyDer::new(&der)).await?;
-        if minter.jwk() == jwk { Ok(minter) } else { Err(Error::Internal("the halves do not match".to_owned())) }
-    };
-    match usable.await {
-        Ok(minter) => Some(Arc::new(minter)),
-        Err(error) => {
-            tracing::error!(kid = %key.info.kid, %error, "a signing key cannot be used");
-            None
-        }
-    }
+/// Returns the JWK set (RFC 7517 §5) of a list of keys.
+pub(crate) fn build_jwks<'a>(keys: impl IntoIterator<Item = &'a PublicJwk>) -> Result<CachedDocument, Error> {
+    CachedDocument::new(&BTreeMap::from([("keys", keys.into_iter().collect::<Vec<_>>())]))
 }
 
 /// Returns whether a key can sign: its private half can be decrypted and matches its published
 /// half.
-pub(crate) fn is_usable_for_signing(master: &MasterKeys, key: &StoredSigningKey) -> bool {
-    let signer =
-        open(master, key).and_then(|der| Ok(Signer::from_pkcs8(key.info.algorithm, &PrivateKeyDer::new(&der))?));
+pub(crate) fn is_usable_for_signing(master_keys: &MasterKeys, key: &StoredSigningKey) -> bool {
+    let signer = decrypt(master_keys, key)
+        .and_then(|der| Ok(Signer::from_pkcs8(key.info.algorithm, &PrivateKeyDer::new(&der))?));
     let jwk = serde_json::from_str::<PublicJwk>(&key.public_jwk);
     signer.is_ok_and(|signer| jwk.is_ok_and(|jwk| *signer.jwk() == jwk))
 }
 
-pub(crate) fn open(master: &MasterKeys, key: &StoredSigningKey) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let (bytes, master_version) =
-        key.encrypted_private_key.clone().ok_or_else(|| Error::Internal("no private half".to_owned()))?;
-    let sealed = Encrypted { master_version, bytes };
-    Ok(master.open(SecretKind::SigningKey, key.info.kid.as_str(), &sealed)?)
+fn decrypt(master_keys: &MasterKeys, key: &StoredSigningKey) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let encrypted = key.encrypted_private_key.clone();
+    let (bytes, master_version) = encrypted.ok_or_else(|| Error::Internal("no private half".to_owned()))?;
+    let encrypted = Encrypted { master_version, bytes };
+    Ok(master_keys.decrypt(SecretKind::SigningKey, key.info.kid.as_str(), &encrypted)?)
 }

@@ -10,8 +10,8 @@ use crate::{
     service::{
         Error, Services,
         common::document::CachedDocument,
-        encryption::database_progress::Verdict,
-        signing::{jwk_set::jwks, key_snapshot::KeySnapshot},
+        encryption::database_progress::GuardState,
+        signing::key_snapshot::{KeySnapshot, build_jwks},
     },
 };
 
@@ -29,13 +29,12 @@ pub const IBM_API_KEY_GRANT: &str = "urn:ibm:params:oauth:grant-type:apikey";
 pub fn build_jwks_after_rollback(
     services: &Services,
     view: &KeySnapshot,
-    wanted: Option<Algorithm>,
+    requested: Option<Algorithm>,
 ) -> Option<CachedDocument> {
-    let verdict = services.rollback_guard.verdict();
-    let Verdict::Restored(restored) = &*verdict else { return None };
-    let mut keys = restored.published(view.published.iter().map(|(_, jwk)| jwk));
-    keys.retain(|jwk| wanted.is_none_or(|algorithm| jwk.alg == algorithm));
-    jwks(&keys).ok()
+    let state = services.rollback_guard.state();
+    let GuardState::RolledBack(rollback) = &*state else { return None };
+    let keys = rollback.select_published(view.published.iter().map(|(_, jwk)| jwk));
+    build_jwks(keys.into_iter().filter(|jwk| requested.is_none_or(|algorithm| jwk.alg == algorithm))).ok()
 }
 
 /// The metadata (RFC 8414 §2). Both well-known paths serve the same members, so that they cannot

@@ -19,7 +19,7 @@ use crate::{
             id::StatusListId,
             time::{Span, Timestamp},
         },
-        events::{Actor, Origin},
+        events::Origin,
         status_lists::{StatusArray, StatusListKind, StatusSize, TokenStatus},
     },
     service::{Error, Services, status_lists::encoding},
@@ -28,13 +28,13 @@ use crate::{
         status_lists::{
             StatusListInfo,
             revoked_credentials::{self, RevokedCredential},
-            signed_lists::{BuildState, SignedList, SignedListMetadata},
+            signed_lists::{self, BuildState, SignedList, SignedListMetadata},
         },
     },
 };
 
 /// Maximum number of consecutive attempts when another replica writes first.
-const TRIES: usize = 2;
+const MAX_ATTEMPTS: usize = 2;
 
 /// The claims of a status list token (§5.1 of the draft).
 #[derive(Serialize)]
@@ -63,7 +63,7 @@ struct BuildInputs {
     lifetime: Span,
     published: BTreeSet<SigningKeyId>,
     /// Whether all statuses are read even if the audit log has no new events.
-    anew: bool,
+    is_full: bool,
 }
 
 /// What a build has to sign and record.
@@ -72,11 +72,11 @@ struct BuildPlan {
     seq: i64,
     next_expiry: Option<Timestamp>,
     now: Timestamp,
-    lists: Vec<EncodedDocument>,
+    lists: Vec<UnsignedList>,
 }
 
 /// A list to sign.
-struct EncodedDocument {
+struct UnsignedList {
     id: StatusListId,
     content_digest: String,
     lst: String,
@@ -86,8 +86,8 @@ struct EncodedDocument {
 /// their lifetime, or whose signing key is no longer published. Of several replicas, one writes;
 /// the others find the work done.
 pub async fn build_lists(services: &Services) -> Result<(), Error> {
-    let _alone = services.status_lists.build_lock.lock().await;
-    for _ in 0..TRIES {
+    let _building = services.status_lists.build_lock.lock().await;
+    for _ in 0..MAX_ATTEMPTS {
         let began = Instant::now();
         if try_build(services).await? {
             services.status_lists.record_build(began);
@@ -95,7 +95,7 @@ pub async fn build_lists(services: &Services) -> Result<(), Error> {
         }
         services.metrics.record_build_conflict();
     }
-    tracing::warn!("others were faster to write the status lists, each time: the next look does what is left");
+    tracing::warn!("failed to write the status lists: other replicas wrote first; will retry");
     Ok(())
 }
 
@@ -103,23 +103,25 @@ pub async fn build_lists(services: &Services) -> Result<(), Error> {
 /// same earlier state.
 async fn try_build(services: &Services) -> Result<bool, Error> {
     let view = services.keys.view();
-    let terms = BuildInputs {
+    let inputs = BuildInputs {
         issuer: services.issuer().to_owned(),
         ends_with_creator: services.settings.limits.end_with_creator,
         ttl: ttl(services),
         lifetime: services.settings.limits.max_ttl,
         published: view.published.iter().map(|(info, _)| info.kid.clone()).collect(),
-        anew: !services.status_lists.has_completed_build.load(Ordering::Relaxed),
+        is_full: !services.status_lists.has_completed_build.load(Ordering::Relaxed),
     };
-    let Some(work) = services.store.read(move |connection| look(connection, &terms)).await? else { return Ok(true) };
+    let Some(plan) = services.store.read(move |connection| plan_build(connection, &inputs)).await? else {
+        return Ok(true);
+    };
     let mut signed = Vec::new();
-    for packed in work.lists {
-        signed.push(sign(services, packed, work.now).await?);
+    for list in plan.lists {
+        signed.push(sign(services, list, plan.now).await?);
     }
-    let (before, seq, next_expiry) = (work.before, work.seq, work.next_expiry);
-    let written = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
+    let (before, seq, next_expiry) = (plan.before, plan.seq, plan.next_expiry);
+    let written = services.store.run_transaction(Origin::SYSTEM, move |tx| {
         Ok::<_, StoreError>(Outcome::without_event(
-            store::status_lists::signed_lists::write(tx, &before, seq, next_expiry, &signed)?,
+            signed_lists::write(tx, &before, seq, next_expiry, &signed)?,
             NoEvent::InternalState,
         ))
     });
@@ -130,11 +132,11 @@ async fn try_build(services: &Services) -> Result<bool, Error> {
     Ok(written)
 }
 
-async fn sign(services: &Services, packed: EncodedDocument, now: Timestamp) -> Result<SignedList, Error> {
+async fn sign(services: &Services, list: UnsignedList, now: Timestamp) -> Result<SignedList, Error> {
     let view = services.keys.snapshot_at(now).await;
-    let minter = view.signer(None, services.settings.signing_keys.algorithm, now);
-    let minter = minter.map_err(|why| Error::Unavailable(why.to_string()))?;
-    let uri = packed.id.uri(services.issuer());
+    let signer = view.signer(None, services.settings.signing_keys.algorithm, now);
+    let signer = signer.map_err(|error| Error::Unavailable(error.to_string()))?;
+    let uri = list.id.uri(services.issuer());
     let lifetime = services.settings.limits.max_ttl;
     let claims = StatusListTokenClaims {
         iss: services.issuer(),
@@ -142,13 +144,13 @@ async fn sign(services: &Services, packed: EncodedDocument, now: Timestamp) -> R
         iat: now.seconds(),
         exp: now.plus(lifetime).seconds(),
         ttl: ttl(services),
-        status_list: StatusListClaim { bits: StatusSize::DEFAULT, lst: &packed.lst },
+        status_list: StatusListClaim { bits: StatusSize::DEFAULT, lst: &list.lst },
     };
-    let jwt = minter.sign_token(&TokenTypeHeader::STATUS_LIST, &claims).await?.expose().to_owned();
+    let jwt = signer.sign_token(&TokenTypeHeader::STATUS_LIST, &claims).await?.expose().to_owned();
     let info = SignedListMetadata {
-        list: packed.id,
-        kid: minter.jwk().kid.clone(),
-        content_digest: packed.content_digest,
+        list: list.id,
+        kid: signer.jwk().kid.clone(),
+        content_digest: list.content_digest,
         issued_at: now,
         expires_at: now.plus(lifetime),
     };
@@ -156,48 +158,46 @@ async fn sign(services: &Services, packed: EncodedDocument, now: Timestamp) -> R
 }
 
 /// Returns `None` in most cases, after a few small reads.
-fn look(connection: &mut Conn, terms: &BuildInputs) -> Result<Option<BuildPlan>, Error> {
+fn plan_build(connection: &mut Conn, inputs: &BuildInputs) -> Result<Option<BuildPlan>, Error> {
     let now = store::now(connection)?;
-    let before = store::status_lists::signed_lists::read_build_state(connection)?;
+    let before = signed_lists::read_build_state(connection)?;
     let lists = store::status_lists::list(connection)?;
-    let infos: BTreeMap<_, _> = store::status_lists::signed_lists::list_metadata(connection)?
-        .into_iter()
-        .map(|info| (info.list.clone(), info))
-        .collect();
+    let infos: BTreeMap<_, _> =
+        signed_lists::list_metadata(connection)?.into_iter().map(|info| (info.list.clone(), info)).collect();
     // The chain head and the counter of revoked tokens are read before the statuses, so that the
     // statuses are at least as new as the state that is recorded for them.
-    let seq = store::status_lists::signed_lists::read_last_event_number(connection)?;
-    let has_news = terms.anew
+    let seq = signed_lists::read_last_event_number(connection)?;
+    let has_news = inputs.is_full
         || seq != before.event_cursor
         || before.revoked_token_count != before.included_revoked_token_count
         || before.next_expiration.is_some_and(|end| end <= now);
-    let is_old = |list: &StatusListInfo| infos.get(&list.id).is_none_or(|info| needs_renewal(info, terms, now));
+    let is_old = |list: &StatusListInfo| infos.get(&list.id).is_none_or(|info| needs_renewal(info, inputs, now));
     if !has_news && !lists.iter().any(is_old) {
         return Ok(None);
     }
-    let mut statuses = read(connection, &lists, now, terms.ends_with_creator)?;
-    let mut packed = Vec::new();
+    let mut statuses = read_statuses(connection, &lists, now, inputs.ends_with_creator)?;
+    let mut unsigned = Vec::new();
     for list in &lists {
         let Some(statuses) = statuses.remove(&list.id.to_string()) else { continue };
-        let content_digest = content_digest(&list.id, &statuses, terms);
+        let content_digest = content_digest(&list.id, &statuses, inputs);
         if !is_old(list) && infos.get(&list.id).is_some_and(|info| info.content_digest == content_digest) {
             continue;
         }
         let deflated =
             encoding::compress_zlib(statuses.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
-        packed.push(EncodedDocument { id: list.id.clone(), content_digest, lst: URL_SAFE_NO_PAD.encode(deflated) });
+        unsigned.push(UnsignedList { id: list.id.clone(), content_digest, lst: URL_SAFE_NO_PAD.encode(deflated) });
     }
     let next_expiry = revoked_credentials::find_next_expiration(connection, now)?;
-    Ok(Some(BuildPlan { before, seq, next_expiry, now, lists: packed }))
+    Ok(Some(BuildPlan { before, seq, next_expiry, now, lists: unsigned }))
 }
 
-fn needs_renewal(info: &SignedListMetadata, terms: &BuildInputs, now: Timestamp) -> bool {
+fn needs_renewal(info: &SignedListMetadata, inputs: &BuildInputs, now: Timestamp) -> bool {
     let (lived, left) = (now.millis() - info.issued_at.millis(), info.expires_at.millis() - now.millis());
-    left <= lived || lived < 0 || !terms.published.contains(&info.kid)
+    left <= lived || lived < 0 || !inputs.published.contains(&info.kid)
 }
 
 /// The current content of all lists.
-fn read(
+fn read_statuses(
     connection: &mut Conn,
     lists: &[StatusListInfo],
     now: Timestamp,
@@ -213,13 +213,13 @@ fn read(
         // An invalid row must not fail the whole build. Verifiers reject tokens whose index is out
         // of range.
         if marked.is_none() {
-            tracing::error!(list, index, "an index is not in its status list; the row is left out");
+            tracing::error!(list, index, "ignored an index outside of its status list");
         }
     };
     // Collected only if tokens have statuses of their own: these are all credentials that are not
     // valid, possibly millions.
     let has_tokens = lists.iter().any(|list| list.kind == StatusListKind::Token);
-    let mut dead: BTreeMap<CredentialId, TokenStatus> = BTreeMap::new();
+    let mut revoked: BTreeMap<CredentialId, TokenStatus> = BTreeMap::new();
     revoked_credentials::for_each_revoked_credential(
         connection,
         now,
@@ -230,22 +230,22 @@ fn read(
             }
             if has_tokens {
                 let Ok(id) = credential.parse() else {
-                    tracing::error!(credential, "not the id of a credential; the row is left out");
+                    tracing::error!(credential, "ignored a revoked credential with an invalid id");
                     return;
                 };
-                let gravest = dead.entry(id).or_insert(status);
-                *gravest = status.max(*gravest);
+                let most_severe = revoked.entry(id).or_insert(status);
+                *most_severe = status.max(*most_severe);
             }
         },
     )?;
     if has_tokens {
-        revoked_credentials::for_each_revoked_token(connection, &dead, mark)?;
+        revoked_credentials::for_each_revoked_token(connection, &revoked, mark)?;
     }
     Ok(all)
 }
 
-fn content_digest(id: &StatusListId, statuses: &StatusArray, terms: &BuildInputs) -> String {
-    let terms = format!("{}\n{}\n{}\n", id.uri(&terms.issuer), terms.ttl, terms.lifetime.as_secs());
+fn content_digest(id: &StatusListId, statuses: &StatusArray, inputs: &BuildInputs) -> String {
+    let terms = format!("{}\n{}\n{}\n", id.uri(&inputs.issuer), inputs.ttl, inputs.lifetime.as_secs());
     sha256_hex(&[terms.as_bytes(), statuses.as_bytes()].concat())
 }
 

@@ -5,18 +5,19 @@ use crate::{
         id::StatusListId,
         time::{Span, Timestamp},
     },
-    service::common::document::CachedDocument,
+    service::common::{document::CachedDocument, refresh_gate::RefreshGate},
+    store::Clock,
 };
 use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
-    fmt,
     sync::{Arc, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 use tokio::{sync::Mutex, time::Instant};
 
 /// The lists in memory, as of the last refresh.
+#[derive(Debug)]
 pub struct StatusLists {
     pub(crate) view: ArcSwap<StatusListSnapshot>,
     /// One build at a time: a waiting caller finds the result of the previous build.
@@ -26,22 +27,10 @@ pub struct StatusLists {
     pub(crate) has_completed_build: AtomicBool,
     /// When the last successful build of this replica began; initially, when the replica started.
     built_at: std::sync::Mutex<Instant>,
-    /// Held while a request refreshes lists that are too old to serve; other requests wait for it.
-    pub(crate) looking: Mutex<()>,
-    /// When such a refresh last failed.
-    pub(crate) failed_at: std::sync::Mutex<Option<Instant>>,
+    pub(crate) gate: RefreshGate,
 }
 
-/// How long a request waits for a refresh, and how long no refresh is attempted after a failure.
-pub(crate) const LOOK_FOR: Duration = Duration::from_secs(1);
-
-impl fmt::Debug for StatusLists {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StatusLists")
-    }
-}
-
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct StatusListSnapshot {
     pub(crate) lists: BTreeMap<StatusListId, Arc<ServedStatusList>>,
     /// The time of the refresh, by the process clock and by the database clock.
@@ -57,20 +46,17 @@ pub struct ServedStatusList {
     pub gzip: CachedDocument,
 }
 
-impl Default for StatusLists {
-    fn default() -> Self {
+impl StatusLists {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             view: ArcSwap::default(),
             build_lock: Mutex::new(()),
             has_completed_build: AtomicBool::new(false),
             built_at: std::sync::Mutex::new(Instant::now()),
-            looking: Mutex::new(()),
-            failed_at: std::sync::Mutex::default(),
+            gate: RefreshGate::new("refresh the stale status lists", clock),
         }
     }
-}
 
-impl StatusLists {
     /// Whether the last refresh is at most `span` old.
     pub fn is_fresh(&self, span: Span) -> bool {
         self.view.load().seen_at.is_some_and(|(at, _)| at.elapsed() <= span.duration())
@@ -93,13 +79,6 @@ impl StatusLists {
         let (seen_at, as_of) = view.seen_at?;
         let left = Duration::from_millis(ends_at.millis().abs_diff(as_of.millis())).as_secs_f64();
         Some(if ends_at < as_of { -left } else { left } - seen_at.elapsed().as_secs_f64())
-    }
-
-    /// Whether a refresh for a request failed so recently that another attempt would only delay the
-    /// request.
-    pub(crate) fn failed_lately(&self) -> bool {
-        let failed = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|at| at.elapsed() < LOOK_FOR)
     }
 
     /// The number of lists and their total size in bytes, compressed.

@@ -7,25 +7,21 @@ pub mod encoding;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, PoisonError},
+    sync::Arc,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::{
     domain::{
-        access::token_profile::StatusSubject,
-        common::id::StatusListId,
-        credentials::error::CredentialError,
-        events::{Actor, Origin},
-        exchange::grant::Grant,
-        status_lists::StatusListIndex,
+        access::token_profile::StatusSubject, common::id::StatusListId, credentials::error::CredentialError,
+        events::Origin, exchange::grant::Grant, status_lists::StatusListIndex,
     },
     service::{
         Error, Services,
         common::document::CachedDocument,
         credentials::error::AuthError,
-        status_lists::cache::{LOOK_FOR, ServedStatusList, StatusListSnapshot},
+        status_lists::cache::{ServedStatusList, StatusListSnapshot},
     },
     store::{
         self, NoEvent, Outcome, StoreError,
@@ -46,45 +42,31 @@ const MAX_INDEX_BATCHES: usize = 50;
 /// no token refers to a missing list.
 pub async fn get(services: &Services, id: &StatusListId) -> Result<Arc<ServedStatusList>, Error> {
     ensure_fresh(services).await?;
-    let found = || services.status_lists.view.load().lists.get(id).cloned();
-    if let Some(list) = found() {
+    let cached = || services.status_lists.view.load().lists.get(id).cloned();
+    if let Some(list) = cached() {
         return Ok(list);
     }
-    let wanted = id.clone();
-    if !services.store.read(move |connection| store::status_lists::exists(connection, &wanted)).await? {
+    let requested = id.clone();
+    if !services.store.read(move |connection| store::status_lists::exists(connection, &requested)).await? {
         return Err(Error::NotFound("status list"));
     }
     refresh(services).await?;
-    if let Some(list) = found() {
+    if let Some(list) = cached() {
         return Ok(list);
     }
     build_lists(services).await?;
     refresh(services).await?;
-    found().ok_or_else(|| Error::Unavailable("the status list is being made".to_owned()))
+    cached().ok_or_else(|| Error::Unavailable("the status list is being built".to_owned()))
 }
 
-/// Refreshes the lists if they are too old, and waits at most `LOOK_FOR`. A verifier uses a list
-/// for its whole `ttl`, regardless of cache headers, so lists that may be outdated are not served.
-/// Without a response, verifiers correctly use the list they have until its `ttl` ends.
+/// Refreshes the lists if they are too old, within a time limit. A verifier uses a list for its whole
+/// `ttl`, regardless of cache headers, so lists that may be outdated are not served. Without a
+/// response, verifiers correctly use the list they have until its `ttl` ends.
 async fn ensure_fresh(services: &Services) -> Result<(), Error> {
     let lists = &services.status_lists;
     let is_fresh = || lists.is_fresh(services.settings.timing.max_snapshot_age);
-    if is_fresh() {
-        return Ok(());
-    }
-    if !lists.failed_lately() {
-        let look = async {
-            let _turn = lists.looking.lock().await;
-            if !is_fresh() && !lists.failed_lately() {
-                refresh(services).await?;
-            }
-            Ok::<_, Error>(())
-        };
-        if !matches!(timeout(LOOK_FOR, look).await, Ok(Ok(()))) {
-            *lists.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
-    }
-    if is_fresh() { Ok(()) } else { Err(Error::Unavailable("the status lists here may be out of date".to_owned())) }
+    lists.gate.refresh_if_stale(is_fresh, refresh(services)).await;
+    if is_fresh() { Ok(()) } else { Err(Error::Unavailable("the status lists here may be outdated".to_owned())) }
 }
 
 /// Assigns missing indexes, and builds and refreshes the lists.
@@ -103,29 +85,25 @@ pub async fn update(services: &Services) -> Result<(), Error> {
 pub async fn refresh(services: &Services) -> Result<(), Error> {
     let seen_at = Instant::now();
     let before = services.status_lists.view.load_full();
-    let known: BTreeMap<_, _> = before.lists.iter().map(|(id, list)| (id.clone(), list.version)).collect();
-    let (as_of, all, new) = services
+    let (as_of, lists) = services
         .store
         .read(move |connection| {
             let as_of = store::now(connection)?;
-            let all = store::status_lists::signed_lists::list_versions(connection)?;
-            let mut new = Vec::new();
-            for (id, _) in all.iter().filter(|(id, version)| known.get(id) != Some(version)) {
-                if let Some(found) = store::status_lists::signed_lists::find(connection, id)? {
-                    new.push((id.clone(), compress_list(found)?));
-                }
+            let mut lists = BTreeMap::new();
+            for (id, version) in store::status_lists::signed_lists::list_versions(connection)? {
+                let known = before.lists.get(&id);
+                let list = match known.filter(|list| list.version == version) {
+                    Some(list) => Some(Arc::clone(list)),
+                    None => match store::status_lists::signed_lists::find(connection, &id)? {
+                        Some(signed) => Some(Arc::new(compress_list(signed)?)),
+                        None => known.cloned(),
+                    },
+                };
+                lists.extend(list.map(|list| (id, list)));
             }
-            Ok::<_, Error>((as_of, all, new))
+            Ok::<_, Error>((as_of, lists))
         })
         .await?;
-    let mut new: BTreeMap<_, _> = new.into_iter().collect();
-    let mut lists = BTreeMap::new();
-    for (id, _) in all {
-        let list = new.remove(&id).map(Arc::new).or_else(|| before.lists.get(&id).cloned());
-        if let Some(list) = list {
-            lists.insert(id, list);
-        }
-    }
     // A concurrent refresh may have read a newer state.
     services.status_lists.view.rcu(|now| {
         if now.seen_at.is_some_and(|(at, _)| at > seen_at) {
@@ -138,15 +116,11 @@ pub async fn refresh(services: &Services) -> Result<(), Error> {
     Ok(())
 }
 
-fn compress_list(found: ServedList) -> Result<ServedStatusList, Error> {
-    let ServedList { jwt, version, expires_at } = found;
-    let gzip = encoding::gzip(jwt.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
-    Ok(ServedStatusList {
-        version,
-        expires_at,
-        plain: CachedDocument::from_bytes(jwt.into_bytes()),
-        gzip: CachedDocument::from_bytes(gzip),
-    })
+fn compress_list(signed: ServedList) -> Result<ServedStatusList, Error> {
+    let ServedList { jwt, version, expires_at } = signed;
+    let plain = CachedDocument::from_bytes(jwt.into_bytes());
+    let gzip = plain.compress()?;
+    Ok(ServedStatusList { version, expires_at, plain, gzip })
 }
 
 /// Assigns indexes to a batch of credentials created by versions without status lists. Returns
@@ -154,7 +128,7 @@ fn compress_list(found: ServedList) -> Result<ServedStatusList, Error> {
 pub async fn assign_missing_indexes(services: &Services) -> Result<bool, StoreError> {
     services
         .store
-        .run_transaction(Origin::of(Actor::System), |tx| {
+        .run_transaction(Origin::SYSTEM, |tx| {
             Ok(Outcome::without_event(
                 store::status_lists::backfill_credential_indexes(tx, INDEX_BATCH_SIZE)? > 0,
                 NoEvent::InternalState,
@@ -186,21 +160,21 @@ pub async fn assign_token_index(
         key: grant.key.clone(),
         exp: grant.expires_at,
     };
-    let wanted = KeySelector::Credential(grant.credential_id);
-    let place = services
+    let selector = KeySelector::Credential(grant.credential_id);
+    let index = services
         .store
-        .run_transaction(Origin::of(Actor::System), move |tx| {
+        .run_transaction(Origin::SYSTEM, move |tx| {
             Ok::<_, StoreError>(Outcome::without_event(
                 store::status_lists::assign_token_index(tx, &token)?,
                 NoEvent::InternalState,
             ))
         })
         .await?;
-    let found = services
+    let context = services
         .store
-        .read(move |connection| store::credentials::key_context::load(connection, &wanted, &BTreeSet::new()))
+        .read(move |connection| store::credentials::key_context::load(connection, &selector, &BTreeSet::new()))
         .await?;
-    let context = found.ok_or(AuthError::Credential(CredentialError::Unknown))?.context;
+    let context = context.ok_or(AuthError::Credential(CredentialError::Unknown))?.context;
     context.key.check_in_force(context.now, &services.settings.limits).map_err(AuthError::Credential)?;
-    Ok(Some(place))
+    Ok(Some(index))
 }

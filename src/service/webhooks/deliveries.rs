@@ -15,12 +15,13 @@ use crate::{
             delivery::{Delivery, DeliveryState},
         },
     },
+    outbound::WebhookResponse,
     service::{
         Error, Services,
         caller::Caller,
         webhooks::message::{EncryptedEndpoint, Message},
     },
-    store::{self, NoEvent, Outcome},
+    store::{self, NoEvent, Outcome, webhooks},
 };
 
 /// The type of a test message; no event in the audit log has it.
@@ -48,8 +49,8 @@ pub async fn list(
     services
         .store
         .read(move |connection| {
-            store::webhooks::find(connection, &webhook)?.ok_or(Error::NotFound("webhook"))?;
-            Ok(store::webhooks::deliveries::list(connection, &webhook, before, limit)?)
+            webhooks::find(connection, &webhook)?.ok_or(Error::NotFound("webhook"))?;
+            Ok(webhooks::deliveries::list(connection, &webhook, before, limit)?)
         })
         .await
 }
@@ -65,21 +66,21 @@ pub async fn retry(
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
-            let found = store::webhooks::find_for_change(tx, &webhook)?.ok_or(Error::NotFound("webhook"))?;
-            let delivery = store::webhooks::deliveries::find_for_change(tx, &webhook, &id)?;
+            let webhook = webhooks::find_for_change(tx, &webhook)?.ok_or(Error::NotFound("webhook"))?;
+            let delivery = webhooks::deliveries::find_for_change(tx, &webhook.id, &id)?;
             let mut delivery = delivery.ok_or(Error::NotFound("delivery"))?;
-            if found.state != WebhookState::Enabled {
+            if webhook.state != WebhookState::Enabled {
                 return Err(Error::Conflict("the webhook is disabled: enable it first".to_owned()));
             }
             if delivery.leased_until.is_some_and(|until| tx.now() < until) {
-                return Err(Error::Conflict("it is being sent right now".to_owned()));
+                return Err(Error::Conflict("the delivery is being sent".to_owned()));
             }
             delivery.state = DeliveryState::Waiting;
             delivery.attempts = 0;
             delivery.next_attempt_at = Some(tx.now());
             delivery.leased_until = None;
             delivery.finished_at = None;
-            store::webhooks::deliveries::update(tx, &delivery)?;
+            webhooks::deliveries::update(tx, &delivery)?;
             Ok(Outcome::without_event(delivery, NoEvent::DeliveryLog))
         })
         .await
@@ -92,26 +93,24 @@ pub async fn test(services: &Services, id: WebhookId) -> Result<TestResult, Erro
         .store
         .read(move |connection| {
             let now = store::now(connection)?;
-            let webhook = store::webhooks::find(connection, &id)?.ok_or(Error::NotFound("webhook"))?;
+            let webhook = webhooks::find(connection, &id)?.ok_or(Error::NotFound("webhook"))?;
             Ok::<_, Error>((EncryptedEndpoint::load(connection, &webhook, now)?, webhook, now))
         })
         .await?;
     let data = serde_json::json!({ "webhook_id": webhook.id });
     let message_id = DeliveryId::generate(now, &services.entropy)?;
     let message = Message { id: message_id.to_string(), kind: TEST_EVENT_TYPE.to_owned(), at: now, data };
-    let endpoint = endpoint.open(&services.master)?;
+    let endpoint = endpoint.decrypt(&services.master_keys)?;
     let started = Instant::now();
-    let answer = endpoint.send(&services.outbound, &message, now).await;
+    let response = endpoint.send(&services.outbound, &message, now).await;
     let duration = started.elapsed();
-    Ok(match answer {
-        Ok(answer) if (200..=299).contains(&answer.status) => {
-            TestResult { status: Some(answer.status), error: None, duration }
-        }
-        Ok(answer) => TestResult {
-            status: Some(answer.status),
-            error: Some("only an answer from 200 to 299 counts as delivered; redirects are not followed".to_owned()),
-            duration,
-        },
-        Err(unreached) => TestResult { status: None, error: Some(unreached.to_string()), duration },
-    })
+    let (status, error) = match response {
+        Ok(WebhookResponse { status, .. }) if (200..=299).contains(&status) => (Some(status), None),
+        Ok(WebhookResponse { status, .. }) => (
+            Some(status),
+            Some("only a status from 200 to 299 counts as delivered; redirects are not followed".to_owned()),
+        ),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    Ok(TestResult { status, error, duration })
 }

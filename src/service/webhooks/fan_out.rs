@@ -5,38 +5,41 @@
 use crate::{
     domain::{
         common::id::WebhookId,
-        events::{Actor, EventFilter, Origin},
+        events::{EventFilter, Origin},
         webhooks::{
             WebhookState,
             delivery::{Delivery, DeliveryState},
         },
     },
     service::Services,
-    store::{self, Conn, Lock, NoEvent, Outcome, StoreError, Tx},
+    store::{
+        self, Conn, Lock, NoEvent, Outcome, StoreError, Tx,
+        webhooks::{self, deliveries},
+    },
 };
 
 /// Maximum number of waiting deliveries of one webhook. Later events remain in the audit log.
 pub const MAX_WAITING_DELIVERIES: i64 = 1000;
 /// Maximum number of webhooks, and of events for each, in one transaction.
 const MAX_WEBHOOKS_PER_TRANSACTION: usize = 20;
-const EVENTS: i64 = 100;
+const MAX_EVENTS_PER_WEBHOOK: i64 = 100;
 /// Creates deliveries for new events. Returns whether more may remain.
 pub async fn fan_out(services: &Services) -> Result<bool, StoreError> {
-    let behind = services.store.read(find_lagging_webhooks).await?;
-    if behind.is_empty() {
+    let lagging = services.store.read(find_lagging_webhooks).await?;
+    if lagging.is_empty() {
         return Ok(false);
     }
     services
         .store
-        .run_transaction(Origin::of(Actor::System), move |tx| {
+        .run_transaction(Origin::SYSTEM, move |tx| {
             if !tx.try_lock(Lock::DeliveryFanOut)? {
                 return Ok(Outcome::without_event(false, NoEvent::Unchanged));
             }
-            let mut moved = false;
-            for id in &behind {
-                moved |= advance_cursor(tx, id)?;
+            let mut has_advanced = false;
+            for id in &lagging {
+                has_advanced |= advance_cursor(tx, id)?;
             }
-            Ok(Outcome::without_event(moved, NoEvent::DeliveryLog))
+            Ok(Outcome::without_event(has_advanced, NoEvent::DeliveryLog))
         })
         .await
 }
@@ -45,33 +48,35 @@ pub async fn fan_out(services: &Services) -> Result<bool, StoreError> {
 /// which every transaction locks them.
 fn find_lagging_webhooks(connection: &mut Conn) -> Result<Vec<WebhookId>, StoreError> {
     let (head, _) = store::events::read_chain_head(connection)?;
-    let mut found = Vec::new();
-    for id in store::webhooks::list_behind_event(connection, head)? {
-        if found.len() == MAX_WEBHOOKS_PER_TRANSACTION {
+    let mut lagging = Vec::new();
+    for id in webhooks::list_behind_event(connection, head)? {
+        if lagging.len() == MAX_WEBHOOKS_PER_TRANSACTION {
             break;
         }
-        if store::webhooks::deliveries::count_waiting(connection, &id)? < MAX_WAITING_DELIVERIES {
-            found.push(id);
+        if deliveries::count_waiting(connection, &id)? < MAX_WAITING_DELIVERIES {
+            lagging.push(id);
         }
     }
-    found.sort();
-    Ok(found)
+    lagging.sort();
+    Ok(lagging)
 }
 
 fn advance_cursor(tx: &mut Tx<'_>, id: &WebhookId) -> Result<bool, StoreError> {
     // Read again under the row lock: the webhook may have advanced, or been disabled or deleted.
-    let Some(webhook) = store::webhooks::find_for_change(tx, id)? else { return Ok(false) };
+    let Some(webhook) = webhooks::find_for_change(tx, id)? else { return Ok(false) };
     if webhook.state != WebhookState::Enabled {
         return Ok(false);
     }
-    let mut room = MAX_WAITING_DELIVERIES - store::webhooks::deliveries::count_waiting(tx, id)?;
-    let mut seen = webhook.event_cursor;
-    for event in store::events::list(tx, &EventFilter::default(), Some(webhook.event_cursor), EVENTS)?.data {
+    let mut capacity = MAX_WAITING_DELIVERIES - deliveries::count_waiting(tx, id)?;
+    let mut cursor = webhook.event_cursor;
+    for event in
+        store::events::list(tx, &EventFilter::default(), Some(webhook.event_cursor), MAX_EVENTS_PER_WEBHOOK)?.data
+    {
         if webhook.matches_event(&event) {
-            if room <= 0 {
+            if capacity <= 0 {
                 break;
             }
-            room -= 1;
+            capacity -= 1;
             let delivery = Delivery {
                 id: tx.generate_id()?,
                 webhook_id: id.clone(),
@@ -87,12 +92,12 @@ fn advance_cursor(tx: &mut Tx<'_>, id: &WebhookId) -> Result<bool, StoreError> {
                 created_at: tx.now(),
                 finished_at: None,
             };
-            store::webhooks::deliveries::insert(tx, &delivery)?;
+            deliveries::insert(tx, &delivery)?;
         }
-        seen = event.seq;
+        cursor = event.seq;
     }
-    if seen > webhook.event_cursor {
-        store::webhooks::set_event_cursor(tx, id, seen)?;
+    if cursor > webhook.event_cursor {
+        webhooks::set_event_cursor(tx, id, cursor)?;
     }
-    Ok(seen > webhook.event_cursor)
+    Ok(cursor > webhook.event_cursor)
 }

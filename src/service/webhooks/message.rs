@@ -9,7 +9,7 @@ use crate::{
         common::{id::WebhookId, time::Timestamp},
         webhooks::{Webhook, WebhookUrl},
     },
-    outbound::{Answer, Outbound, RequestError},
+    outbound::{Outbound, RequestError, WebhookResponse},
     service::Error,
     store::{Conn, StoreError, webhooks::EncryptedSecret},
 };
@@ -59,10 +59,10 @@ impl EncryptedEndpoint {
         Ok(Self { id: webhook.id.clone(), url: webhook.url.clone(), secrets })
     }
 
-    pub fn open(self, master: &MasterKeys) -> Result<Endpoint, Error> {
+    pub fn decrypt(self, master_keys: &MasterKeys) -> Result<Endpoint, Error> {
         let mut secrets = Vec::with_capacity(self.secrets.len());
         for (bytes, master_version) in self.secrets {
-            secrets.push(WebhookSecret::open(master, self.id.as_str(), &Encrypted { master_version, bytes })?);
+            secrets.push(WebhookSecret::decrypt(master_keys, self.id.as_str(), &Encrypted { master_version, bytes })?);
         }
         Ok(Endpoint { url: self.url, secrets })
     }
@@ -70,7 +70,12 @@ impl EncryptedEndpoint {
 
 impl Endpoint {
     /// Signs the message as of `now` and sends it once.
-    pub async fn send(&self, outbound: &Outbound, message: &Message, now: Timestamp) -> Result<Answer, RequestError> {
+    pub async fn send(
+        &self,
+        outbound: &Outbound,
+        message: &Message,
+        now: Timestamp,
+    ) -> Result<WebhookResponse, RequestError> {
         let body = Body { kind: &message.kind, timestamp: message.at, data: &message.data };
         let body = serde_json::to_vec(&body).map_err(|_| RequestError::Broken)?;
         // The time of the attempt and not of the event: receivers reject timestamps older than five

@@ -25,11 +25,12 @@ use crate::{
             version::require_version,
         },
     },
-    store::{self, NoEvent, Outcome},
+    store::{self, NoEvent, Outcome, Tx, webhooks},
 };
 
 pub use fan_out::fan_out;
 
+const NOT_FOUND: Error = Error::NotFound("webhook");
 /// Maximum number of webhooks: each one processes every event.
 const MAX_WEBHOOKS: i64 = 1000;
 /// How long the previous secret signs beside a new one, by default.
@@ -70,22 +71,20 @@ pub async fn create(
     once: Option<IdempotencyRequest>,
 ) -> Result<CreateOutcome<WebhookWithSecret, Webhook>, Error> {
     require_allowed_url(services, &new.url)?;
-    let (master, entropy) = (services.master.clone(), services.entropy.clone());
+    let (master_keys, entropy) = (services.master_keys.clone(), services.entropy.clone());
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                let found = store::webhooks::find(tx, &id.parse()?)?.ok_or(Error::NotFound("webhook"))?;
-                return Ok(Outcome::without_event(CreateOutcome::Existing(found), NoEvent::AlreadyRecorded));
+                let existing = webhooks::find(tx, &id.parse()?)?.ok_or(NOT_FOUND)?;
+                return Ok(Outcome::without_event(CreateOutcome::Existing(existing), NoEvent::AlreadyRecorded));
             }
-            if store::webhooks::count(tx)? >= MAX_WEBHOOKS {
-                return Err(Error::Conflict(format!(
-                    "there are {MAX_WEBHOOKS} webhooks already, and no more may be made"
-                )));
+            if webhooks::count(tx)? >= MAX_WEBHOOKS {
+                return Err(Error::Conflict(format!("the maximum of {MAX_WEBHOOKS} webhooks is reached")));
             }
             let id: WebhookId = tx.generate_id()?;
             let secret = WebhookSecret::generate(&entropy)?;
-            let sealed = secret.seal(&master, id.as_str(), &entropy)?;
+            let encrypted = secret.encrypt(&master_keys, id.as_str(), &entropy)?;
             let webhook = Webhook {
                 id,
                 url: new.url,
@@ -102,7 +101,7 @@ pub async fn create(
                 created_by: tx.creator(),
                 version: 1,
             };
-            store::webhooks::insert(tx, &webhook, &(sealed.bytes, sealed.master_version))?;
+            webhooks::insert(tx, &webhook, &(encrypted.bytes, encrypted.master_version))?;
             idempotency::record_created_object(tx, once.as_ref(), webhook.id.as_str())?;
             let event = NewEvent::new(EventType::WebhookCreated, &webhook.id);
             Ok(Outcome::event(CreateOutcome::New(WebhookWithSecret { webhook, secret }), event))
@@ -111,12 +110,11 @@ pub async fn create(
 }
 
 pub async fn get(services: &Services, id: WebhookId) -> Result<Webhook, Error> {
-    let found = services.store.read(move |connection| store::webhooks::find(connection, &id)).await?;
-    found.ok_or(Error::NotFound("webhook"))
+    services.store.read(move |connection| webhooks::find(connection, &id)?.ok_or(NOT_FOUND)).await
 }
 
 pub async fn list(services: &Services, page: PageRequest) -> Result<Page<Webhook>, Error> {
-    Ok(services.store.read(move |connection| store::webhooks::list(connection, &page)).await?)
+    Ok(services.store.read(move |connection| webhooks::list(connection, &page)).await?)
 }
 
 pub async fn patch(
@@ -130,11 +128,10 @@ pub async fn patch(
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
-            let mut webhook = store::webhooks::find_for_change(tx, &id)?.ok_or(Error::NotFound("webhook"))?;
-            require_version(webhook.version, if_version)?;
+            let mut webhook = find_for_change(tx, &id, if_version)?;
             reachable?;
             let before = webhook.clone();
-            apply(&mut webhook, patch);
+            apply_patch(&mut webhook, patch);
             if webhook == before {
                 return Ok(Outcome::without_event(webhook, NoEvent::Unchanged));
             }
@@ -145,9 +142,9 @@ pub async fn patch(
                 | (WebhookState::Disabled(_), WebhookState::Disabled(_)) => EventType::WebhookUpdated,
             };
             if kind == EventType::WebhookEnabled {
-                store::webhooks::deliveries::reset_waiting(tx, &id)?;
+                webhooks::deliveries::reset_waiting(tx, &id)?;
             }
-            store::webhooks::update(tx, &webhook)?;
+            webhooks::update(tx, &webhook)?;
             webhook.version += 1;
             let event = NewEvent::new(kind, &webhook.id);
             let event = if kind == EventType::WebhookDisabled {
@@ -160,7 +157,7 @@ pub async fn patch(
         .await
 }
 
-fn apply(webhook: &mut Webhook, patch: WebhookPatch) {
+fn apply_patch(webhook: &mut Webhook, patch: WebhookPatch) {
     if let Some(url) = patch.url
         && url != webhook.url
     {
@@ -191,9 +188,8 @@ pub async fn delete(services: &Services, caller: &Caller, id: WebhookId, if_vers
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
-            let webhook = store::webhooks::find_for_change(tx, &id)?.ok_or(Error::NotFound("webhook"))?;
-            require_version(webhook.version, if_version)?;
-            store::webhooks::delete(tx, &id)?;
+            find_for_change(tx, &id, if_version)?;
+            webhooks::delete(tx, &id)?;
             let event = NewEvent::new(EventType::WebhookDeleted, &id);
             Ok(Outcome::event((), event))
         })
@@ -209,26 +205,31 @@ pub async fn rotate_secret(
     overlap: Span,
     if_version: Option<i64>,
 ) -> Result<WebhookWithSecret, Error> {
-    let (master, entropy) = (services.master.clone(), services.entropy.clone());
+    let (master_keys, entropy) = (services.master_keys.clone(), services.entropy.clone());
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
-            let mut webhook = store::webhooks::find_for_change(tx, &id)?.ok_or(Error::NotFound("webhook"))?;
-            require_version(webhook.version, if_version)?;
+            let mut webhook = find_for_change(tx, &id, if_version)?;
             if overlap > MAX_SECRET_OVERLAP {
                 return Err(Error::invalid("overlap", format!("may be {MAX_SECRET_OVERLAP} at most")));
             }
             let secret = WebhookSecret::generate(&entropy)?;
-            let sealed = secret.seal(&master, id.as_str(), &entropy)?;
-            let old_until = (overlap > Span::ZERO).then(|| tx.now().plus(overlap));
-            store::webhooks::rotate(tx, &id, &(sealed.bytes, sealed.master_version), old_until)?;
-            webhook.previous_secret_expires_at = old_until;
+            let encrypted = secret.encrypt(&master_keys, id.as_str(), &entropy)?;
+            let old_secret_until = (overlap > Span::ZERO).then(|| tx.now().plus(overlap));
+            webhooks::rotate(tx, &id, &(encrypted.bytes, encrypted.master_version), old_secret_until)?;
+            webhook.previous_secret_expires_at = old_secret_until;
             webhook.version += 1;
-            let until = old_until.map(|until: Timestamp| until.to_string());
+            let until = old_secret_until.map(|until: Timestamp| until.to_string());
             let event = NewEvent::new(EventType::WebhookSecretRotated, &id).with_data("old_secret_until", until);
             Ok(Outcome::event(WebhookWithSecret { webhook, secret }, event))
         })
         .await
+}
+
+fn find_for_change(tx: &mut Tx<'_>, id: &WebhookId, if_version: Option<i64>) -> Result<Webhook, Error> {
+    let webhook = webhooks::find_for_change(tx, id)?.ok_or(NOT_FOUND)?;
+    require_version(webhook.version, if_version)?;
+    Ok(webhook)
 }
 
 /// Reports a URL that the outbound guard would always refuse, when it is set and not at the first

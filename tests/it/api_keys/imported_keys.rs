@@ -246,8 +246,8 @@ both! {
         let path = database.dir.path().join("keys/master.2");
         std::fs::write(&path, STANDARD.encode(bytes)).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let keys = MasterKeys::load(&database.dir.path().join("keys")).unwrap().unwrap();
-        let fingerprint = keys.held().version(2).map(MasterKey::fingerprint).unwrap();
+        let keys = MasterKeys::read_dir(&database.dir.path().join("keys")).unwrap().unwrap();
+        let fingerprint = keys.snapshot().version(2).map(MasterKey::fingerprint).unwrap();
         database.sql("UPDATE master_keys SET state = 'retiring'");
         database.sql(&format!(
             "INSERT INTO master_keys (version, fingerprint, created_at, state) VALUES (2, '{fingerprint}', 0, 'current')"

@@ -65,7 +65,7 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
         // Without the copied file, the command names the replica that lacks it and
         // does not activate the key.
         let said = full.deployment.run(&["master-key", "rotate", "--continue"]);
-        refused(&said, &["do not hold master.2", "(rep_", "--force"]);
+        refused(&said, &["do not have master.2", "(rep_", "--force"]);
         assert_eq!(said.err.lines().last().unwrap().matches("(rep_").count(), 1, "the other has it: {said:?}");
         assert_eq!(full.status()[1].1, "incoming");
 
@@ -97,10 +97,10 @@ both! {
         copy(&there, &here, 1);
         let (store, cli) = (&server.services.store, || Origin::of(Actor::Operator));
         let begun = master_keys::begin(store, &here, cli(), &SystemEntropy::default()).await.unwrap();
-        assert!(begun.made && begun.registered);
-        let refused = master_keys::activate(store, &here, cli(), MissingKeyPolicy::Refused).await;
+        assert!(begun.file_created && begun.registered);
+        let refused = master_keys::activate(store, &here, cli(), MissingKeyPolicy::Refuse).await;
         let refused = refused.expect_err("the server lacks it").to_string();
-        assert!(refused.contains("do not hold master.2") && refused.contains("(rep_"), "{refused}");
+        assert!(refused.contains("do not have master.2") && refused.contains("(rep_"), "{refused}");
         let states = async || {
             let listed = store.read(keyswap::store::encryption::master_keys::list).await.unwrap();
             listed.into_iter().map(|info| info.state).collect::<Vec<_>>()
@@ -110,7 +110,7 @@ both! {
         assert_eq!(master_keys::list_replicas_without_incoming_key(store).await.unwrap().len(), 1, "it has not looked");
         server.run_jobs().await;
         assert!(master_keys::list_replicas_without_incoming_key(store).await.unwrap().is_empty(), "the server tells that it holds it");
-        let activated = master_keys::activate(store, &here, cli(), MissingKeyPolicy::Refused).await.unwrap().unwrap();
+        let activated = master_keys::activate(store, &here, cli(), MissingKeyPolicy::Refuse).await.unwrap().unwrap();
         assert_eq!(activated.version, 2);
         assert_eq!(states().await, [MasterKeyState::Retiring, MasterKeyState::Current]);
     }

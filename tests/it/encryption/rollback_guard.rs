@@ -226,7 +226,7 @@ on_both! {
         until("the server goes on", LONG, || async { server.knows(&admin).await }).await;
         assert_eq!(server.exchange(&key).await.status(), 401, "it was revoked again");
         let plan = deployment.json(&["signing-key", "plan"]);
-        assert!(!plan["rules"]["steady_since"].is_null(), "every wait begins anew: {plan}");
+        assert!(!plan["rules"]["stable_since"].is_null(), "every wait begins anew: {plan}");
         server.stop();
     }
 
@@ -260,7 +260,7 @@ on_both! {
         fs::create_dir(file(&deployment)).unwrap();
         let server = deployment.serve();
         assert!(server.swaps(&key).await);
-        let noted = || async { server.get("/readyz").await.text().await.unwrap().contains("the witness cannot be") };
+        let noted = || async { server.get("/readyz").await.text().await.unwrap().contains("the rollback guard: ") };
         until("it is told", LONG, noted).await;
         is_ready(&server).await;
         server.stop();
@@ -273,14 +273,14 @@ both! {
         let key = server.generic_key(&[]).await.value;
         server.generic_key(&[]).await;
         let head: i64 = tables::lines(&deployment, "SELECT CAST(seq AS TEXT) AS line FROM event_chain_head")[0].parse().unwrap();
-        rollback_guard::keep(&server.services).await.unwrap();
+        rollback_guard::update(&server.services).await.unwrap();
         assert_eq!(written(&deployment)["seq"], head, "it is written down");
         take_back(&deployment, 1);
         assert_eq!(server.exchange(&key).await.status(), 200, "nobody has looked yet");
-        rollback_guard::keep(&server.services).await.unwrap();
+        rollback_guard::update(&server.services).await.unwrap();
         asks(&server.base, &deployment, &key).await;
         assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
-        rollback_guard::keep(&server.services).await.unwrap();
+        rollback_guard::update(&server.services).await.unwrap();
         server.refresh_keys().await;
         server.swap(&key).await;
         assert_eq!(deployment.run(&["doctor"]).code, Some(0));

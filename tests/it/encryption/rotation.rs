@@ -102,7 +102,7 @@ on_both! {
         let server = deployment.serve();
         let full = Full::on(deployment, &server, 3).await;
         let remove = |version: &str| full.deployment.run(&["master-key", "remove", version]);
-        refused(&remove("1"), &["master.1 seals what is written now", "keyswap master-key rotate"]);
+        refused(&remove("1"), &["master.1 encrypts new rows", "keyswap master-key rotate"]);
         refused(&remove("7"), &["no such master key"]);
         // A row that cannot be decrypted stays under the old version, and the command reports it.
         let damage = if full.deployment.database.kind == Kind::Sqlite { "X'00'" } else { "'\\x00'" };
@@ -166,7 +166,7 @@ on_both! {
         until("it is ready", LONG, || async { server.get("/readyz").await.status() == 200 }).await;
         let ready: serde_json::Value = server.get("/readyz").await.json().await.unwrap();
         let note = ready["notes"][0].as_str().unwrap();
-        assert!(note.contains(&kid) && note.contains("does not open"), "{ready}");
+        assert!(note.contains(&kid) && note.contains("cannot be decrypted"), "{ready}");
         let doctor = deployment.run(&["doctor"]);
         assert!(doctor.out.contains(&kid) && doctor.out.contains("failed to decrypt"), "{doctor:?}");
         server.stop();

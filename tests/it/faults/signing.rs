@@ -128,7 +128,7 @@ both! {
         assert_eq!(header_of(&server.swap(&key).await)["alg"], "EdDSA");
         verify(&server, &old_token, "http://keyswap.test").await;
         // A restart with the same settings creates no key.
-        keyswap::service::signing::live_tokens::flush(&server.services).await.unwrap();
+        server.services.live_tokens.flush().await.unwrap();
         let before = keys(&server).await;
         let server = Server::on(server.stop().await, &["signing_keys.algorithm=EdDSA"]).await;
         assert_eq!(keys(&server).await, before);

@@ -49,7 +49,7 @@ each! {
         foreign[3] = if foreign[3] == b'A' { b'B' } else { b'A' };
         type Change<'a> = Box<dyn Fn() + 'a>;
         let spoilt: [(&str, &str, Change<'_>); 7] = [
-            ("foreign", "is not the key that the database was sealed with", Box::new(|| write(&file, &foreign, 0o600))),
+            ("foreign", "is not the key that the database was encrypted with", Box::new(|| write(&file, &foreign, 0o600))),
             ("truncated", "holds no master key", Box::new(|| write(&file, &right[..20], 0o600))),
             ("empty", "holds no master key", Box::new(|| write(&file, b"", 0o600))),
             ("binary", "cannot read", Box::new(|| write(&file, &[0xff; 32], 0o600))),
@@ -176,14 +176,14 @@ each! {
         let ready: Value = ready.json().await.unwrap();
         let kid = tables::lines(&deployment, "SELECT kid AS line FROM signing_keys WHERE state = 'active'").remove(0);
         let note = format!(
-            "the signing key {kid} does not open: its row was altered, or its master key is missing; rotate it away, or restore the row"
+            "the signing key {kid} cannot be decrypted: its row was altered, or its master key is missing; rotate the key, or restore the row"
         );
         assert_eq!(ready, json!({ "ready": false, "database": true, "signing_key": false, "notes": [note] }));
         let answer = server.exchange(&key).await;
         assert_eq!(answer.status(), 503, "nothing signs, and the key is not to blame");
         let jwks: Value = server.get("/.well-known/jwks.json").await.json().await.unwrap();
         assert_eq!(jwks["keys"].as_array().unwrap().len(), 2, "tokens that it signed are still good");
-        assert!(server.stop().err.contains("a signing key cannot be used"));
+        assert!(server.stop().err.contains("failed to prepare a signing key"));
     }
 }
 

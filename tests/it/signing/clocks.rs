@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::support::{BY_HAND, Database, Kind, Server};
 
 /// A machine clock that is 45 seconds behind.
+#[derive(Debug)]
 struct Late(Arc<dyn Clock>);
 
 impl Clock for Late {
@@ -45,7 +46,7 @@ fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
         // A server has checked the clock and recorded it.
         server.run_jobs().await;
         let services = command(&server.database).await;
-        let steady = async || signing::timeline(&services).await.unwrap().rules.steady_since;
+        let steady = async || signing::timeline(&services).await.unwrap().rules.stable_since;
         let rotate = async || signing::rotate(&services, &Caller::cli(), None).await.unwrap_err();
         for _ in 0..2 {
             let refused = rotate().await;
@@ -64,6 +65,6 @@ fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
             let about_45s = ["44s", "45s"].iter().any(|figure| refused.to_string().contains(figure));
             assert!(matches!(refused, Error::Conflict(_)) && about_45s, "{refused}");
         }
-        assert_eq!(signing::timeline(&services).await.unwrap().rules.steady_since, None, "and nothing begins anew");
+        assert_eq!(signing::timeline(&services).await.unwrap().rules.stable_since, None, "and nothing begins anew");
     });
 }

@@ -171,7 +171,7 @@ both! {
         server.advance(3661);
         for body in [None, Some(json!({ "dry_run": true }))] {
             let refused = server.manage("POST", "/v1/signing-keys/rotate", body, 409).await;
-            assert!(refused["detail"].as_str().unwrap().contains("cannot be opened here"), "{refused}");
+            assert!(refused["detail"].as_str().unwrap().contains("cannot be decrypted here"), "{refused}");
         }
     }
 
@@ -187,7 +187,7 @@ both! {
         }
         let refused = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send().await.unwrap();
         problem(refused, 409, "too_early").await;
-        assert!(!keys(&server).await["rules"]["steady_since"].is_null());
+        assert!(!keys(&server).await["rules"]["stable_since"].is_null());
         server.advance(2 * 3600 - 60);
         run_jobs_of(&[&server, &server]).await;
         assert_eq!(kid_of_next(&server).await, next, "the period begins with the jump");
@@ -246,13 +246,13 @@ both! {
                  AS 'SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT + (SELECT millis FROM set_by)'",
             );
         }
-        let before = server.services.watch.last();
+        let before = server.services.clock_monitor.last();
         let held = server.database.hold(LOCK);
         let rotation = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).send();
         let rotation = tokio::spawn(rotation);
         // No job checks the clock, so this check belongs to the rotation, which then waits for the
         // lock.
-        until("it has looked at the clock", async || server.services.watch.last() != before).await;
+        until("it has looked at the clock", async || server.services.clock_monitor.last() != before).await;
         match server.database.kind {
             Kind::Sqlite => server.database.set_clock(5 * 3600 * 1000),
             Kind::Postgres => server.database.sql("UPDATE set_by SET millis = 18000000"),
@@ -294,7 +294,7 @@ both! {
         for _ in 0..7 {
             server.swap(&key).await;
         }
-        keyswap::service::signing::live_tokens::flush(&server.services).await.unwrap();
+        server.services.live_tokens.flush().await.unwrap();
         // The job may hold some of the counts and be about to write them.
         until("all are counted", async || in_state(&server, "active").await[0]["live_tokens"] == 7).await;
         server.advance(3600);

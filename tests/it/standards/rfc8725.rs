@@ -41,8 +41,8 @@ impl<'a> Forge<'a> {
         let active = keys.into_iter().find(|key| key.info.state == SigningKeyState::Active).unwrap();
         let (bytes, master_version) = active.encrypted_private_key.unwrap();
         let der = services
-            .master
-            .open(SecretKind::SigningKey, active.info.kid.as_str(), &Encrypted { master_version, bytes })
+            .master_keys
+            .decrypt(SecretKind::SigningKey, active.info.kid.as_str(), &Encrypted { master_version, bytes })
             .unwrap();
         let pairs: Vec<_> =
             exchange_of(&server.admin).into_iter().chain([("audience", "http://keyswap.test/v1")]).collect();

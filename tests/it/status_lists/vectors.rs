@@ -1,9 +1,12 @@
 //! The test vectors of the draft, decoded and encoded.
 
+use std::io::Read;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use flate2::read::ZlibDecoder;
 use keyswap::{
     domain::status_lists::{StatusArray, StatusSize},
-    service::status_lists::encoding::{compress_zlib, decompress_zlib, gzip},
+    service::status_lists::encoding::compress_zlib,
 };
 use serde_json::Value;
 
@@ -16,7 +19,7 @@ fn tsl_06_the_vectors_of_the_draft_are_read_and_written() {
         let bits = StatusSize::ALL.into_iter().find(|bits| u64::from(bits.count()) == vector["bits"]).unwrap();
         let size = u32::try_from(vector["size"].as_u64().unwrap()).unwrap();
         let given = URL_SAFE_NO_PAD.decode(vector["lst"].as_str().unwrap()).unwrap();
-        let read = StatusArray::from_bytes(bits, decompress_zlib(&given, 1 << 21).unwrap());
+        let read = StatusArray::from_bytes(bits, inflate(&given));
         assert_eq!(read.len(), size as usize);
         let mut written = StatusArray::new(bits, size);
         for (index, status) in vector["statuses"].as_object().unwrap() {
@@ -27,7 +30,7 @@ fn tsl_06_the_vectors_of_the_draft_are_read_and_written() {
         // All other statuses are 0, and the bytes equal those of the draft.
         assert_eq!(written, read, "{bits:?}");
         let packed = compress_zlib(written.as_bytes()).unwrap();
-        assert_eq!(decompress_zlib(&packed, 1 << 21).unwrap(), read.as_bytes());
+        assert_eq!(inflate(&packed), read.as_bytes());
         assert!(
             packed.len() < given.len() * 11 / 10,
             "{bits:?}: {} bytes, the draft has {}",
@@ -38,12 +41,8 @@ fn tsl_06_the_vectors_of_the_draft_are_read_and_written() {
     }
 }
 
-#[test]
-fn what_is_inflated_is_bounded_and_what_is_no_zlib_refused() {
-    let bomb = compress_zlib(&vec![0; 1 << 20]).unwrap();
-    assert!(bomb.len() < 2000);
-    assert!(decompress_zlib(&bomb, 1 << 20).is_ok());
-    assert!(decompress_zlib(&bomb, (1 << 20) - 1).is_err());
-    assert!(decompress_zlib(&gzip(b"no zlib").unwrap(), 100).is_err());
-    assert!(decompress_zlib(b"", 100).is_err());
+fn inflate(bytes: &[u8]) -> Vec<u8> {
+    let mut inflated = Vec::new();
+    ZlibDecoder::new(bytes).read_to_end(&mut inflated).unwrap();
+    inflated
 }

@@ -42,6 +42,7 @@ pub struct Database {
 
 /// The clock that tests pass to Keyswap: the system clock plus an offset. It is the clock of
 /// SQLite; PostgreSQL uses its own.
+#[derive(Debug)]
 pub struct MovedClock {
     offset: Arc<AtomicI64>,
     passed: Arc<AtomicI64>,

@@ -7,9 +7,7 @@ use keyswap::{
         credentials::last_used,
         encryption::rollback_guard,
         exchange::counts,
-        retention,
-        signing::{self, live_tokens},
-        status_lists,
+        retention, signing, status_lists,
         webhooks::{delivery_worker, fan_out},
     },
 };
@@ -30,10 +28,10 @@ impl Server {
     pub async fn run_jobs(&self) {
         self.refresh_keys().await;
         signing::run_due_rotation(&self.services).await.unwrap();
-        rollback_guard::keep(&self.services).await.unwrap();
+        rollback_guard::update(&self.services).await.unwrap();
         status_lists::update(&self.services).await.unwrap();
         last_used::flush(&self.services).await.unwrap();
-        live_tokens::flush(&self.services).await.unwrap();
+        self.services.live_tokens.flush().await.unwrap();
         counts::flush(&self.services).await.unwrap();
         jobs::record_notifications(&self.services).await.unwrap();
         retention::delete_expired_rows(&self.services).await.unwrap();

@@ -14,7 +14,7 @@ use std::{
 use futures_util::FutureExt;
 use keyswap::{
     crypto::tls,
-    outbound::{Answer, Guard, NoAddress, Outbound, Refused, RequestError, Resolve, SystemResolver},
+    outbound::{Guard, NoAddress, Outbound, Refused, RequestError, Resolve, SystemResolver, WebhookResponse},
 };
 use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ fn outbound(guard: Guard, resolver: Arc<dyn Resolve>) -> Outbound {
     Outbound::new(guard, tls::crypto_provider(), resolver)
 }
 
-async fn post(outbound: &Outbound, url: &str) -> Result<Answer, RequestError> {
+async fn post(outbound: &Outbound, url: &str) -> Result<WebhookResponse, RequestError> {
     outbound.post(&url.parse().unwrap(), &[], b"{}".to_vec()).await
 }
 
@@ -364,7 +364,7 @@ both! {
             let made = hook(&server, &format!("http://{name}:{}/", receiver.port), &["permission.created"]).await;
             let said = server.manage("POST", &format!("{}/test", made.path()), None, 200).await;
             assert_eq!((&said["delivered"], &said["status"]), (&json!(false), &Value::Null));
-            assert_eq!(said["error"], "not asked: it names no address of the public Internet");
+            assert_eq!(said["error"], "not sent: the host has no allowed address");
             server.permissions(&[&format!("p:{name}")]).await;
             let delivery = newest(&server, &made, "waiting", 1).await;
             assert_eq!((&delivery["last_error"], &delivery["last_status"]), (&said["error"], &Value::Null));

@@ -44,8 +44,8 @@ impl ClockReading {
     }
 }
 
-fn detect_jump(expected: Timestamp, found: Timestamp, tolerance: Span) -> Option<ClockJump> {
-    let (forward, back) = (found.elapsed_since(expected), expected.elapsed_since(found));
+fn detect_jump(expected: Timestamp, actual: Timestamp, tolerance: Span) -> Option<ClockJump> {
+    let (forward, back) = (actual.elapsed_since(expected), expected.elapsed_since(actual));
     if forward > tolerance {
         Some(ClockJump::Forward(forward))
     } else if back > tolerance {

@@ -127,8 +127,9 @@ impl RotationRules {
     /// executed at once.
     pub fn plan(&self, keys: &[SigningKeyMetadata], now: Timestamp) -> Vec<PlannedStep> {
         let mut planned: Vec<_> = keys.iter().flat_map(|key| self.plan_key_steps(keys, key, now)).collect();
-        let wanted: BTreeSet<_> = self.configured_algorithms.union(&self.audience_algorithms).copied().collect();
-        let missing = wanted.into_iter().filter(|algorithm| !has_key_in_state(keys, *algorithm, SigningKeyState::Next));
+        let required: BTreeSet<_> = self.configured_algorithms.union(&self.audience_algorithms).copied().collect();
+        let missing =
+            required.into_iter().filter(|algorithm| !has_key_in_state(keys, *algorithm, SigningKeyState::Next));
         planned.extend(missing.map(|algorithm| due_step(now, RotationStep::Publish(algorithm))));
         planned.sort_by(|one, other| (one.at, &one.step).cmp(&(other.at, &other.step)));
         planned
@@ -181,8 +182,8 @@ impl RotationRules {
         let Some(active) = keys.iter().find(signs) else {
             // A key of another algorithm signs in its place. Without a period, the change of the
             // algorithm takes effect when an operator rotates.
-            let stands_in = self.rotation_period.is_none() && !self.audience_algorithms.contains(&key.algorithm);
-            let waits = stands_in && keys.iter().any(|other| other.state == SigningKeyState::Active);
+            let is_change = self.rotation_period.is_none() && !self.audience_algorithms.contains(&key.algorithm);
+            let waits = is_change && keys.iter().any(|other| other.state == SigningKeyState::Active);
             return (!waits).then(|| scheduled_step(known, now, step, WaitReason::Verifiers));
         };
         let since = active.activated_at.map_or(self.stable_since.stable_since, |at| self.delay_start(at, now));

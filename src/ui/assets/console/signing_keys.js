@@ -97,13 +97,13 @@ const stepItem = (step) => h(
 const replicaItem = ({ name, started_at, seen_at, published }) => h("li", {}, h("strong", {}, name), h("small", {}, texts.replicaStatus(formatTime(started_at), formatTime(seen_at), published.length)));
 
 /** @param {V1.RotationRules} rules */
-function ruleAttributes({ steady_since, rotation_period, ...durations }) {
+function ruleAttributes({ stable_since, rotation_period, ...durations }) {
   const { ruleNames } = texts;
   const others = Object.entries(durations).map(([name, value]) => /** @type {[string, string]} */ ([lookUp(ruleNames, name), formatDuration(value)]));
   return attributeList([
     [ruleNames.rotation_period, rotation_period ? formatDuration(rotation_period) : texts.manually],
     ...others,
-    [ruleNames.steady_since, steady_since ? formatTime(steady_since) : texts.firstStart],
+    [ruleNames.stable_since, stable_since ? formatTime(stable_since) : texts.firstStart],
   ], "attributes wide");
 }
 

@@ -21,7 +21,7 @@ export const signing = {
   rules: "Rotation rules",
   ruleNames: {
     rotation_period: "Rotation period", verifier_cache_ttl: "JWKS cache lifetime of verifiers", verifier_leeway: "Leeway of verifiers", max_ttl: "Maximum token lifetime",
-    replica_staleness: "Maximum staleness of servers", clock_skew: "Maximum clock skew", steady_since: "Propagation delays counted from",
+    replica_staleness: "Maximum staleness of servers", clock_skew: "Maximum clock skew", stable_since: "Propagation delays counted from",
   },
   manually: "Manual rotation",
   firstStart: "First start",

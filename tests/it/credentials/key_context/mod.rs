@@ -36,6 +36,7 @@ use random::{Chance, Ids};
 const NOW: i64 = 1_900_000_000_123;
 const STEPS: usize = 900;
 
+#[derive(Debug)]
 struct Frozen;
 
 impl Clock for Frozen {

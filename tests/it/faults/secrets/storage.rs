@@ -25,8 +25,8 @@ impl Flow {
         assert_eq!(keys.len(), 2);
         for key in keys {
             let (bytes, master_version) = key.encrypted_private_key.unwrap();
-            let sealed = Encrypted { master_version, bytes };
-            let der = services.master.open(SecretKind::SigningKey, key.info.kid.as_str(), &sealed).unwrap();
+            let encrypted = Encrypted { master_version, bytes };
+            let der = services.master_keys.decrypt(SecretKind::SigningKey, key.info.kid.as_str(), &encrypted).unwrap();
             // SEC 1 within PKCS#8: version 1, then a scalar of 32 bytes.
             let at = der.windows(5).position(|bytes| bytes == [2, 1, 1, 4, 32]).unwrap() + 5;
             self.searcher.watch("a private signing key", &der[at..at + 32]);

@@ -15,7 +15,10 @@ use keyswap::{
     service::{
         Error, Services,
         caller::Caller,
-        encryption::{master_keys, re_encryption::ReencryptionReport},
+        encryption::{
+            master_keys,
+            re_encryption::{ReEncryption, ReencryptionReport},
+        },
         introspection::revoke,
         signing,
     },
@@ -146,22 +149,14 @@ pub async fn act(services: &Services, act: Act, value: &str) {
         Act::MasterKey => {
             let (dir, entropy) = (&services.settings.keys.dir, SystemEntropy::default());
             let origin = || Origin::of(Actor::Operator);
-            let keys = keyswap::service::encryption::master_key_usage::status(&services.store, dir).await.unwrap();
+            let keys = keyswap::service::encryption::master_key_usage::list(&services.store, dir).await.unwrap();
             if keys.len() == 1 {
                 master_keys::begin(&services.store, dir, origin(), &entropy).await.unwrap();
             }
             master_keys::activate(&services.store, dir, origin(), master_keys::MissingKeyPolicy::Ignore).await.unwrap();
             let mut done = ReencryptionReport::default();
-            keyswap::service::encryption::re_encryption::reseal(
-                &services.store,
-                &services.master,
-                &origin(),
-                &entropy,
-                &mut done,
-                |_| (),
-            )
-            .await
-            .unwrap();
+            let work = ReEncryption { keys: services.master_keys.clone(), entropy };
+            work.run(&services.store, &origin(), &mut done, |_| ()).await.unwrap();
             assert!(master_keys::retire(&services.store, origin()).await.unwrap().is_empty());
         }
         Act::Revoke => revoke::revoke(services, &Caller::for_system(), value).await.unwrap(),

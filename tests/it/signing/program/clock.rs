@@ -18,6 +18,7 @@ const BEGIN: i64 = 1_800_000_000_000;
 
 /// The true time and the offset of the database clock from it. The clock of the runtime is paused
 /// and represents the true time.
+#[derive(Debug)]
 pub struct Time {
     kind: Kind,
     began: Instant,
@@ -67,6 +68,7 @@ impl Time {
 }
 
 /// The clock of a replica's machine. With SQLite it is the database clock.
+#[derive(Debug)]
 pub struct Machine {
     pub time: Arc<Time>,
     /// The offset from the true time in milliseconds, used with PostgreSQL.

@@ -83,7 +83,7 @@ impl Walk {
             // graceful stop writes it.
             let Some(witness) = self.deployment.connected().into_iter().next() else { return Ok(()) };
             let services = self.deployment.services(witness);
-            rollback_guard::keep(services).await.unwrap();
+            rollback_guard::update(services).await.unwrap();
             if services.keys.is_halted() || !self.deployment.backup_is_older() {
                 return Ok(());
             }

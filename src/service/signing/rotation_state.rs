@@ -8,11 +8,11 @@ use crate::{
             time::{Span, Timestamp},
         },
         signing::{
-            Algorithm, SigningKeyMetadata,
+            Algorithm, SigningKeyMetadata, SigningKeyState,
             rotation::{PlannedStep, RotationRules, RotationStep, WaitReason},
         },
     },
-    service::{Services, replicas},
+    service::replicas,
     store::{self, Conn, StoreError, signing::replicas::Replica},
     telemetry::metrics::SigningKeys,
 };
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 /// A signing key with the times that are relevant to a rotation.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Listed {
+pub struct SigningKeyItem {
     #[serde(flatten)]
     pub info: SigningKeyMetadata,
     /// The earliest time at which the key may sign, or could have signed. It is an estimate until
@@ -37,20 +37,20 @@ pub struct Listed {
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Timeline {
     /// Every key that is or was published.
-    pub data: Vec<Listed>,
+    pub data: Vec<SigningKeyItem>,
     /// Always absent: the list has one page.
     pub next: Option<String>,
     /// The next step of each key, soonest first.
-    pub plan: Vec<Upcoming>,
+    pub plan: Vec<UpcomingStep>,
     /// The running replicas.
-    pub replicas: Vec<ReplicaView>,
+    pub replicas: Vec<ReplicaItem>,
     /// The rules in effect.
-    pub rules: EffectiveRulesView,
+    pub rules: EffectiveRules,
 }
 
 /// A planned step.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Upcoming {
+pub struct UpcomingStep {
     pub step: &'static str,
     /// Absent for a key that does not exist yet.
     pub kid: Option<SigningKeyId>,
@@ -61,7 +61,7 @@ pub struct Upcoming {
 
 /// A server, as it reported itself.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct ReplicaView {
+pub struct ReplicaItem {
     pub id: String,
     pub name: String,
     pub started_at: Timestamp,
@@ -73,7 +73,7 @@ pub struct ReplicaView {
 /// The settings in effect. `rotation_period` is that of this process; the other times are the
 /// strictest of all replicas.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct EffectiveRulesView {
+pub struct EffectiveRules {
     pub rotation_period: Option<Span>,
     pub verifier_cache_ttl: Span,
     pub replica_staleness: Span,
@@ -82,59 +82,76 @@ pub struct EffectiveRulesView {
     pub max_ttl: Span,
     /// The time from which waits count: the last jump of the database clock, or the last time a
     /// rolled back database was accepted. Absent: neither has happened.
-    pub steady_since: Option<Timestamp>,
+    pub stable_since: Option<Timestamp>,
 }
 
 /// Everything that a plan depends on, read at one moment.
-pub(crate) struct Looked {
+pub(crate) struct RotationState {
+    pub(crate) now: Timestamp,
     pub(crate) keys: Vec<SigningKeyMetadata>,
-    replicas: Vec<Replica>,
     pub(crate) rules: RotationRules,
+    replicas: Vec<Replica>,
+    live_tokens: BTreeMap<SigningKeyId, i64>,
 }
 
-impl Looked {
-    pub(crate) fn at(connection: &mut Conn, settings: &Settings, now: Timestamp) -> Result<Self, StoreError> {
+impl RotationState {
+    pub(crate) fn read(connection: &mut Conn, settings: &Settings, now: Timestamp) -> Result<Self, StoreError> {
         let keys = store::signing::signing_keys::list(connection, false)?.into_iter().map(|key| key.info).collect();
         let replicas = store::signing::replicas::list(connection)?;
-        let asked = store::access::audiences::list_required_algorithms(connection)?;
-        let (last, steady) = store::signing::clock::read(connection)?;
-        let mut rules = replicas::rules(settings, &replicas, asked, steady, now);
-        rules.stable_since = steady.after_reading(last, now, rules.timing.clock_skew);
-        Ok(Self { keys, replicas, rules })
+        let required = store::access::audiences::list_required_algorithms(connection)?;
+        let (last, stability) = store::signing::clock::read(connection)?;
+        let live_tokens = store::signing::live_tokens::count_unexpired(connection, now)?;
+        let mut rules = replicas::combine_rules(settings, &replicas, required, stability, now);
+        rules.stable_since = stability.after_reading(last, now, rules.timing.clock_skew);
+        Ok(Self { now, keys, rules, replicas, live_tokens })
+    }
+
+    pub(crate) fn find(&self, kid: &SigningKeyId) -> Option<&SigningKeyMetadata> {
+        self.keys.iter().find(|key| key.kid == *kid)
+    }
+
+    /// There is at most one next and one active key of an algorithm.
+    pub(crate) fn find_in_state(&self, algorithm: Algorithm, state: SigningKeyState) -> Option<&SigningKeyMetadata> {
+        self.keys.iter().find(|key| key.algorithm == algorithm && key.state == state)
     }
 
     /// The steps that are due, without activations of keys that this replica cannot use.
-    pub(crate) fn due(&self, now: Timestamp, unusable: &[SigningKeyId]) -> Vec<PlannedStep> {
-        let due = self.rules.plan(&self.keys, now).into_iter().filter(|planned| planned.at <= now);
-        due.filter(|planned| !matches!(&planned.step, RotationStep::Activate(kid) if unusable.contains(kid))).collect()
+    pub(crate) fn due_steps(&self, unusable: &[SigningKeyId]) -> Vec<PlannedStep> {
+        let mut plan = self.rules.plan(&self.keys, self.now);
+        plan.retain(|planned| {
+            planned.at <= self.now && !matches!(&planned.step, RotationStep::Activate(kid) if unusable.contains(kid))
+        });
+        plan
     }
 
-    pub(crate) fn view_key(
-        &self,
-        key: &SigningKeyMetadata,
-        now: Timestamp,
-        live: &BTreeMap<SigningKeyId, i64>,
-    ) -> Listed {
-        let known = self.rules.activation_time(key, now);
-        Listed {
-            may_sign_from: known.unwrap_or_else(|| now.plus(self.rules.timing.propagation_delay())),
-            may_be_removed_from: self.rules.removal_time(key, now),
-            live_tokens: live.get(&key.kid).copied().unwrap_or_default(),
+    pub(crate) fn describe(&self, key: &SigningKeyMetadata) -> SigningKeyItem {
+        let activation = self.rules.activation_time(key, self.now);
+        SigningKeyItem {
+            may_sign_from: activation.unwrap_or_else(|| self.now.plus(self.rules.timing.propagation_delay())),
+            may_be_removed_from: self.rules.removal_time(key, self.now),
+            live_tokens: self.live_tokens.get(&key.kid).copied().unwrap_or_default(),
             info: key.clone(),
         }
     }
 
-    pub(crate) fn timeline(&self, now: Timestamp, live: &BTreeMap<SigningKeyId, i64>) -> Timeline {
+    pub(crate) fn timeline(&self) -> Timeline {
         let timing = self.rules.timing;
+        let running = self.replicas.iter().filter(|replica| replicas::is_running(replica, self.now));
+        let plan = self.rules.plan(&self.keys, self.now).into_iter();
         Timeline {
-            data: self.keys.iter().map(|key| self.view_key(key, now, live)).collect(),
+            data: self.keys.iter().map(|key| self.describe(key)).collect(),
             next: None,
-            plan: self.rules.plan(&self.keys, now).into_iter().map(|planned| self.view_step(planned)).collect(),
-            replicas: self
-                .replicas
-                .iter()
-                .filter(|replica| replicas::is_running(replica, now))
-                .map(|replica| ReplicaView {
+            plan: plan
+                .map(|PlannedStep { at, step, waits_for }| UpcomingStep {
+                    algorithm: self.algorithm_of(&step),
+                    step: step.as_str(),
+                    kid: step.kid().cloned(),
+                    at,
+                    waits_for,
+                })
+                .collect(),
+            replicas: running
+                .map(|replica| ReplicaItem {
                     id: replica.id.to_string(),
                     name: replica.name.clone(),
                     started_at: replica.started_at,
@@ -142,63 +159,45 @@ impl Looked {
                     published: replica.published_kids.split_whitespace().map(str::to_owned).collect(),
                 })
                 .collect(),
-            rules: EffectiveRulesView {
+            rules: EffectiveRules {
                 rotation_period: self.rules.rotation_period,
                 verifier_cache_ttl: timing.verifier_cache_ttl,
                 replica_staleness: timing.max_snapshot_age,
                 verifier_leeway: timing.verifier_leeway,
                 clock_skew: timing.clock_skew,
                 max_ttl: timing.max_ttl,
-                steady_since: Some(self.rules.stable_since.stable_since).filter(|since| since.millis() > 0),
+                stable_since: Some(self.rules.stable_since.stable_since).filter(|since| since.millis() > 0),
             },
         }
     }
 
     /// The values for metrics: the age of the oldest key in each state, and the time until the next
     /// step of each kind.
-    pub(crate) fn collect_metrics(&self, plan: &[PlannedStep], now: Timestamp) -> SigningKeys {
-        let mut ages = BTreeMap::new();
+    pub(crate) fn collect_metrics(&self) -> SigningKeys {
+        let mut metrics = SigningKeys::default();
         for key in self.keys.iter().filter(|key| key.state.is_published()) {
             let since = key.retired_at.or(key.activated_at).unwrap_or(key.published_at);
-            let age = now.elapsed_since(since).duration();
-            let oldest = ages.entry((key.algorithm.as_str(), key.state.as_str())).or_insert(age);
+            let age = self.now.elapsed_since(since).duration();
+            let oldest = metrics.ages.entry((key.algorithm.as_str(), key.state.as_str())).or_insert(age);
             *oldest = age.max(*oldest);
         }
-        let mut steps = BTreeMap::new();
-        for planned in plan {
-            let wait = if planned.at >= now {
-                planned.at.elapsed_since(now).duration().as_secs_f64()
-            } else {
-                -now.elapsed_since(planned.at).duration().as_secs_f64()
-            };
+        for planned in self.rules.plan(&self.keys, self.now) {
+            let seconds = |from: Timestamp, to: Timestamp| to.elapsed_since(from).duration().as_secs_f64();
+            let wait = seconds(self.now, planned.at) - seconds(planned.at, self.now);
             // The plan is in order of time, so the first step of a kind is the soonest.
-            steps.entry(planned.step.as_str()).or_insert(wait);
+            metrics.steps.entry(planned.step.as_str()).or_insert(wait);
         }
-        SigningKeys {
-            ages: ages.into_iter().map(|((algorithm, state), age)| (algorithm, state, age)).collect(),
-            steps: steps.into_iter().collect(),
-        }
+        metrics
     }
 
-    fn view_step(&self, planned: PlannedStep) -> Upcoming {
-        let PlannedStep { at, step, waits_for } = planned;
-        let of = |kid: &SigningKeyId| self.keys.iter().find(|key| key.kid == *kid).map(|key| key.algorithm);
-        let algorithm = match &step {
+    pub(crate) fn algorithm_of(&self, step: &RotationStep) -> Option<Algorithm> {
+        match step {
             RotationStep::Publish(algorithm) => Some(*algorithm),
             RotationStep::ConfirmPublication(kid)
             | RotationStep::Activate(kid)
             | RotationStep::Retire(kid)
             | RotationStep::DestroyPrivateKey(kid)
-            | RotationStep::Remove(kid) => of(kid),
-        };
-        Upcoming { step: step.as_str(), kid: step.kid().cloned(), algorithm, at, waits_for }
-    }
-}
-
-/// Refreshes the snapshot after a commit. A failure does not undo the change, and the background
-/// job refreshes again within seconds.
-pub(crate) async fn refresh_keys(services: &Services) {
-    if let Err(error) = services.keys.refresh().await {
-        tracing::warn!(%error, "the signing keys could not be looked at");
+            | RotationStep::Remove(kid) => self.find(kid).map(|key| key.algorithm),
+        }
     }
 }
