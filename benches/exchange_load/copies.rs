@@ -17,7 +17,7 @@ use keyswap::{
     },
 };
 
-use super::databases::{Database, Place};
+use super::databases::{Database, TemporaryDeployment};
 
 /// The values in which a copy differs.
 pub struct NewKey {
@@ -96,7 +96,7 @@ impl Link {
 }
 
 impl Copies {
-    pub fn of(place: &Place, key: &KeyId, credential: &CredentialId, made_at: Timestamp) -> Self {
+    pub fn of(place: &TemporaryDeployment, key: &KeyId, credential: &CredentialId, made_at: Timestamp) -> Self {
         let url = place.url();
         let (mut link, rows, bytes) = match place.database {
             Database::Sqlite => {

@@ -30,7 +30,7 @@ impl Database {
 }
 
 /// A database, and a directory for the files that belong to it.
-pub struct Place {
+pub struct TemporaryDeployment {
     pub database: Database,
     dir: TempDir,
     /// The URL of a superuser without a database name. PostgreSQL only.
@@ -55,7 +55,7 @@ struct Sizes {
     log: i64,
 }
 
-impl Place {
+impl TemporaryDeployment {
     pub fn make(database: Database, program: &Path) -> Self {
         // Next to the build, not in /tmp, which may be in memory: commits must reach a disk.
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
@@ -180,7 +180,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TemporaryDeployment {
     fn drop(&mut self) {
         // Errors are ignored, because a panic during a panic would abort and hide the first one.
         let Some(server) = &self.server else { return };

@@ -13,15 +13,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
     baseline::Answer,
-    databases::Place,
-    filled,
-    load::{Asked, Load, Pace},
+    databases::TemporaryDeployment,
+    load::{Load, Rate, RequestKind},
     options::Options,
     probe::probe,
     processes::{Process, ask, ask_with},
     runs::{self, Figures, undisturbed},
     seed::Keys,
-    usage,
+    seed_database, usage,
 };
 
 const CONNECTIONS: u16 = 64;
@@ -36,7 +35,7 @@ pub fn figures(options: &Options) -> ExitCode {
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).expect("the hard limit");
     println!("| database | figure | value | target |\n|---|---|--:|--:|");
     for &database in &options.database {
-        let (place, keys) = filled(database, options, options.algorithm[0], options.keys);
+        let (place, keys) = seed_database(database, options, options.algorithm[0], options.keys);
         let subject = Subject { place, keys, algorithm: options.algorithm[0] };
         subject.start();
         subject.memory();
@@ -49,13 +48,13 @@ pub fn figures(options: &Options) -> ExitCode {
 }
 
 struct Subject {
-    place: Place,
+    place: TemporaryDeployment,
     keys: Arc<Keys>,
     algorithm: Algorithm,
 }
 
 impl Subject {
-    fn say(&self, figure: &str, value: &str, target: &str) {
+    fn print_figure(&self, figure: &str, value: &str, target: &str) {
         println!("| {} | {figure} | {value} | {target} |", self.place.database.name());
     }
 
@@ -63,7 +62,7 @@ impl Subject {
         Process::server(&self.place, self.algorithm)
     }
 
-    fn load(&self, process: &Process, asked: &Asked) -> Load {
+    fn load(&self, process: &Process, asked: &RequestKind) -> Load {
         Load::connect(process.port, CONNECTIONS, &self.keys, asked)
     }
 
@@ -91,40 +90,40 @@ impl Subject {
             millis(times[0]),
             millis(times[STARTS - 1])
         );
-        self.say("from start to first token", &value, "100 ms");
+        self.print_figure("from start to first token", &value, "100 ms");
     }
 
     fn memory(&self) {
         let process = self.server();
         let (figures, _) = runs::measured(&process, &self.keys, CONNECTIONS, RUN, None);
         let what = format!("memory with {} keys, after {} s of load", self.keys.count(), RUN.as_secs());
-        self.say(&what, &format!("{:.1} MiB", figures.memory), "64 MB");
+        self.print_figure(&what, &format!("{:.1} MiB", figures.memory), "64 MB");
     }
 
     /// Connections that have made one exchange and are then idle. All of them must be served
     /// afterwards.
     fn idle(&self) {
         let process = self.server();
-        let mut load = Load::connect(process.port, IDLE, &self.keys, &Asked::exchange(&self.keys));
+        let mut load = Load::connect(process.port, IDLE, &self.keys, &RequestKind::exchange(&self.keys));
         let before = load.run_once();
         sleep(IDLE_FOR);
         let memory = usage::resident(process.pid()) as f64 / 1024.0;
         let after = load.run_once();
         let all = u64::from(IDLE);
-        self.say(&format!("memory with {IDLE} idle connections"), &format!("{memory:.1} MiB"), "200 MB");
+        self.print_figure(&format!("memory with {IDLE} idle connections"), &format!("{memory:.1} MiB"), "200 MB");
         let value = format!("{} of {all}, {} of them after a 503", after.exchanges, after.refused);
         assert_eq!((before.exchanges, before.failures), (all, 0), "some were never answered");
-        self.say("of them that still answer, when all ask at once", &value, "all");
+        self.print_figure("of them that still answer, when all ask at once", &value, "all");
     }
 
     /// The latency at half of the highest load, compared with the baseline at the same rate.
     fn half(&self) {
         let process = self.server();
         let answer = probe(&process, self.algorithm, self.keys.get(0));
-        let asked = Asked::exchange(&self.keys);
+        let asked = RequestKind::exchange(&self.keys);
         let mut load = self.load(&process, &asked);
-        let highest = load.run(RUN, Pace::Highest).per_second();
-        let half = Pace::PerSecond(highest / 2.0);
+        let highest = load.run(RUN, Rate::Highest).per_second();
+        let half = Rate::PerSecond(highest / 2.0);
         let server = undisturbed(|| runs::run(&process, &mut load, half, RUN, None).0);
         drop((load, process));
         let baseline = Process::baseline(&self.place, self.algorithm, true, &answer);
@@ -136,7 +135,7 @@ impl Subject {
             p99 / baseline.p99,
             baseline.p99
         );
-        self.say("p99 at half of the highest load", &value, "3 times, PostgreSQL 6");
+        self.print_figure("p99 at half of the highest load", &value, "3 times, PostgreSQL 6");
     }
 
     /// The CPU time of a JWKS response, compared with a baseline response of the same size.
@@ -144,12 +143,12 @@ impl Subject {
         const PATH: &str = "/.well-known/jwks.json";
         let process = self.server();
         let (_, body) = ask(process.port, "GET", PATH, "").expect("the JWKS");
-        let mut load = self.load(&process, &Asked::get(PATH));
-        let jwks = undisturbed(|| runs::run(&process, &mut load, Pace::Highest, RUN, None).0);
+        let mut load = self.load(&process, &RequestKind::get(PATH));
+        let jwks = undisturbed(|| runs::run(&process, &mut load, Rate::Highest, RUN, None).0);
         drop((load, process));
         let baseline = self.baseline(false, &Answer { body: body.len(), message: 1 });
         let value = format!("{:.1} µs, {:.2} times the baseline without signature", jwks.cpu, jwks.cpu / baseline.cpu);
-        self.say("CPU of a JWKS answer", &value, "1.2 times");
+        self.print_figure("CPU of a JWKS answer", &value, "1.2 times");
     }
 
     /// The CPU time of a validation, compared with an exchange without its signature. The cost of
@@ -166,23 +165,23 @@ impl Subject {
             ask_with(process.port, "POST", "/v1/api-keys/validate", &headers, &body).expect("an answer");
         assert!(status == 200 && said.len() > 100, "{}", String::from_utf8_lossy(&said));
         let postmaster = self.place.postmaster;
-        let cpu = |asked: &Asked| {
+        let cpu = |asked: &RequestKind| {
             let mut load = self.load(&process, asked);
-            let figures = undisturbed(|| runs::run(&process, &mut load, Pace::Highest, RUN, postmaster).0);
+            let figures = undisturbed(|| runs::run(&process, &mut load, Rate::Highest, RUN, postmaster).0);
             figures.cpu + figures.database_cpu.unwrap_or_default()
         };
-        let exchange = cpu(&Asked::exchange(&self.keys));
-        let validation = cpu(&Asked::validation(&self.keys, &admin));
+        let exchange = cpu(&RequestKind::exchange(&self.keys));
+        let validation = cpu(&RequestKind::validation(&self.keys, &admin));
         drop(process);
         let signature = self.baseline(true, &answer).cpu - self.baseline(false, &answer).cpu;
         let without = exchange - signature;
         let value = format!("{validation:.1} µs, {:.2} times the {without:.1} µs", validation / without);
-        self.say("CPU of a validation, beside an exchange without its signature", &value, "1 time");
+        self.print_figure("CPU of a validation, beside an exchange without its signature", &value, "1 time");
     }
 
     fn baseline(&self, signs: bool, answer: &Answer) -> Figures {
         let process = Process::baseline(&self.place, self.algorithm, signs, answer);
-        let mut load = self.load(&process, &Asked::exchange(&self.keys));
-        undisturbed(|| runs::run(&process, &mut load, Pace::Highest, RUN, None).0)
+        let mut load = self.load(&process, &RequestKind::exchange(&self.keys));
+        undisturbed(|| runs::run(&process, &mut load, Rate::Highest, RUN, None).0)
     }
 }

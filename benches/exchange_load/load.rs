@@ -56,13 +56,13 @@ impl Run {
 
 /// The request that is sent repeatedly.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct RequestKind {
     request: Vec<u8>,
     /// The offset of the key in the request. Each request contains a random key.
     key_at: Option<usize>,
 }
 
-impl Asked {
+impl RequestKind {
     fn with_key(before: &str, keys: &Keys, after: &str) -> Self {
         let mut request = before.as_bytes().to_vec();
         request.resize(before.len() + keys.width(), b' ');
@@ -93,7 +93,7 @@ impl Asked {
 
 /// When requests are sent.
 #[derive(Debug, Clone, Copy)]
-pub enum Pace {
+pub enum Rate {
     /// Each connection sends a request as soon as it has a response.
     Highest,
     /// The number of requests a second on all connections together. A connection that is late sends
@@ -108,7 +108,7 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn connect(port: u16, connections: u16, keys: &Arc<Keys>, asked: &Asked) -> Self {
+    pub fn connect(port: u16, connections: u16, keys: &Arc<Keys>, asked: &RequestKind) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let connections = runtime.block_on(async {
             let mut all = Vec::new();
@@ -121,7 +121,7 @@ impl Load {
     }
 
     /// Sends requests for the given duration.
-    pub fn run(&mut self, duration: Duration, pace: Pace) -> Run {
+    pub fn run(&mut self, duration: Duration, pace: Rate) -> Run {
         let connections = std::mem::take(&mut self.connections);
         let count = connections.len() as f64;
         let started = Instant::now();
@@ -129,13 +129,13 @@ impl Load {
             let mut running = JoinSet::new();
             for (number, connection) in connections.into_iter().enumerate() {
                 let beat = match pace {
-                    Pace::Highest => None,
-                    Pace::PerSecond(all) => {
+                    Rate::Highest => None,
+                    Rate::PerSecond(all) => {
                         let period = Duration::from_secs_f64(count / all);
                         Some((started + period.mul_f64(number as f64 / count), period))
                     }
                 };
-                running.spawn(connection.swap_until(started + duration, beat));
+                running.spawn(connection.exchange_until(started + duration, beat));
             }
             timeout(duration + GRACE, running.join_all()).await.expect("answers in time")
         };
@@ -162,11 +162,11 @@ impl Load {
             let mut running = JoinSet::new();
             for mut connection in connections {
                 running.spawn(async move {
-                    let (mut status, mut refused) = (connection.swap().await, 0);
+                    let (mut status, mut refused) = (connection.exchange().await, 0);
                     while matches!(status, Ok(503)) {
                         refused += 1;
                         sleep(Duration::from_secs(1)).await;
-                        status = connection.swap().await;
+                        status = connection.exchange().await;
                     }
                     (status, refused, connection)
                 });
@@ -191,12 +191,12 @@ struct Connection {
     keys: Arc<Keys>,
     /// The state of the generator that chooses keys. The choice need not be unpredictable.
     random: u64,
-    asked: Asked,
+    asked: RequestKind,
     answer: Box<[u8; 8192]>,
 }
 
 impl Connection {
-    async fn open(port: u16, number: u16, keys: Arc<Keys>, asked: Asked) -> io::Result<Self> {
+    async fn open(port: u16, number: u16, keys: Arc<Keys>, asked: RequestKind) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
         let random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(number) + 1);
@@ -204,7 +204,7 @@ impl Connection {
     }
 
     /// `beat` is the time of the first request and the interval between requests.
-    async fn swap_until(mut self, end: Instant, beat: Option<(Instant, Duration)>) -> (Self, Run) {
+    async fn exchange_until(mut self, end: Instant, beat: Option<(Instant, Duration)>) -> (Self, Run) {
         let mut run = Run::default();
         let (mut due, period) = beat.unwrap_or_else(|| (Instant::now(), Duration::ZERO));
         while due < end && run.failures < MAX_FAILURES {
@@ -212,7 +212,7 @@ impl Connection {
                 sleep_until(due.into()).await;
             }
             let sent = Instant::now();
-            match self.swap().await {
+            match self.exchange().await {
                 Ok(200) => {
                     run.exchanges += 1;
                     run.latencies.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
@@ -231,7 +231,7 @@ impl Connection {
     }
 
     /// Sends one request with a random key, and returns the status of the response.
-    async fn swap(&mut self) -> io::Result<u16> {
+    async fn exchange(&mut self) -> io::Result<u16> {
         if let Some(at) = self.asked.key_at {
             // xorshift64*
             self.random ^= self.random >> 12;
@@ -242,18 +242,18 @@ impl Connection {
             self.asked.request[at..][..key.len()].copy_from_slice(key);
         }
         self.stream.write_all(&self.asked.request).await?;
-        let mut filled = 0;
+        let mut seed_database = 0;
         loop {
-            filled += match self.stream.read(&mut self.answer[filled..]).await? {
+            seed_database += match self.stream.read(&mut self.answer[seed_database..]).await? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 more => more,
             };
-            if let Some(length) = length(&self.answer[..filled])? {
-                if filled == length {
+            if let Some(length) = length(&self.answer[..seed_database])? {
+                if seed_database == length {
                     let status = std::str::from_utf8(&self.answer[9..12]).ok().and_then(|status| status.parse().ok());
                     return status.ok_or_else(|| io::Error::other("an answer without a status"));
                 }
-                if filled > length || length > self.answer.len() {
+                if seed_database > length || length > self.answer.len() {
                     return Err(io::Error::other("an answer of the wrong length"));
                 }
             }

@@ -40,7 +40,7 @@ use std::{
 use clap::Parser;
 use keyswap::domain::signing::Algorithm;
 
-use databases::{Database, Place};
+use databases::{Database, TemporaryDeployment};
 use options::Options;
 use seed::Keys;
 
@@ -86,8 +86,13 @@ fn with_postgres() -> ExitCode {
 }
 
 /// Creates a database with keys, and completes its maintenance.
-fn filled(database: Database, options: &Options, algorithm: Algorithm, count: u32) -> (Place, Arc<Keys>) {
-    let place = Place::make(database, &options.server);
+fn seed_database(
+    database: Database,
+    options: &Options,
+    algorithm: Algorithm,
+    count: u32,
+) -> (TemporaryDeployment, Arc<Keys>) {
+    let place = TemporaryDeployment::make(database, &options.server);
     // A server initializes the empty database before the keys are inserted.
     drop(processes::Process::server(&place, algorithm));
     let keys = seed::fill(&place, count);
@@ -100,7 +105,7 @@ fn measure(options: &Options) -> ExitCode {
     let mut cells = Vec::new();
     let mut versions = BTreeSet::new();
     for &database in &options.database {
-        let (place, keys) = filled(database, options, options.algorithm[0], options.keys);
+        let (place, keys) = seed_database(database, options, options.algorithm[0], options.keys);
         versions.insert(place.version());
         for &algorithm in &options.algorithm {
             // With existing keys, a new algorithm would sign only after verifiers have had time to

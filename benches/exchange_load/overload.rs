@@ -10,16 +10,16 @@ use rustix::{
 };
 
 use super::{
-    filled,
-    load::{Asked, Load, Pace, Run},
+    load::{Load, Rate, RequestKind, Run},
     options::Options,
     processes::Process,
     runs::WARM_UP,
+    seed_database,
 };
 
 const CONNECTIONS: u16 = 64;
 /// Enough connections for three times the highest load while each one waits for its response.
-const CROWD: u16 = 4_096;
+const CLIENTS: u16 = 4_096;
 /// A token counts as served in time within this latency.
 const IN_TIME: Duration = Duration::from_secs(1);
 const TIMES: f64 = 3.0;
@@ -31,7 +31,7 @@ pub fn overload(options: &Options) -> ExitCode {
     assert!(cores > 1, "one core for the server and one for the client");
     let mut good = true;
     for &database in &options.database {
-        let (place, keys) = filled(database, options, options.algorithm[0], options.keys);
+        let (place, keys) = seed_database(database, options, options.algorithm[0], options.keys);
         let (servers, clients) = (cores_of(0..cores / 2), cores_of(cores / 2..cores));
         // PostgreSQL backends inherit the affinity of the postmaster when they start, which is
         // later. The affinity of another user's process cannot be changed.
@@ -45,15 +45,15 @@ pub fn overload(options: &Options) -> ExitCode {
         let (mut highest, mut crowded) = (0.0_f64, 0.0_f64);
         for _ in 0..RUNS {
             let length = Duration::from_secs(options.seconds);
-            let go = |connections: u16, pace: Pace| -> Run {
-                let mut load = Load::connect(server.port, connections, &keys, &Asked::exchange(&keys));
+            let go = |connections: u16, pace: Rate| -> Run {
+                let mut load = Load::connect(server.port, connections, &keys, &RequestKind::exchange(&keys));
                 load.run(WARM_UP, pace);
                 let run = load.run(length, pace);
                 assert_eq!(run.failures, 0, "requests failed: {}", server.said());
                 run
             };
-            let most = go(CONNECTIONS, Pace::Highest).per_second();
-            let crowd = go(CROWD, Pace::PerSecond(TIMES * most));
+            let most = go(CONNECTIONS, Rate::Highest).per_second();
+            let crowd = go(CLIENTS, Rate::PerSecond(TIMES * most));
             let goodput = crowd.in_time(IN_TIME) as f64 / crowd.elapsed.as_secs_f64();
             eprintln!(
                 "{}: {most:.0}/s at most; of {:.0}/s asked: {goodput:.0}/s in time, {:.0}/s refused, p99 {:.0} ms",

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     baseline::{self, Answer},
-    databases::Place,
+    databases::TemporaryDeployment,
 };
 
 /// The `iss` of all tokens. It does not contain the port, so that the length of a token is
@@ -25,7 +25,7 @@ pub const ISSUER: &str = "http://keyswap.example";
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
 /// The largest response that `ask` reads, in bytes.
-const LONGEST_ANSWER: u64 = 1 << 20;
+const RESPONSE_TIMEOUT: u64 = 1 << 20;
 
 /// A process that listens on its own port. Dropping the value stops it.
 pub struct Process {
@@ -36,17 +36,17 @@ pub struct Process {
 
 impl Process {
     /// Starts `keyswap serve` and waits until it is ready.
-    pub fn server(place: &Place, algorithm: Algorithm) -> Self {
+    pub fn server(place: &TemporaryDeployment, algorithm: Algorithm) -> Self {
         Self::start_server(place, algorithm, &[]).ready()
     }
 
     /// Like `server`, with additional settings.
-    pub fn server_with(place: &Place, algorithm: Algorithm, settings: &[&str]) -> Self {
+    pub fn server_with(place: &TemporaryDeployment, algorithm: Algorithm, settings: &[&str]) -> Self {
         Self::start_server(place, algorithm, settings).ready()
     }
 
     /// Starts `keyswap serve` without waiting until it is ready.
-    pub fn start_server(place: &Place, algorithm: Algorithm, more: &[&str]) -> Self {
+    pub fn start_server(place: &TemporaryDeployment, algorithm: Algorithm, more: &[&str]) -> Self {
         let port = free_port();
         let settings = [
             format!("database.url={}", place.url()),
@@ -66,7 +66,7 @@ impl Process {
     }
 
     /// Starts this program as the baseline.
-    pub fn baseline(place: &Place, algorithm: Algorithm, signs: bool, answer: &Answer) -> Self {
+    pub fn baseline(place: &TemporaryDeployment, algorithm: Algorithm, signs: bool, answer: &Answer) -> Self {
         let port = free_port();
         let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
         command.arg(baseline::ARGUMENT).args(baseline::arguments(port, signs.then_some(algorithm), answer));
@@ -141,7 +141,7 @@ pub fn ask_with(port: u16, method: &str, path: &str, headers: &str, body: &str) 
     );
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
-    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).ok()?;
+    stream.take(RESPONSE_TIMEOUT).read_to_end(&mut answer).ok()?;
     let body = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let status = std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()?;
     Some((status, answer.split_off(body)))

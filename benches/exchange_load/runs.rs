@@ -10,8 +10,8 @@ use std::{
 use keyswap::domain::signing::Algorithm;
 
 use super::{
-    databases::{Database, Place},
-    load::{Asked, Load, Pace, Run},
+    databases::{Database, TemporaryDeployment},
+    load::{Load, Rate, RequestKind, Run},
     options::Options,
     probe::probe,
     processes::Process,
@@ -26,7 +26,7 @@ const BASELINE_RUN: Duration = Duration::from_secs(3);
 const QUIET: f64 = 0.05;
 const TRIES: usize = 3;
 /// The longest wait for an idle machine before each try.
-const PATIENCE: Duration = Duration::from_secs(20);
+const QUIET_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The results of one run, or the means of several.
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,7 +81,13 @@ impl Cell {
 }
 
 /// Measures one cell in the order baseline, server, server, baseline.
-pub fn cell(place: &Place, keys: &Arc<Keys>, algorithm: Algorithm, connections: u16, options: &Options) -> Cell {
+pub fn cell(
+    place: &TemporaryDeployment,
+    keys: &Arc<Keys>,
+    algorithm: Algorithm,
+    connections: u16,
+    options: &Options,
+) -> Cell {
     let mut failures = 0;
     // Probed first, because the baseline returns a body of the same size.
     let answer = probe(&Process::server(place, algorithm), algorithm, keys.get(0));
@@ -142,7 +148,7 @@ pub fn undisturbed(mut once: impl FnMut() -> Figures) -> Figures {
 
 fn wait_for_quiet() {
     let look = Duration::from_millis(300);
-    for _ in 0..PATIENCE.as_millis() / look.as_millis() {
+    for _ in 0..QUIET_TIMEOUT.as_millis() / look.as_millis() {
         let before = usage::machine();
         sleep(look);
         if (usage::machine() - before).as_secs_f64() <= QUIET * all_cores(look) {
@@ -164,15 +170,15 @@ pub fn measured(
     length: Duration,
     postmaster: Option<u32>,
 ) -> (Figures, Run) {
-    let mut load = Load::connect(process.port, connections, keys, &Asked::exchange(keys));
-    run(process, &mut load, Pace::Highest, length, postmaster)
+    let mut load = Load::connect(process.port, connections, keys, &RequestKind::exchange(keys));
+    run(process, &mut load, Rate::Highest, length, postmaster)
 }
 
 /// A run after a warm-up, which is not counted.
 pub fn run(
     process: &Process,
     load: &mut Load,
-    pace: Pace,
+    pace: Rate,
     length: Duration,
     postmaster: Option<u32>,
 ) -> (Figures, Run) {

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     copies::{Copies, NewKey},
-    databases::Place,
+    databases::TemporaryDeployment,
 };
 use keyswap::{
     app::startup::{StartMode, open_store},
@@ -64,7 +64,7 @@ impl Keys {
 }
 
 #[derive(Clone)]
-struct Filler {
+struct Seeder {
     master: MasterKeys,
     entropy: SystemEntropy,
     prefix: Prefix,
@@ -81,7 +81,7 @@ struct First {
 }
 
 /// Fills a database that a server has initialized, and returns the values of the keys.
-pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
+pub fn fill(place: &TemporaryDeployment, count: u32) -> Arc<Keys> {
     let settings = DatabaseSettings {
         url: place.url().parse().expect("a database URL"),
         pool_size: 2,
@@ -93,7 +93,7 @@ pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
     let (filler, first) = runtime.block_on(async {
         let client = client(&store).await;
-        let filler = Filler {
+        let filler = Seeder {
             master: MasterKeys::read_dir(&place.keys_dir()).expect("the master keys").expect("a master key"),
             entropy: SystemEntropy::default(),
             prefix: PREFIX.parse().expect("a prefix"),
@@ -110,7 +110,7 @@ pub fn fill(place: &Place, count: u32) -> Arc<Keys> {
     Arc::new(copy(place, &filler, &first, count as usize))
 }
 
-fn copy(place: &Place, filler: &Filler, first: &First, count: usize) -> Keys {
+fn copy(place: &TemporaryDeployment, filler: &Seeder, first: &First, count: usize) -> Keys {
     let started = Instant::now();
     let mut copies = Copies::of(place, &first.key, &first.credential, first.made_at);
     let mut values = first.value.clone();
@@ -161,7 +161,7 @@ async fn client(store: &Store) -> ServiceClient {
         .expect("a service client")
 }
 
-impl Filler {
+impl Seeder {
     fn value(&self, id: &CredentialId, secret: &Secret) -> Vec<u8> {
         ApiKeyValue::format(&self.prefix, id, secret).expose().as_bytes().to_vec()
     }

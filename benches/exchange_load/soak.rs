@@ -15,19 +15,18 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    databases::{Database, Place},
-    filled,
-    load::{Asked, Load, Pace},
+    databases::{Database, TemporaryDeployment},
+    load::{Load, Rate, RequestKind},
     options::Options,
     processes::{Process, ask_with},
     seed::Keys,
-    usage,
+    seed_database, usage,
 };
 
 const CONNECTIONS: u16 = 64;
 const HIGHEST: Duration = Duration::from_secs(10);
 /// The number of snapshots over the whole run.
-const LOOKS: u32 = 40;
+const SAMPLES: u32 = 40;
 /// The interval between samples of memory. Buffered last-used times grow for ten seconds until they
 /// are written, so a single sample would depend on its moment.
 const SAMPLE: Duration = Duration::from_millis(50);
@@ -43,7 +42,7 @@ const PER_KEY: f64 = 24.0;
 
 /// One snapshot.
 #[derive(Debug, Clone, Copy)]
-struct Look {
+struct Sample {
     minutes: f64,
     /// In MiB: the mean since the previous snapshot, and the maximum.
     memory: f64,
@@ -59,20 +58,20 @@ struct Look {
 pub fn soak(options: &Options, length: Duration) -> ExitCode {
     let mut good = true;
     for &database in &options.database {
-        let (place, keys) = filled(database, options, options.algorithm[0], options.keys);
-        good &= flat(database, &looks(&place, &keys, options, length));
+        let (place, keys) = seed_database(database, options, options.algorithm[0], options.keys);
+        good &= is_flat(database, &take_samples(&place, &keys, options, length));
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn looks(place: &Place, keys: &Arc<Keys>, options: &Options, length: Duration) -> Vec<Look> {
+fn take_samples(place: &TemporaryDeployment, keys: &Arc<Keys>, options: &Options, length: Duration) -> Vec<Sample> {
     let name = place.database.name();
     // Each key is also presented after it has ended, which the brute-force limiter counts as a
     // failure.
     let server = Process::server_with(place, options.algorithm[0], &["brute_force.per_source=1000000"]);
-    let mut load = Load::connect(server.port, CONNECTIONS, keys, &Asked::exchange(keys));
-    let highest = load.run(HIGHEST.min(length), Pace::Highest).per_second();
-    let half = Pace::PerSecond(highest / 2.0);
+    let mut load = Load::connect(server.port, CONNECTIONS, keys, &RequestKind::exchange(keys));
+    let highest = load.run(HIGHEST.min(length), Rate::Highest).per_second();
+    let half = Rate::PerSecond(highest / 2.0);
     eprintln!("{name}: {highest:.0}/s at most, so {:.0}/s for {} s", highest / 2.0, length.as_secs());
     let (stop, changed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let changing = {
@@ -87,11 +86,11 @@ fn looks(place: &Place, keys: &Arc<Keys>, options: &Options, length: Duration) -
         })
     };
     let (started, mut all) = (Instant::now(), Vec::new());
-    for _ in 0..LOOKS {
-        let (run, memory) = watched(server.pid(), || load.run(length / LOOKS, half));
+    for _ in 0..SAMPLES {
+        let (run, memory) = measure_load(server.pid(), || load.run(length / SAMPLES, half));
         assert_eq!(run.failures + run.refused, 0, "requests failed: {}", server.said());
         let (database, log) = place.sizes();
-        let look = Look {
+        let look = Sample {
             minutes: started.elapsed().as_secs_f64() / 60.0,
             memory: memory.iter().sum::<f64>() / memory.len() as f64,
             peak: memory.iter().copied().fold(0.0, f64::max),
@@ -100,7 +99,7 @@ fn looks(place: &Place, keys: &Arc<Keys>, options: &Options, length: Duration) -
             log,
             changed: changed.load(Ordering::Relaxed) as f64,
         };
-        let Look { minutes, memory, peak, descriptors, changed, .. } = look;
+        let Sample { minutes, memory, peak, descriptors, changed, .. } = look;
         eprintln!(
             "{name}: {minutes:.1} min, {:.0}/s, p99 {:.0} µs, memory {memory:.1} MiB and {peak:.1} at most, {descriptors} descriptors, database \
              {database:.1} MiB, log {log:.1} MiB, {changed} keys changed",
@@ -115,7 +114,7 @@ fn looks(place: &Place, keys: &Arc<Keys>, options: &Options, length: Duration) -
 }
 
 /// Returns the result of `run`, and samples of the memory of the process during it, in MiB.
-fn watched<T>(process: u32, run: impl FnOnce() -> T) -> (T, Vec<f64>) {
+fn measure_load<T>(process: u32, run: impl FnOnce() -> T) -> (T, Vec<f64>) {
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         let memory = scope.spawn(|| {
@@ -154,12 +153,12 @@ fn change(port: u16, admin: &str) {
 
 /// Whether no figure has grown beyond its bound. Only the second half counts, because caches fill
 /// up in the first one.
-fn flat(database: Database, all: &[Look]) -> bool {
+fn is_flat(database: Database, all: &[Sample]) -> bool {
     let name = database.name();
     let settled = &all[all.len() / 2..];
     let minutes = settled[settled.len() - 1].minutes - settled[0].minutes;
     let mut good = true;
-    let mut judge = |what: &str, unit: &str, of: &dyn Fn(&Look) -> f64, noise: f64| {
+    let mut check_growth = |what: &str, unit: &str, of: &dyn Fn(&Sample) -> f64, noise: f64| {
         let mean = settled.iter().map(of).sum::<f64>() / settled.len() as f64;
         let slope = slope(settled.iter().map(|look| (look.minutes, of(look))));
         let fits = slope * minutes <= mean / 20.0 + noise;
@@ -169,11 +168,11 @@ fn flat(database: Database, all: &[Look]) -> bool {
         );
         good &= fits;
     };
-    judge("memory", " MiB", &|look| look.memory, MEMORY);
-    judge("memory at most", " MiB", &|look| look.peak, MEMORY);
-    judge("descriptors", "", &|look| look.descriptors, DESCRIPTORS);
+    check_growth("memory", " MiB", &|look| look.memory, MEMORY);
+    check_growth("memory at most", " MiB", &|look| look.peak, MEMORY);
+    check_growth("descriptors", "", &|look| look.descriptors, DESCRIPTORS);
     // PostgreSQL chooses the size of its WAL itself (`max_wal_size`), independent of the load.
-    judge(
+    check_growth(
         "the log of the database",
         " MiB",
         &|look| look.log,

@@ -53,7 +53,7 @@ use keyswap::{
 };
 use tokio::runtime::Runtime;
 
-use databases::{Database, Place};
+use databases::{Database, TemporaryDeployment};
 use seed::{Keys, fill};
 use timing::Table;
 
@@ -66,7 +66,7 @@ const ALGORITHMS: [Algorithm; 5] =
 
 fn main() {
     let wanted = env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
-    let place = Place::make(Database::Sqlite, Path::new(env!("CARGO_BIN_EXE_keyswap")));
+    let place = TemporaryDeployment::make(Database::Sqlite, Path::new(env!("CARGO_BIN_EXE_keyswap")));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let services = services(&runtime, &place);
@@ -76,7 +76,7 @@ fn main() {
     println!("{table}");
 }
 
-fn services(runtime: &Runtime, place: &Place) -> Services {
+fn services(runtime: &Runtime, place: &TemporaryDeployment) -> Services {
     let settings = [
         format!("database.url={}", place.url()),
         format!("keys.dir={}", place.keys_dir().display()),

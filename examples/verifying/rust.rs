@@ -19,7 +19,7 @@ const KEEP: Duration = Duration::from_secs(300);
 /// How often, at most, an unknown `kid` has them fetched.
 const COOL_DOWN: Duration = Duration::from_secs(30);
 
-type Refusal = Box<dyn Error + Send + Sync>;
+type VerifyError = Box<dyn Error + Send + Sync>;
 
 /// One for the whole service: it caches the keys and the lists.
 struct Verifier {
@@ -45,14 +45,14 @@ struct List {
 }
 
 impl Verifier {
-    fn new(issuer: String, audience: String) -> Result<Self, Refusal> {
+    fn new(issuer: String, audience: String) -> Result<Self, VerifyError> {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(5));
         let http = http.redirect(reqwest::redirect::Policy::none()).build()?;
         Ok(Self { issuer, audience, http, keys: Mutex::default(), lists: Mutex::default() })
     }
 
     /// The claims of a token that is in force and has the scope.
-    async fn verify(&self, token: &str, scope: &str) -> Result<Value, Refusal> {
+    async fn verify(&self, token: &str, scope: &str) -> Result<Value, VerifyError> {
         let claims = self
             .decode(token, "at+jwt", |validation| {
                 validation.set_audience(&[&self.audience]);
@@ -69,7 +69,7 @@ impl Verifier {
         Ok(claims)
     }
 
-    async fn decode(&self, token: &str, typ: &str, more: impl FnOnce(&mut Validation)) -> Result<Value, Refusal> {
+    async fn decode(&self, token: &str, typ: &str, more: impl FnOnce(&mut Validation)) -> Result<Value, VerifyError> {
         let header = decode_header(token)?;
         // jsonwebtoken looks at neither.
         if header.typ.as_deref() != Some(typ) || header.crit.is_some() {
@@ -87,7 +87,7 @@ impl Verifier {
         Ok(decode::<Value>(token, &DecodingKey::from_jwk(&key)?, &validation)?.claims)
     }
 
-    async fn key(&self, kid: &str) -> Result<Jwk, Refusal> {
+    async fn key(&self, kid: &str) -> Result<Jwk, VerifyError> {
         let (mut keys, now) = (self.keys.lock().await, Instant::now());
         let is_known = keys.set.as_ref().is_some_and(|set| set.find(kid).is_some());
         let is_old = keys.until.is_none_or(|until| now >= until);
@@ -101,7 +101,7 @@ impl Verifier {
         Ok(key.ok_or("unknown key")?.clone())
     }
 
-    async fn status(&self, place: &Value) -> Result<u8, Refusal> {
+    async fn status(&self, place: &Value) -> Result<u8, VerifyError> {
         let idx = usize::try_from(place["idx"].as_u64().ok_or("no index")?)?;
         let uri = place["uri"].as_str().ok_or("no list")?;
         let mut lists = self.lists.lock().await;
@@ -113,7 +113,7 @@ impl Verifier {
         Ok((byte >> (idx * list.bits % 8)) & ((1 << list.bits) - 1))
     }
 
-    async fn list(&self, uri: &str) -> Result<List, Refusal> {
+    async fn list(&self, uri: &str) -> Result<List, VerifyError> {
         if !uri.starts_with(&format!("{}/v1/status-lists/", self.issuer)) {
             return Err("not a list of the issuer".into());
         }
@@ -133,7 +133,7 @@ impl Verifier {
         Ok(List { until: Instant::now() + ttl, bits: usize::try_from(bits)?, packed })
     }
 
-    async fn get(&self, url: &str) -> Result<String, Refusal> {
+    async fn get(&self, url: &str) -> Result<String, VerifyError> {
         let answer = self.http.get(url).send().await?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(format!("{url}: {}", answer.status()).into());
@@ -143,7 +143,7 @@ impl Verifier {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Refusal> {
+async fn main() -> Result<(), VerifyError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [issuer, audience, scope] = arguments.as_slice() else {
         return Err("usage: verifying ISSUER AUDIENCE SCOPE".into());

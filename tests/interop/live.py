@@ -57,7 +57,7 @@ class Deployment:
         """`cache` and `leeway` are the actual behavior of the verifiers, where it
         differs from the rules."""
         self.binary, self.directory, self.rules = binary, directory, rules
-        self.replicas, self.minted, self.latest = [], [], {}
+        self.replicas, self.issued, self.latest = [], [], {}
         self.answers = collections.Counter()
         self.faults = []
         self.jumps = set()
@@ -95,7 +95,7 @@ class Deployment:
             self._wait_until_ready(self._add())
         facts = (self.issuer, self.issuer + "/.well-known/jwks.json", cache, leeway)
         verifiers = [
-            PyJwt("PyJWT that looks anew", *facts, 0),
+            PyJwt("PyJWT that refetches", *facts, 0),
             PyJwt("PyJWT that never does", *facts, cache),
             Jose(*facts, scripts),
             CurlCache(*facts, self.directory),
@@ -228,7 +228,7 @@ class Deployment:
             self.answers[answer.status_code] += 1
             if answer.status_code == 200:
                 token = read(answer.json()["access_token"])
-                self.minted.append(token)
+                self.issued.append(token)
                 # The order is that of the first token of each key.
                 self.latest[token.kid] = token
             elif answer.status_code != 503 or was_ready:
@@ -251,13 +251,13 @@ class Deployment:
             if not answer.ok:
                 continue
             self.looks += 1
-            told = answer.json()
-            self.keys = told["data"]
+            timeline = answer.json()
+            self.keys = timeline["data"]
             states = collections.Counter(key["state"] for key in self.keys)
             if states["active"] != 1:
                 self.faults.append(f"keys that sign: {states}")
-            if told["rules"]["stable_since"]:
-                self.jumps.add(told["rules"]["stable_since"])
+            if timeline["rules"]["stable_since"]:
+                self.jumps.add(timeline["rules"]["stable_since"])
             return
 
     def kill_and_add(self):

@@ -22,14 +22,14 @@ class Watch:
         self.rejected, self.late, self.unseen = [], [], []
 
     def run(self):
-        while not self.deployment.ended.is_set() or self.live or self.read < len(self.deployment.minted):
+        while not self.deployment.ended.is_set() or self.live or self.read < len(self.deployment.issued):
             self.look()
             time.sleep(0.05)
 
     def look(self):
-        minted = self.deployment.minted
-        read, self.read = self.read, len(minted)
-        self.live.update((token, False) for token in minted[read : self.read])
+        issued = self.deployment.issued
+        read, self.read = self.read, len(issued)
+        self.live.update((token, False) for token in issued[read : self.read])
         tokens = list(self.live)
         for token, (began, done, error) in zip(tokens, self.verifier.judge(tokens), strict=True):
             self.note(token, token.exp + self.deployment.rules.leeway, began, done, error)

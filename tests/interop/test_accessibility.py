@@ -18,7 +18,7 @@ VIEWS = ["overview", "keys", "service-clients", "access-records", "organizations
 
 
 @pytest.mark.parametrize("scheme, width", SCREENS.values(), ids=SCREENS)
-def test_nothing_serious_for_axe_in_the_console(exhibit, browser, axe, pictures, scheme, width):
+def test_axe_finds_no_serious_fault_in_the_console(exhibit, browser, axe, pictures, scheme, width):
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 860})
     page = context.new_page()
     console = Console(exhibit, page)
@@ -46,7 +46,7 @@ def test_nothing_serious_for_axe_in_the_console(exhibit, browser, axe, pictures,
 
 
 @pytest.mark.parametrize("scheme, width", SCREENS.values(), ids=SCREENS)
-def test_nothing_serious_for_axe(exhibit, browser, axe, pictures, scheme, width):
+def test_axe_finds_no_serious_fault(exhibit, browser, axe, pictures, scheme, width):
     """Runs after the console, which would show the key that is created here."""
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 860})
     page = context.new_page()

@@ -20,7 +20,7 @@ def console(deployment, page):
 
 
 @every_database
-def test_an_operator_rotates_a_signing_key_from_the_timeline(deployment, console, page):
+def test_operator_rotates_a_signing_key_from_the_timeline(deployment, console, page):
     kid = lambda: jwt.get_unverified_header(deployment.server.exchange()["access_token"])["kid"]
     before = kid()
     page.get_by_role("link", name="Signing keys").click()
@@ -51,7 +51,7 @@ def test_an_operator_rotates_a_signing_key_from_the_timeline(deployment, console
     console.press("Close")
 
 
-def test_a_signing_key_is_pulled_by_who_types_its_name(deployment, console, page):
+def test_emergency_revocation_requires_the_key_id_to_be_typed(deployment, console, page):
     console.go("signing-keys")
     row = page.locator("tr:has(.badge.next)").first
     kid = row.locator("th code").inner_text()
@@ -65,8 +65,9 @@ def test_a_signing_key_is_pulled_by_who_types_its_name(deployment, console, page
     expect(console.row(kid)).to_contain_text("Revoked")
 
 
+# Features: D8, W25.
 @every_database
-def test_d8_w25_an_operator_sees_every_key_and_who_still_uses_an_old_value(deployment, console, page, name):
+def test_operator_sees_every_key_and_uses_of_old_values(deployment, console, page, name):
     deployment.join("leaver", "acme", "admin")
     token = deployment.session("leaver")["token"]
     made = deployment.as_user(token, "POST", "/api-keys", {"name": name, "permissions": ["projects:read"]}).json()
@@ -92,7 +93,8 @@ def test_d8_w25_an_operator_sees_every_key_and_who_still_uses_an_old_value(deplo
     assert [deployment.swap(value) for value in (made["value"], rotated["value"])] == [401, 401]
 
 
-def test_d8_an_old_value_that_nobody_uses_any_more_is_told_apart(deployment, console, page, name):
+# Features: D8.
+def test_unused_old_value_is_distinguished(deployment, console, page, name):
     made = deployment.key(name)
     assert deployment.swap(made["value"]) == 200
     deployment.wait_until_used(made)
@@ -103,7 +105,7 @@ def test_d8_an_old_value_that_nobody_uses_any_more_is_told_apart(deployment, con
     expect(console.row(name)).to_have_count(0)
 
 
-def test_a_key_for_any_owner_is_made_and_shown_once(deployment, console, page, name):
+def test_key_of_any_owner_is_created_and_shown_once(deployment, console, page, name):
     console.go("keys")
     console.press("Create API key")
     console.dialog.get_by_label("Name", exact=True).fill(name)
@@ -128,7 +130,8 @@ def test_a_key_for_any_owner_is_made_and_shown_once(deployment, console, page, n
     assert deployment.swap(value) == 200
 
 
-def test_a6_d2_d3_permissions_and_roles_are_managed(deployment, console, page, name):
+# Features: A6, D2, D3.
+def test_permissions_and_roles_are_managed(deployment, console, page, name):
     permission, role = (f"{kind}:{name[-6:]}" for kind in ("reports", "role"))
     console.go("permissions")
     console.press("Create permission")
@@ -216,7 +219,7 @@ def test_service_clients_audiences_records_and_webhooks(deployment, console, pag
 
     console.go("webhooks")
     console.press("Create webhook")
-    console.dialog.get_by_label("URL", exact=True).fill("http://127.0.0.1:2049/nobody")
+    console.dialog.get_by_label("URL", exact=True).fill("http://127.0.0.1:2049/absent")
     console.dialog.get_by_label("Description").fill(name)
     console.press("Create", exact=True)
     console.press("Done")
@@ -224,7 +227,7 @@ def test_service_clients_audiences_records_and_webhooks(deployment, console, pag
     console.press(f"Send test event {name}")
     expect(console.dialog).to_contain_text("was not delivered")
     console.press("Close")
-    deployment.key("told of")
+    deployment.key("reported")
     again = page.get_by_role("button", name=re.compile("Resend api_key.created #.*"))
 
     def was_sent():
@@ -238,7 +241,7 @@ def test_service_clients_audiences_records_and_webhooks(deployment, console, pag
     console.said("was disabled")
 
 
-def test_w24_the_trail_is_filtered_and_followed(deployment, console, page, name):
+def test_audit_log_is_filtered_and_followed(deployment, console, page, name):
     page.get_by_role("link", name="Audit log").click()
     page.get_by_role("switch", name="Live updates").check()
     key = deployment.key(name)
@@ -256,7 +259,7 @@ def test_w24_the_trail_is_filtered_and_followed(deployment, console, page, name)
     expect(page.locator(".entries .type")).to_have_text(["api_key.revoked"])
 
 
-def test_the_overview_tells_what_was_exchanged_and_what_was_not(deployment, console, page):
+def test_statistics_count_exchanges_and_refusals(deployment, console, page):
     deployment.swap(deployment.key("counted")["value"])
     deployment.swap(deployment.server.revoked_key)
 
@@ -272,7 +275,8 @@ def test_the_overview_tells_what_was_exchanged_and_what_was_not(deployment, cons
     expect(page.get_by_role("link", name="Active", exact=True)).to_be_visible()
 
 
-def test_p5_p6_hosted_pages_look_as_the_product_wishes(deployment, console, page, branding):
+# Features: P5, P6.
+def test_hosted_pages_use_the_configured_branding(deployment, console, page, branding):
     branding(deployment, {})
     logo = b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="30"><rect width="60" height="30" rx="6" fill="teal"/></svg>'
     page.get_by_role("link", name="Hosted pages").click()
@@ -296,7 +300,8 @@ def test_p5_p6_hosted_pages_look_as_the_product_wishes(deployment, console, page
     assert page.locator("header img").evaluate("(image) => image.complete && image.naturalWidth === 60")
 
 
-def test_a11_a12_a_user_chooses_roles_and_what_they_are_over(deployment, page, name):
+# Features: A11, A12.
+def test_user_selects_roles_and_resources(deployment, page, name):
     page.goto(deployment.session("bob")["url"].replace("organization-keys", "user-keys"))
     keys = Shown(page)
     page.get_by_role("button", name="Create API key").click()
@@ -318,7 +323,7 @@ def test_a11_a12_a_user_chooses_roles_and_what_they_are_over(deployment, page, n
     assert all("projects:read" in detail["actions"] for detail in details)
 
 
-def test_an_admin_of_an_organization_sees_no_other(deployment, page, name):
+def test_organization_manager_sees_no_other_organization(deployment, page, name):
     key = deployment.key("of eve", {"type": "organization", "id": "umbrella"})
     admin = deployment.key(name, permissions=["api-keys:manage"])
     console = Console(deployment, page).enter(admin["value"])
@@ -339,7 +344,7 @@ def test_an_admin_of_an_organization_sees_no_other(deployment, page, name):
     assert deployment.swap(Shown(page).value()) == 200
 
 
-def test_a_browser_that_keeps_no_session_is_told_why(deployment, page):
+def test_browser_without_cookies_gets_an_explanation(deployment, page):
     page.route("**/console/sign-in", lambda route: route.fulfill(status=204))
     page.goto(deployment.root + "/console")
     page.get_by_label("API key").fill(deployment.server.admin_key)
@@ -347,7 +352,7 @@ def test_a_browser_that_keeps_no_session_is_told_why(deployment, page):
     expect(page.get_by_role("alert")).to_contain_text("did not store the session")
 
 
-def test_a_session_that_has_ended_loses_nothing_typed(deployment, console, page, name):
+def test_input_survives_the_end_of_a_session(deployment, console, page, name):
     role = f"role:{name[-6:]}"
     console.go("roles")
     console.press("Create role")
@@ -364,7 +369,7 @@ def test_a_session_that_has_ended_loses_nothing_typed(deployment, console, page,
     assert deployment.server.admin("GET", f"/roles/{role}")["name"] == role
 
 
-def test_with_keyswap_down_nothing_typed_is_lost(deployment, console, page, name):
+def test_input_survives_an_outage(deployment, console, page, name):
     role = f"role:{name[-6:]}"
     console.go("roles")
     console.press("Create role")
@@ -383,7 +388,7 @@ def test_with_keyswap_down_nothing_typed_is_lost(deployment, console, page, name
     expect(page.get_by_role("button", name="Create user")).to_be_visible()
 
 
-def test_the_console_without_javascript_says_so(deployment, browser):
+def test_console_without_javascript_shows_a_message(deployment, browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(deployment.root + "/console")
@@ -391,7 +396,7 @@ def test_the_console_without_javascript_says_so(deployment, browser):
     context.close()
 
 
-def test_the_console_from_the_keyboard(deployment, page, name):
+def test_console_is_usable_from_the_keyboard(deployment, page, name):
     page.goto(deployment.root + "/console")
     page.get_by_label("API key").wait_for()
     page.keyboard.type(deployment.server.admin_key)
@@ -423,7 +428,7 @@ def tab_to(page, focused, name):
     raise AssertionError(f"no way to {name}")
 
 
-def test_the_console_is_light(deployment, browser):
+def test_console_is_small(deployment, browser):
     context = browser.new_context()
     page = context.new_page()
     cdp = context.new_cdp_session(page)

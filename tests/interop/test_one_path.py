@@ -51,7 +51,7 @@ def call(service, token):
     return requests.get(service, headers={"Authorization": f"Bearer {token}"}, timeout=10)
 
 
-def test_both_issuers_by_the_same_code(service, provider, one_server):
+def test_same_code_verifies_both_issuers(service, provider, one_server):
     grant = {"grant_type": "client_credentials", "scope": "projects:read", "resource": Server.resource}
     answer = requests.post(provider + "/token", data=grant, auth=("browser", "not-a-secret"), timeout=10)
     assert answer.ok, answer.text
@@ -64,7 +64,7 @@ def test_both_issuers_by_the_same_code(service, provider, one_server):
         assert response.json() == {"issuer": issuer, "subject": subject}
 
 
-def test_what_it_refuses(service, servers, one_server):
+def test_invalid_tokens_are_refused(service, servers, one_server):
     def token(server=one_server, **asked):
         return server.exchange(**{"audience": Server.resource, **asked})["access_token"]
 
@@ -79,7 +79,7 @@ def test_what_it_refuses(service, servers, one_server):
         assert call(service, bad).status_code == status
 
 
-def test_a_thousand_calls_ask_keyswap_for_its_keys_once(service, one_server):
+def test_thousand_calls_fetch_the_jwks_once(service, one_server):
     tokens = [one_server.exchange(audience=Server.resource)["access_token"] for _ in range(10)]
     # A first call, so that ten threads do not find an empty cache.
     before = one_server.answers()

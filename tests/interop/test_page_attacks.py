@@ -55,7 +55,7 @@ def managed(runway):
     return runway.server.admin("GET", "/roles/admin")["permissions"]
 
 
-def test_forged_posts_of_other_sites_change_nothing(runway, page, elsewhere):
+def test_forged_cross_site_posts_change_nothing(runway, page, elsewhere):
     page.goto(runway.session()["url"])
     page.get_by_role("button", name="Create API key").wait_for()
     before = [key["id"] for key in runway.server.admin("GET", "/api-keys?limit=100")["data"]]
@@ -83,7 +83,7 @@ def test_forged_posts_of_other_sites_change_nothing(runway, page, elsewhere):
     page.get_by_role("button", name="Create API key").wait_for()
 
 
-def test_no_page_stands_in_a_frame(runway, page, elsewhere):
+def test_pages_cannot_be_framed(runway, page, elsewhere):
     for path in ["organization-keys", "user-keys"]:
         elsewhere.text = f'<iframe src="{runway.root}/portal/{path}" onload="document.title=\'loaded\'"></iframe>'
         page.goto(elsewhere.url)
@@ -93,7 +93,8 @@ def test_no_page_stands_in_a_frame(runway, page, elsewhere):
     assert "frame-ancestors 'none'" in policy and "unsafe" not in policy
 
 
-def test_w11_one_organization_reaches_nothing_of_another(runway, page):
+# Features: W11.
+def test_one_organization_reaches_nothing_of_another(runway, page):
     theirs = runway.key("theirs")
     page.goto(runway.session("eve", "umbrella")["url"])
     page.get_by_role("button", name="Create API key").wait_for()
@@ -115,7 +116,7 @@ def in_page(page, method, path, body=None):
     )
 
 
-def test_a_code_works_once_and_leaves_the_address_bar(runway, page, browser):
+def test_code_works_once_and_is_removed_from_the_address_bar(runway, page, browser):
     session = runway.session()
     page.goto(session["url"])
     page.get_by_role("button", name="Create API key").wait_for()
@@ -137,7 +138,7 @@ def test_a_code_works_once_and_leaves_the_address_bar(runway, page, browser):
     expect(page.get_by_text("Sign in to manage API keys")).to_be_visible()
 
 
-def test_what_is_shown_in_one_way_is_nothing_in_another(runway, page):
+def test_credentials_are_not_interchangeable(runway, page):
     session = runway.session()
     code = session["url"].split("#code=")[1]
     url = runway.server.root + "/v1/portal-sessions/current"
@@ -159,7 +160,7 @@ def test_what_is_shown_in_one_way_is_nothing_in_another(runway, page):
     assert status(cookie(value)) == 401, "who has signed out is out"
 
 
-def test_a_session_ends_when_its_user_is_blocked(runway, page):
+def test_session_ends_when_its_user_is_blocked(runway, page):
     runway.join("dan", "acme", "admin")
     page.goto(runway.session("dan")["url"])
     page.get_by_role("button", name="Create API key").wait_for()
@@ -168,7 +169,7 @@ def test_a_session_ends_when_its_user_is_blocked(runway, page):
     expect(page.get_by_text("Sign in to manage API keys")).to_be_visible()
 
 
-def test_a_value_is_nowhere_once_its_page_was_left(runway, page, name):
+def test_value_is_not_stored_after_leaving_its_page(runway, page, name):
     page.goto(runway.session()["url"])
     keys = Shown(page)
     value = keys.create(name)
@@ -190,7 +191,7 @@ def test_a_value_is_nowhere_once_its_page_was_left(runway, page, name):
     assert value.rsplit("_", 1)[1] not in page.content() + page.evaluate(shadow)
 
 
-def test_nothing_leaves_for_a_third_party(runway, page):
+def test_pages_send_nothing_to_third_parties(runway, page):
     hosts = set()
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
     page.goto(runway.session()["url"])
@@ -198,7 +199,7 @@ def test_nothing_leaves_for_a_third_party(runway, page):
     assert hosts == {runway.root.split("/")[2]}
 
 
-def test_only_origins_that_were_named_reach_the_api(runway):
+def test_only_configured_origins_reach_the_api(runway):
     url = runway.server.root + "/v1/portal-sessions/current"
     asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
     allowed = requests.options(url, headers={"Origin": runway.origin, **asks}, timeout=10)
@@ -244,7 +245,7 @@ def test_stored_scripts_are_text_in_the_console(deployment, page, branding):
     assert page.locator("img[src=x]").count() == 0
 
 
-def test_the_operators_key_is_nowhere_after_it_was_spent(deployment, page):
+def test_operator_key_is_not_stored_after_sign_in(deployment, page):
     console = Console(deployment, page).enter()
     key = deployment.server.admin_key
     secret = key.split("_")[-1]
@@ -277,7 +278,7 @@ def test_the_operators_key_is_nowhere_after_it_was_spent(deployment, page):
     assert page.get_by_role("button", name="Rotate now").count() == 0
 
 
-def test_a_users_session_opens_no_console(deployment, page):
+def test_user_session_cannot_open_the_console(deployment, page):
     page.goto(deployment.session()["url"])
     page.get_by_role("button", name="Create API key").wait_for()
     page.goto(deployment.root + "/console")
@@ -288,7 +289,7 @@ def test_a_users_session_opens_no_console(deployment, page):
         expect(page.get_by_role("alert")).to_contain_text(["accepted", "needed"][key.startswith("ks_")])
 
 
-def test_the_console_is_in_no_frame_and_takes_no_forged_posts(deployment, page, elsewhere):
+def test_console_cannot_be_framed_and_refuses_forged_posts(deployment, page, elsewhere):
     Console(deployment, page).enter()
     # The same site, so that the browser sends the cookie along, and another origin.
     elsewhere.url = elsewhere.url.replace("127.0.0.1", "localhost")

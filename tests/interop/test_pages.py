@@ -29,8 +29,9 @@ def heading(page, name):
     return page.get_by_role("heading", name=name)
 
 
+# Features: W8, D4, A13.
 @every_database
-def test_w8_d4_a13_a_key_from_its_first_day_to_its_last(keys, runway, page, name):
+def test_key_is_created_used_and_revoked(keys, runway, page, name):
     expect(heading(page, "Organization API keys")).to_be_visible()
     value = keys.create(name, ["projects:read", "projects:write"])
     keys.dialog.get_by_role("button", name="Copy").click()
@@ -75,8 +76,9 @@ def test_w8_d4_a13_a_key_from_its_first_day_to_its_last(keys, runway, page, name
     assert [runway.swap(value), runway.swap(newer)] == [401, 401]
 
 
+# Features: W25.
 @every_database
-def test_w25_an_administrator_ends_a_key_whose_maker_has_left(runway, page, name):
+def test_administrator_revokes_a_key_of_a_departed_creator(runway, page, name):
     runway.join("leaver", "acme", "admin")
     with_token = runway.session("leaver")["token"]
     made = runway.as_user(with_token, "POST", "/api-keys", {"name": name, "permissions": ["projects:read"]}).json()
@@ -91,8 +93,9 @@ def test_w25_an_administrator_ends_a_key_whose_maker_has_left(runway, page, name
     assert runway.swap(made["value"]) == 401
 
 
+# Features: D1.
 @every_database
-def test_d1_a_member_without_the_permission_gets_neither_page_nor_api(runway, page):
+def test_member_without_permission_gets_neither_page_nor_api(runway, page):
     session = runway.session("cyd")
     assert runway.as_user(session["token"], "GET", "/api-keys").status_code == 403
     with page.expect_response(lambda response: response.url.endswith("/current")) as answer:
@@ -102,7 +105,8 @@ def test_d1_a_member_without_the_permission_gets_neither_page_nor_api(runway, pa
     expect(page.get_by_role("button", name="Create API key")).to_have_count(0)
 
 
-def test_w10_p5_who_may_have_their_own_keys_alone_sees_those(runway, page, name):
+# Features: W10, P5.
+def test_user_with_manage_self_sees_own_keys_only(runway, page, name):
     page.goto(runway.session("bob")["url"])
     expect(page.get_by_role("alert")).to_contain_text("You don’t have permission")
     page.get_by_role("link", name="Personal").click()
@@ -119,16 +123,17 @@ def test_w10_p5_who_may_have_their_own_keys_alone_sees_those(runway, page, name)
     assert runway.swap(value) == 401
 
 
-def test_w9_the_widget_says_what_happens_and_takes_a_string_as_well(runway, page, name):
+# Features: W9.
+def test_widget_emits_events_and_accepts_a_string_token(runway, page, name):
     token = runway.session()["token"]
     with runway.settings_page() as url:
         page.goto(url)
         page.evaluate(
             """(token) => {
                  const keys = document.querySelector("keyswap-api-keys");
-                 window.told = [];
+                 window.received = [];
                  for (const what of ["created", "revoked"]) {
-                   keys.addEventListener(`keyswap-${what}`, ({ detail }) => window.told.push([what, detail.name, "value" in detail]));
+                   keys.addEventListener(`keyswap-${what}`, ({ detail }) => window.received.push([what, detail.name, "value" in detail]));
                  }
                  keys.authToken = token;
                }""",
@@ -138,12 +143,13 @@ def test_w9_the_widget_says_what_happens_and_takes_a_string_as_well(runway, page
         keys.create(name)
         keys.keep()
         keys.revoke(name)
-        assert page.evaluate("window.told") == [["created", name, False], ["revoked", name, False]]
+        assert page.evaluate("window.received") == [["created", name, False], ["revoked", name, False]]
         page.evaluate("document.querySelector('keyswap-api-keys').authToken = 'kps_no'")
         expect(page.get_by_text("Sign in to manage API keys")).to_be_visible()
 
 
-def test_w9_a_function_is_called_again_when_a_token_has_run_out(runway, page):
+# Features: W9.
+def test_token_function_is_called_again_after_expiry(runway, page):
     with runway.settings_page() as url:
         page.goto(url)
         good = runway.session()["token"]
@@ -158,7 +164,8 @@ def test_w9_a_function_is_called_again_when_a_token_has_run_out(runway, page):
         until(page, "window.asked === 2")
 
 
-def test_w9_the_widget_in_react(runway, page, name, react_page):
+# Features: W9.
+def test_widget_works_in_react(runway, page, name, react_page):
     with react_page(runway) as url:
         page.goto(url)
         keys = Shown(page)
@@ -171,7 +178,7 @@ def test_w9_the_widget_in_react(runway, page, name, react_page):
         assert runway.swap(value) == 401
 
 
-def test_everything_works_from_the_keyboard(runway, page, name):
+def test_pages_are_usable_from_the_keyboard(runway, page, name):
     page.goto(runway.session()["url"])
     create = page.get_by_role("button", name="Create API key")
     create.wait_for()
@@ -208,7 +215,8 @@ def test_everything_works_from_the_keyboard(runway, page, name):
     assert name in [key["name"] for key in revoked]
 
 
-def test_w12_what_was_typed_stays_when_keyswap_is_away(runway, page, name):
+# Features: W12.
+def test_input_survives_an_outage(runway, page, name):
     page.goto(runway.session()["url"])
     keys = Shown(page)
     page.get_by_role("button", name="Create API key").click()
@@ -234,7 +242,8 @@ def test_w12_what_was_typed_stays_when_keyswap_is_away(runway, page, name):
     expect(keys.row(name)).to_be_visible()
 
 
-def test_w12_nobody_leaves_while_a_key_is_being_made(runway, page, name):
+# Features: W12.
+def test_leaving_during_creation_requires_confirmation(runway, page, name):
     page.goto(runway.session()["url"])
     keys = Shown(page)
     page.get_by_role("button", name="Create API key").click()
@@ -252,7 +261,8 @@ def test_w12_nobody_leaves_while_a_key_is_being_made(runway, page, name):
     assert runway.swap(keys.value()) == 200
 
 
-def test_w12_a_request_that_is_sent_again_makes_one_key(runway, page, name):
+# Features: W12.
+def test_repeated_request_creates_one_key(runway, page, name):
     page.goto(runway.session()["url"])
     keys = Shown(page)
     page.get_by_role("button", name="Create API key").click()
@@ -271,7 +281,8 @@ def test_w12_a_request_that_is_sent_again_makes_one_key(runway, page, name):
     expect(keys.row(name)).to_have_count(1)
 
 
-def test_w11_a_page_of_another_session_makes_no_key(runway, page, name):
+# Features: W11.
+def test_page_of_another_session_creates_no_key(runway, page, name):
     """Two tabs share a cookie: the first tab does not show the session that the
     second tab has opened."""
     page.goto(runway.session()["url"])
@@ -287,7 +298,8 @@ def test_w11_a_page_of_another_session_makes_no_key(runway, page, name):
     assert name not in [key["name"] for key in made]
 
 
-def test_w12_a_page_that_cannot_sign_in_keeps_its_code(runway, page):
+# Features: W12.
+def test_failed_sign_in_keeps_the_code(runway, page):
     page.route("**/portal/sign-in", lambda route: route.fulfill(status=503, body="{}"))
     page.goto(runway.session()["url"])
     expect(page.get_by_role("alert")).to_contain_text("temporarily unavailable")
@@ -296,7 +308,8 @@ def test_w12_a_page_that_cannot_sign_in_keeps_its_code(runway, page):
     page.get_by_role("button", name="Create API key").wait_for()
 
 
-def test_w12_without_javascript_the_page_says_so(runway, browser):
+# Features: W12.
+def test_page_without_javascript_shows_a_message(runway, browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(runway.root + "/portal/organization-keys")
@@ -304,7 +317,8 @@ def test_w12_without_javascript_the_page_says_so(runway, browser):
     context.close()
 
 
-def test_w20_keys_that_nobody_uses_are_found(runway, page, name):
+# Features: W20.
+def test_unused_keys_are_found(runway, page, name):
     old, used, new = (runway.key(f"{name} {kind}") for kind in ["old", "used", "new"])
     runway.age([old["id"], used["id"]], days=40)
     assert runway.swap(used["value"]) == 200
@@ -318,7 +332,7 @@ def test_w20_keys_that_nobody_uses_are_found(runway, page, name):
     expect(keys.row(f"{name} used")).to_have_count(0)
 
 
-def test_ten_thousand_keys_are_looked_through(crowded, page):
+def test_ten_thousand_keys_can_be_searched(crowded, page):
     page.goto(crowded.session("eve", "umbrella")["url"])
     keys = Shown(page)
     expect(page.get_by_role("row")).to_have_count(26)
@@ -333,7 +347,7 @@ def test_ten_thousand_keys_are_looked_through(crowded, page):
     expect(page.get_by_text("1 key found")).to_be_visible()
 
 
-def test_the_page_is_light_and_fast(runway, browser, branding):
+def test_page_is_small_and_fast(runway, browser, branding):
     """Less than 150 KB are transferred. With a processor slowed down four times, the first paint
     takes less than 1 s, and the page uses less than 1 s of processor time until it is usable. Of
     three loads, the paint, in wall-clock time, is that of the best one, because other tests run

@@ -46,7 +46,7 @@ def test_rotates_as_fast_as_the_rules_allow(deploy):
     assert deployment.kills >= ROTATIONS / 10
 
 
-def test_a_server_that_stood_still_hands_out_no_old_keys(deploy):
+def test_resumed_server_serves_no_stale_keys(deploy):
     """Its snapshot may be older than the staleness limit, so it must refresh before it responds."""
     deployment = deploy(Rules(period=1))
     hold(deployment, max(2, ROTATIONS // 5), deployment.freeze)
@@ -70,7 +70,7 @@ def hold(deployment, rotations, disturb):
     for watch in deployment.watches:
         assert not (wrong := watch.rejected + watch.late + watch.unseen + watch.outlived()), wrong[:10]
         # Every verifier checked every token, before and after its expiry.
-        assert watch.accepted == watch.over == len(deployment.minted) > 0
+        assert watch.accepted == watch.over == len(deployment.issued) > 0
         # A key that no longer signs is accepted for a while, and then refused.
         assert watch.forged_accepted > 0
         assert watch.forged_refused > 0
@@ -88,7 +88,7 @@ def hold(deployment, rotations, disturb):
             assert deployment.front.last_asked[key["kid"]] <= removed + rules.staleness + LATE
 
 
-def test_notices_verifiers_that_break_the_rules(deploy):
+def test_detects_verifiers_that_break_the_rules(deploy):
     """Verifies the test itself: it detects verifiers that keep a JWKS for 8 s where Keyswap was
     configured for 1 s, and that accept tokens for 3 s too long."""
     deployment = deploy(Rules(period=1, cache=1, ttl=2), cache=8, leeway=4)
@@ -110,7 +110,7 @@ def report(deployment, took):
     lines = [
         f"{deployment.rotations()} rotations in {took:.0f} s by {deployment.rules}, "
         f"{deployment.kills} replicas killed and added, {deployment.freezes} frozen",
-        f"{len(deployment.minted)} tokens by {len(deployment.latest)} keys; exchanges: {dict(deployment.answers)}",
+        f"{len(deployment.issued)} tokens by {len(deployment.latest)} keys; exchanges: {dict(deployment.answers)}",
         f"{deployment.front.served} JWKS served, {deployment.front.unserved} not; jumps of the clock: {deployment.jumps or 'none'}",
         *map(str, deployment.watches),
         *deployment.faults[:10],

@@ -147,7 +147,7 @@ def forged(commands):
     forger.stop()
 
 
-def test_the_document_shows_the_programs_as_they_are():
+def test_guide_contains_the_programs_unchanged():
     text = (HERE.parents[1] / "docs" / "guides" / "verify-tokens.md").read_text()
     programs = sorted(VERIFYING.iterdir())
     assert len(programs) == 7
@@ -155,22 +155,22 @@ def test_the_document_shows_the_programs_as_they_are():
         assert program.read_text().rstrip() in text, f"the document shows another {program.name}"
 
 
-def test_keys_that_nobody_knows_have_nothing_fetched(forged):
+def test_unknown_kids_do_not_trigger_fetches(forged):
     """However many tokens name unknown keys, nothing is fetched, because the keys
     were fetched recently."""
     forger, all_of_them = forged
     all_of_them.say(forger.token(scope=SCOPE), "svc_1")
     before = forger.fetched
-    forger.add_key("of nobody", published=False)
+    forger.add_key("unpublished", published=False)
     forger.add_key("just published")
-    for kid in ["of nobody"] * 5 + ["just published"]:
+    for kid in ["unpublished"] * 5 + ["just published"]:
         all_of_them.say(forger.token(scope=SCOPE, kid=kid), "refused")
     all_of_them.say(forger.token(scope=SCOPE), "svc_1")
     assert forger.fetched == before
     all_of_them.last_unknown = time.monotonic()
 
 
-def test_accepts_what_is_good_and_nothing_else(quick, verifiers):
+def test_accepts_valid_credentials_only(quick, verifiers):
     resource = quick.resource
     good = quick.exchange(audience=resource, scope="projects:read projects:write")["access_token"]
     verifiers.say(good, quick.client_id)
@@ -231,14 +231,14 @@ LISTS = {
     "another list": ("refused", {"sub": "http://127.0.0.1/v1/status-lists/stl_2"}),
     "another issuer": ("refused", {"iss": "http://127.0.0.1"}),
     "expired": ("refused", {"exp": 1}),
-    "signed by nobody": ("refused", {"kid": "of nobody too"}),
+    "signed by an unpublished key": ("refused", {"kid": "unpublished too"}),
     "elsewhere": ("refused", {"folder": "/lists/"}),
 }
 
 
 def test_lists_are_verified(forged):
     forger, all_of_them = forged
-    forger.add_key("of nobody too", published=False)
+    forger.add_key("unpublished too", published=False)
     for number, (what, (expected, changes)) in enumerate(LISTS.items()):
         # These change the list itself; all others change its claims.
         folder, width, bits = (changes.get(*one) for one in [("folder", "/v1/status-lists/"), ("width", 2), ("bits", [0] * 8)])
@@ -398,7 +398,7 @@ def test_nginx(quick, nginx):
     assert kept and not any(good.encode() in one for one in kept), "a token is on the disk"
 
 
-def test_a_new_key_is_known_after_the_cool_down(forged):
+def test_new_key_is_accepted_after_the_cool_down(forged):
     forger, all_of_them = forged
     forger.add_key("unpublished", published=False)
     forger.add_key("new")
@@ -410,8 +410,8 @@ def test_a_new_key_is_known_after_the_cool_down(forged):
 
 
 def test_expired(started):
-    _, verifiers, token, minted = started
-    time.sleep(max(0, minted + 1 + LEEWAY + 1 - time.monotonic()))
+    _, verifiers, token, issued = started
+    time.sleep(max(0, issued + 1 + LEEWAY + 1 - time.monotonic()))
     verifiers.say(token, "refused")
 
 

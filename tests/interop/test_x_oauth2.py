@@ -18,7 +18,7 @@ def x_oauth2(go_build):
     return lambda server, key: run([program, server.issuer, server.client_id, key, server.audience], timeout=30)
 
 
-def test_a_right_key_takes_one_request(server, x_oauth2):
+def test_valid_key_takes_one_request(server, x_oauth2):
     before = server.answers()
     done = x_oauth2(server, server.key)
     assert done.returncode == 0, done.stderr
@@ -26,7 +26,7 @@ def test_a_right_key_takes_one_request(server, x_oauth2):
     verified(server, json.loads(done.stdout), server.audience, ["projects:read"])
 
 
-def test_a_bad_key_costs_two_failures_and_blocks_nobody(one_server, x_oauth2):
+def test_invalid_key_costs_two_failures_and_blocks_no_other_client(one_server, x_oauth2):
     before = one_server.answers()
     done = x_oauth2(one_server, one_server.revoked_key)
     assert done.returncode == 1 and "invalid_client" in done.stderr
@@ -35,7 +35,7 @@ def test_a_bad_key_costs_two_failures_and_blocks_nobody(one_server, x_oauth2):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_second_try_may_be_right(one_server):
+def test_second_attempt_can_succeed(one_server):
     """Ten times a wrong key as Basic credentials, each followed by the right one in the body."""
     for _ in range(10):
         grant = {"grant_type": "client_credentials"}

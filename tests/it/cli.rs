@@ -37,7 +37,7 @@ fn json_of(server: &Server, arguments: &[&str]) -> Value {
 }
 
 both! {
-    async fn a_key_lives_its_life_from_a_terminal(server: Server) {
+    async fn commands_cover_the_lifecycle_of_a_key(server: Server) {
         server.permissions(&["projects:read", "projects:write"]).await;
         let made = json_of(&server, &[
             "api-key", "create", "--name", "ci", "--permission", "projects:read", "--expires-in", "90d", "--metadata", r#"{"team":"a"}"#,
@@ -45,7 +45,7 @@ both! {
         let (id, value) = (made["id"].as_str().unwrap().to_owned(), made["value"].as_str().unwrap().to_owned());
         assert_eq!(made["created_by"], json!({ "type": "cli", "id": null }));
         assert_eq!(made["metadata"], json!({ "team": "a" }));
-        server.swap(&value).await;
+        server.fetch_token(&value).await;
 
         let patched = json_of(&server, &["api-key", "patch", &id, "--name", "nightly", "--permission", "projects:write", "--never-expires"]);
         assert_eq!(patched["name"], "nightly");
@@ -54,14 +54,14 @@ both! {
 
         let rotated = json_of(&server, &["api-key", "rotate", &id, "--grace", "1h"]);
         let new = rotated["value"].as_str().unwrap().to_owned();
-        server.swap(&new).await;
-        server.swap(&value).await;
+        server.fetch_token(&new).await;
+        server.fetch_token(&value).await;
 
         // A running server applies changes made on the command line at once.
         json_of(&server, &["api-key", "suspend", &id]);
         assert_eq!(server.exchange(&new).await.status(), StatusCode::UNAUTHORIZED);
         json_of(&server, &["api-key", "resume", &id]);
-        server.swap(&new).await;
+        server.fetch_token(&new).await;
         assert_eq!(json_of(&server, &["api-key", "revoke", &id])["state"], "revoked");
         assert_eq!(server.exchange(&new).await.status(), StatusCode::UNAUTHORIZED);
 
@@ -73,15 +73,15 @@ both! {
         assert!(kinds.ends_with(&wanted), "the same events as through the API: {kinds:?}");
     }
 
-    async fn the_value_alone_goes_to_standard_output(server: Server) {
+    async fn only_the_value_goes_to_standard_output(server: Server) {
         let output = on(&server, &["api-key", "create", "--name", "piped"]);
         let value = text(&output.stdout);
-        server.swap(value.trim()).await;
+        server.fetch_token(value.trim()).await;
         assert_eq!(value.lines().count(), 1);
         assert!(!text(&output.stderr).contains(value.trim()));
     }
 
-    async fn a_refusal_says_what_to_do_and_exits_with_1(server: Server) {
+    async fn refusal_gives_advice_and_exits_with_1(server: Server) {
         let output = on(&server, &["api-key", "create", "--name", "x", "--permission", "not:there"]);
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains("not:there is not in the catalog"), "{}", text(&output.stderr));
@@ -89,7 +89,7 @@ both! {
         assert_eq!((output.status.code(), text(&output.stderr).trim()), (Some(1), "keyswap: no such API key"));
     }
 
-    async fn signing_keys_and_master_keys_are_shown(server: Server) {
+    async fn signing_keys_and_master_keys_are_listed(server: Server) {
         let keys = json_of(&server, &["signing-key", "list"]);
         let states: Vec<_> = keys.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap()).collect();
         assert!(states.contains(&"active") && states.contains(&"next"), "{states:?}");
@@ -99,14 +99,14 @@ both! {
         let output = on(&server, &["signing-key", "rotate", "--dry-run"]);
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains("may sign from"), "{}", text(&output.stderr));
-        assert!(text(&output.stdout).contains("Planned steps:"), "what it waits for is told all the same: {}", text(&output.stdout));
+        assert!(text(&output.stdout).contains("Planned steps:"), "pending steps are listed: {}", text(&output.stdout));
         let status = json_of(&server, &["master-key", "status"]);
         assert_eq!((&status[0]["version"], &status[0]["file"]), (&json!(1), &json!("here")));
         let status = json_of(&server, &["migrate", "--status"]);
         assert_eq!(status["pending"], json!([]));
     }
 
-    async fn the_doctor_finds_a_healthy_deployment_healthy(server: Server) {
+    async fn doctor_reports_a_healthy_deployment(server: Server) {
         let checks = json_of(&server, &["doctor"]);
         for check in checks.as_array().unwrap() {
             assert_ne!(check["verdict"], "fault", "{check}");
@@ -119,7 +119,8 @@ both! {
 }
 
 both! {
-    async fn p13_a_foreign_key_is_taken_over_from_a_terminal(server: Server, "api_keys.imported=true") {
+    // Features: P13.
+    async fn command_imports_a_key(server: Server, "api_keys.imported=true") {
         let digest = keyswap::crypto::sha256_hex(b"acme.live.K3y/=~9fj2LQ8xX");
         let create = ["api-key", "create", "--name", "taken over", "--import-sha256", &digest, "--import-masked", "acme.live.…8xX"];
         let refused = on(&server, &create);
@@ -128,14 +129,14 @@ both! {
         let made = json_of(&server, &[&create[..], &["--set", "api_keys.imported=true"]].concat());
         assert_eq!(made["masked"], "acme.live.…8xX");
         assert!(made.get("value").is_none(), "{made}");
-        server.swap("acme.live.K3y/=~9fj2LQ8xX").await;
+        server.fetch_token("acme.live.K3y/=~9fj2LQ8xX").await;
         let wrong = on(&server, &["api-key", "create", "--name", "a key", "--import-sha256", "acme.live.K3y/=~9fj2LQ8xX"]);
         assert_eq!(wrong.status.code(), Some(2));
     }
 }
 
 #[test]
-fn inspect_needs_no_database() {
+fn inspect_works_without_a_database() {
     let good = "ks_0000000000000000_00000000000000000000000000000000";
     let checked = format!("{good}{}", checksum_of(good));
     let output = keyswap(&["api-key", "inspect", &checked]);
@@ -168,7 +169,7 @@ fn checksum_of(body: &str) -> String {
 }
 
 #[test]
-fn wrong_usage_exits_with_2_and_help_has_examples() {
+fn usage_error_exits_with_2_and_help_has_examples() {
     for arguments in
         [&["no-such-command"][..], &["api-key", "create"], &["api-key", "show", "no-id"], &["serve", "--set", "x"]]
     {
@@ -181,7 +182,7 @@ fn wrong_usage_exits_with_2_and_help_has_examples() {
 }
 
 #[test]
-fn the_demo_runs_from_start_to_end_and_leaves_nothing() {
+fn demo_runs_to_the_end_and_leaves_no_files() {
     let output = keyswap(&["demo", "--once"]);
     let shown = text(&output.stdout);
     assert!(output.status.success(), "{shown}{}", text(&output.stderr));
@@ -210,11 +211,11 @@ fn the_first_start_after_master_key_init(kind: Kind) {
 }
 
 #[test]
-fn master_key_init_leaves_the_administrator_to_the_first_start_sqlite() {
+fn master_key_init_does_not_create_the_administrator_sqlite() {
     the_first_start_after_master_key_init(Kind::Sqlite);
 }
 
 #[test]
-fn master_key_init_leaves_the_administrator_to_the_first_start_postgres() {
+fn master_key_init_does_not_create_the_administrator_postgres() {
     the_first_start_after_master_key_init(Kind::Postgres);
 }

@@ -9,7 +9,7 @@ use crate::support::both;
 use crate::support::calls::plain_key;
 
 both! {
-    async fn the_chain_of_hashes_is_verified_from_the_json_alone(server: Server) {
+    async fn hash_chain_is_verifiable_from_the_json(server: Server) {
         let key = server.client_key(&["a"]).await;
         for step in ["suspend", "resume", "revoke"] {
             server.step(&key, step).await;
@@ -64,7 +64,7 @@ both! {
         }
     }
 
-    async fn a_reader_goes_on_where_it_stopped(server: Server) {
+    async fn reader_continues_from_its_cursor(server: Server) {
         server.client_key(&["a"]).await;
         let all = server.events().await;
         for after in [0, 3, all.len() - 1] {
@@ -76,7 +76,7 @@ both! {
         }
     }
 
-    async fn a_waiting_reader_gets_the_event(server: Server) {
+    async fn waiting_reader_receives_the_event(server: Server) {
         let last = server.events().await.len();
         let started = Instant::now();
         let empty = server.manage("GET", &format!("/v1/events?after={last}&wait=1s"), None, 200).await;

@@ -46,26 +46,26 @@ async fn has_event(server: &Server, kind: &str) -> bool {
 }
 
 both! {
-    async fn every_job_runs_by_itself(server: Server, "usage.flush_interval=100ms", "signing_keys.rotation_period=2h", r#"webhooks.allowed_networks=["127.0.0.0/8"]"#, r#"webhooks.allowed_ports=["1024-65535"]"#, "webhooks.allow_http=true") {
+    async fn every_job_runs_on_its_schedule(server: Server, "usage.flush_interval=100ms", "signing_keys.rotation_period=2h", r#"webhooks.allowed_networks=["127.0.0.0/8"]"#, r#"webhooks.allowed_ports=["1024-65535"]"#, "webhooks.allow_http=true") {
         let receiver = Receiver::new(Reply::Status(200));
         hook(&server, &receiver.url, &["api_key.expired", "signing_key.activated"]).await;
         let end = (chrono::Utc::now() + chrono::Duration::hours(1)).to_rfc3339();
         let key = server.key(json!({ "name": "ends", "owner": { "type": "none" }, "expires_at": end })).await;
-        server.swap(&key.value).await;
+        server.fetch_token(&key.value).await;
         let shown = async || server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await["last_used_at"].clone();
         until("when it was used is written", LONG, async || shown().await.is_string()).await;
         until("live tokens are", LONG, async || rows(&server, "signing_key_tokens").await > 0).await;
         until("what became of exchanges is", LONG, async || rows(&server, "exchange_counts").await > 0).await;
 
-        let witness = server.services.settings.keys.rollback_guard();
+        let guard_file = server.services.settings.keys.rollback_guard();
         // Each job first runs at startup. Effects of later changes show that the jobs run
         // repeatedly.
         let head = server.events().await.last().unwrap()["seq"].as_i64().unwrap();
         let seen = || {
-            let text = std::fs::read(&witness).unwrap_or_default();
+            let text = std::fs::read(&guard_file).unwrap_or_default();
             serde_json::from_slice::<Value>(&text).ok()?["seq"].as_i64()
         };
-        until("the witness has seen this", LONG, async || seen() >= Some(head)).await;
+        until("the rollback guard has seen this", LONG, async || seen() >= Some(head)).await;
         let (store, dir) = (&server.services.store, &server.services.settings.keys.dir);
         master_keys::begin(store, dir, Origin::of(Actor::Operator), &SystemEntropy::default()).await.unwrap();
         until("the new master key is held", LONG, async || server.services.master_keys.snapshot().fingerprints().contains_key(&2)).await;
@@ -74,11 +74,11 @@ both! {
         until("the keys are read again", LONG, async || server.services.keys.view().age() < before.age()).await;
         server.advance(2 * 3600 + 1);
         until("the next key signs", LONG, async || has_event(&server, "signing_key.retired").await).await;
-        until("the end of a key is told of", LONG, async || has_event(&server, "api_key.expired").await).await;
+        until("the expiry event is recorded", LONG, async || has_event(&server, "api_key.expired").await).await;
         receiver.wait(2).await;
     }
 
-    async fn old_rows_are_deleted_at_the_start_and_many_uses_written_before_their_time(server: Server, "jobs=by_hand") {
+    async fn old_rows_are_deleted_at_start_and_full_use_buffers_flushed_early(server: Server, "jobs=by_hand") {
         server.database.sql("INSERT INTO key_usage (key_id, day, uses) VALUES ('key', 0, 1)");
         let server = Server::on(server.stop().await, &["usage.flush_interval=1h"]).await;
         until("it is deleted", LONG, async || rows(&server, "key_usage").await == 0).await;

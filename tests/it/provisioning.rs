@@ -99,7 +99,8 @@ const SMALL: &str = r#"
 "#;
 
 both! {
-    async fn a6_second_apply_changes_nothing(server: Server) {
+    // Features: A6.
+    async fn second_apply_changes_nothing(server: Server) {
         let before = server.events().await.len();
         let plan = done(&server, &["plan", EXAMPLE], "");
         assert!(plan.contains("+ permission projects:read") && plan.contains("+ role Viewer: permissions +documents:read"), "{plan}");
@@ -130,7 +131,8 @@ both! {
         assert_eq!(configuration(&server).await, state, "not even a version");
     }
 
-    async fn a5_the_four_sample_roles_load_from_the_fixture(server: Server) {
+    // Features: A5.
+    async fn four_sample_roles_load_from_the_fixture(server: Server) {
         done(&server, &["apply", EXAMPLE], "");
         for (role, has, lacks) in [
             ("Viewer", "documents:read", Some("documents:edit")),
@@ -150,12 +152,13 @@ both! {
         put(&server, "/v1/organizations/acme/members/ann", json!({ "roles": ["Viewer"] })).await;
         let owner = json!({ "type": "user", "id": "ann", "organization_id": "acme" });
         let key = server.key(json!({ "name": "k", "owner": owner, "permissions": ["documents:read"] })).await;
-        server.swap(&key.value).await;
+        server.fetch_token(&key.value).await;
         let body = json!({ "name": "k", "owner": owner, "permissions": ["documents:edit"] });
         server.manage("POST", "/v1/api-keys", Some(body), 422).await;
     }
 
-    async fn w6_what_a_key_may_carry_at_most_comes_from_the_file(server: Server) {
+    // Features: W6.
+    async fn file_limits_the_permissions_of_keys(server: Server) {
         done(&server, &["apply", EXAMPLE], "");
         put(&server, "/v1/organizations/acme", json!({ "name": "Acme" })).await;
         let owner = json!({ "type": "organization", "id": "acme" });
@@ -172,7 +175,8 @@ both! {
         server.manage("POST", "/v1/api-keys", Some(body("projects:write")), 422).await;
     }
 
-    async fn d3_three_permissions_exist_two_are_assignable_and_the_third_is_refused_on_a_key(server: Server) {
+    // Features: D3.
+    async fn unassignable_permission_is_refused_on_a_key(server: Server) {
         apply(&server, r#"
             permission = [
                 { name = "video:view", assignable_to = ["organization"] },
@@ -197,7 +201,8 @@ both! {
         server.manage("POST", "/v1/api-keys", Some(personal("video:view")), 422).await;
     }
 
-    async fn w28_permissions_and_what_roles_manage_are_configured_in_one_file(server: Server) {
+    // Features: W28.
+    async fn permissions_and_management_roles_are_in_one_file(server: Server) {
         apply(&server, r#"
             [[permission]]
             name = "projects:read"
@@ -221,24 +226,25 @@ both! {
             request.json(&body).send().await.unwrap().status()
         };
         assert_eq!(create("ann").await, 201);
-        assert_ne!(create("bob").await, 201, "nobody gave the role that permission");
+        assert_ne!(create("bob").await, 201, "the role lacks that permission");
         let shown = apply(&server, "[[role]]\nname = 'member'\npermissions = ['projects:read', 'api-keys:manage']");
         assert_eq!(shown, "~ role member: permissions +api-keys:manage\n0 created, 1 changed, 0 removed.\n");
         assert_eq!(create("bob").await, 201, "and now it has it");
     }
 
-    async fn d2_permissions_are_given_to_roles_and_taken_away(server: Server) {
+    // Features: D2.
+    async fn permissions_are_added_to_and_removed_from_roles(server: Server) {
         apply(&server, SMALL);
         put(&server, "/v1/users/ann", json!({ "roles": ["editor"] })).await;
         let key = server.key(json!({ "name": "k", "owner": { "type": "user", "id": "ann" }, "permissions": ["projects:read"] })).await;
-        server.swap(&key.value).await;
+        server.fetch_token(&key.value).await;
         let shown = apply(&server, "[[role]]\nname = 'editor'\ndescription = 'Edits'\npermissions = ['projects:write']");
         assert!(shown.starts_with("~ role editor: description (not set) -> \"Edits\", permissions -projects:read\n"), "{shown}");
         let answer = server.exchange(&key.value).await;
         assert_ne!(answer.status(), 200, "what the role lost, its holder's key has lost");
     }
 
-    async fn what_is_there_becomes_what_the_file_says_and_the_rest_stays(server: Server) {
+    async fn apply_updates_objects_in_the_file_and_keeps_others(server: Server) {
         apply(&server, SMALL);
         let client = server.manage("GET", "/v1/service-clients", None, 200).await["data"][0].clone();
         assert_eq!((&client["name"], &client["metadata"]), (&json!("ci"), &json!({ "team": "a" })));
@@ -263,7 +269,7 @@ both! {
         assert_eq!(status(&server, "/v1/roles/editor").await, 200, "what the file does not name stays");
     }
 
-    async fn a_fault_in_the_middle_changes_nothing_and_every_fault_is_told(server: Server) {
+    async fn invalid_file_changes_nothing_and_reports_all_faults(server: Server) {
         apply(&server, SMALL);
         for _ in 0..2 {
             server.manage("POST", "/v1/service-clients", Some(json!({ "name": "twin" })), 201).await;
@@ -282,7 +288,7 @@ both! {
             ]
             service_client = [{ name = "twin" }, { name = "x", permissions = ["new:one"] }]
         "#;
-        let told = refused(&server, &["apply", "-", "--format", "toml"], file);
+        let message = refused(&server, &["apply", "-", "--format", "toml"], file);
         for fault in [
             "permission[keyswap:mine].name: names that begin with keyswap:",
             "permission[keyswap:admin]: keyswap:admin is built in",
@@ -295,18 +301,18 @@ both! {
             "service_client[twin]: several have this name: svc_",
             "service_client[x].permissions: new:one may not be assigned to a service client",
         ] {
-            assert!(told.contains(fault), "{fault} is not in {told}");
+            assert!(message.contains(fault), "{fault} is not in {message}");
         }
-        assert_eq!(told.lines().count(), 11, "each once: {told}");
-        assert_eq!(refused(&server, &["plan", "-", "--format", "toml"], file), told, "the plan knows it before");
+        assert_eq!(message.lines().count(), 11, "each once: {message}");
+        assert_eq!(refused(&server, &["plan", "-", "--format", "toml"], file), message, "plan reports the same");
         let unread = refused(&server, &["apply", "-", "--format", "toml"], "[[role]]\nname = 'r'\npermissions = []\ncolor = 1\n[[x]]");
         assert!(unread.contains("role[r].color: is unknown") && unread.contains("\n  x: is unknown"), "{unread}");
         assert_eq!(configuration(&server).await, state);
         assert_eq!(server.events().await.len(), events);
-        assert_eq!(run(&server, &["apply", "no-extension"], "").status.code(), Some(2), "nobody guesses a format");
+        assert_eq!(run(&server, &["apply", "no-extension"], "").status.code(), Some(2), "the format is not guessed");
     }
 
-    async fn only_prune_removes_and_never_what_is_built_in_or_in_use(server: Server) {
+    async fn prune_deletes_only_unreferenced_objects(server: Server) {
         apply(&server, SMALL);
         let shown = apply(&server, "role = []\nservice_client = []\naudience = []\npermission = []");
         assert_eq!(shown, "Nothing to change.\n");
@@ -317,9 +323,9 @@ both! {
         let administrator = "[[service_client]]\nname = 'administrator'\npermissions = ['keyswap:admin']\n";
         let nothing_else = format!("role = []\naudience = []\npermission = []\n{administrator}");
         let before = configuration(&server).await;
-        let told = refused(&server, &["apply", "-", "--format", "toml", "--prune"], &nothing_else);
-        assert!(told.contains("role[editor]: editor is still given to ann"), "{told}");
-        assert!(told.contains(&format!("permission[projects:read]: projects:read is still carried by {}", key.id)), "{told}");
+        let message = refused(&server, &["apply", "-", "--format", "toml", "--prune"], &nothing_else);
+        assert!(message.contains("role[editor]: editor is still given to ann"), "{message}");
+        assert!(message.contains(&format!("permission[projects:read]: projects:read is still carried by {}", key.id)), "{message}");
         assert_eq!(configuration(&server).await, before);
 
         put(&server, "/v1/users/ann", json!({ "roles": [] })).await;
@@ -341,12 +347,12 @@ both! {
         assert_eq!(left[2].as_array().unwrap().len(), 2, "default and management");
         assert_eq!(prune(&server, &nothing_else), "Nothing to change.\n");
         // An empty list must not remove the last administrator.
-        let told = refused(&server, &["apply", "-", "--format", "toml", "--prune"], "service_client = []");
-        assert!(told.contains("service_client[administrator]: this would leave no administrator"), "{told}");
+        let message = refused(&server, &["apply", "-", "--format", "toml", "--prune"], "service_client = []");
+        assert!(message.contains("service_client[administrator]: this would leave no administrator"), "{message}");
         server.manage("GET", "/v1/api-keys", None, 200).await;
     }
 
-    async fn two_applies_at_once_are_one_after_the_other(server: Server) {
+    async fn concurrent_applies_are_serialized(server: Server) {
         for round in 0..5 {
             let file = SMALL.replace("projects:", &format!("projects{round}:")).replace("\"editor\"", &format!("\"editor{round}\""))
                 .replace("\"ci\"", &format!("\"ci{round}\"")).replace("api.example", &format!("api{round}.example"));

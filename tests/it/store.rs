@@ -34,7 +34,7 @@ fn cli() -> Origin {
 }
 
 both! {
-    async fn a_change_that_fails_leaves_nothing(server: Server) {
+    async fn failed_change_is_rolled_back(server: Server) {
         let store = &server.services.store;
         let before = server.events().await.len();
         let result: Result<(), StoreError> = store
@@ -49,7 +49,7 @@ both! {
         assert_eq!(server.events().await.len(), before);
     }
 
-    async fn a_row_that_is_there_is_a_conflict(server: Server) {
+    async fn existing_row_is_a_conflict(server: Server) {
         let insert = || {
             server.services.store.run_transaction(cli(), |tx| {
                 store::access::permissions::insert(tx, &permission("a:b"))?;
@@ -60,7 +60,7 @@ both! {
         assert!(matches!(insert().await, Err(StoreError::Conflict(_))));
     }
 
-    async fn events_stand_in_the_order_of_commit_however_many_write(server: Server) {
+    async fn events_are_in_commit_order_with_concurrent_writers(server: Server) {
         let replica = server.replica().await;
         let before = server.events().await.len();
         let mut writers = Vec::new();
@@ -96,7 +96,7 @@ both! {
         assert_eq!(events::verify_audit_log(&server.services).await.unwrap(), i64::try_from(all.len()).unwrap());
     }
 
-    async fn a_line_that_was_altered_is_found(server: Server) {
+    async fn altered_event_is_detected(server: Server) {
         server.permissions(&["a:b", "c:d"]).await;
         for (alter, restore) in [
             ("at = at + 1", "at = at - 1"),
@@ -117,13 +117,13 @@ both! {
         assert!(events::verify_audit_log(&server.services).await.is_err());
     }
 
-    async fn a_hole_in_the_trail_is_found(server: Server) {
+    async fn deleted_event_is_detected(server: Server) {
         events::verify_audit_log(&server.services).await.unwrap();
         server.database.sql("DELETE FROM events WHERE seq = 4");
         assert!(events::verify_audit_log(&server.services).await.is_err());
     }
 
-    async fn a_trail_that_was_cut_off_is_found(server: Server) {
+    async fn truncated_audit_log_is_detected(server: Server) {
         events::verify_audit_log(&server.services).await.unwrap();
         server.database.sql("DELETE FROM events WHERE seq > 6");
         assert!(events::verify_audit_log(&server.services).await.is_err());
@@ -152,7 +152,7 @@ both! {
         }
     }
 
-    async fn a_last_used_time_never_moves_back(server: Server) {
+    async fn last_used_time_never_decreases(server: Server) {
         let key = server.generic_key(&[]).await;
         let id: CredentialId = key.value.split('_').nth(1).unwrap().parse().unwrap();
         let now = server.services.store.now().await.unwrap();
@@ -172,7 +172,7 @@ both! {
         assert_eq!(shown().await["data"][0]["last_used_at"], later.to_string());
     }
 
-    async fn the_clock_is_the_databases(server: Server) {
+    async fn time_is_the_database_clock(server: Server) {
         let before = server.services.store.now().await.unwrap();
         server.advance(3600);
         let after = server.services.store.now().await.unwrap();
@@ -181,7 +181,7 @@ both! {
     }
 
     // `faults::durability` counts that each change is synced.
-    async fn the_database_is_set_to_sync_each_commit(server: Server) {
+    async fn database_syncs_each_commit(server: Server) {
         let faults = server.services.store.read(store::durability_faults).await.unwrap();
         assert!(faults.is_empty(), "{faults:?}");
         if server.database.kind == Kind::Sqlite {
@@ -194,7 +194,7 @@ both! {
         }
     }
 
-    async fn readers_go_on_while_someone_writes(server: Server) {
+    async fn readers_are_not_blocked_by_a_writer(server: Server) {
         let store = server.services.store.clone();
         let (started, running) = tokio::sync::oneshot::channel();
         let (release, released) = mpsc::channel::<()>();
@@ -219,7 +219,7 @@ both! {
 }
 
 #[test]
-fn the_hash_of_an_event_is_what_an_outsider_computes() {
+fn event_hash_is_reproducible_by_outsiders() {
     let json = r#"{"id":"evt_01JD0000000000000000000000","seq":1,"type":"permission.created","at":"2030-01-01T00:00:00.000Z","actor":{"type":"cli","id":null},"on_behalf_of":null,"subject":{"type":"permission","id":"a:b"},"organization_id":null,"cause":null,"request_id":null,"address":null,"data":{"a":1,"b":"two"},"prev_hash":"0000000000000000000000000000000000000000000000000000000000000000"}"#;
     let event: Event = serde_json::from_str(json).unwrap();
     let expected: String = sha256(json.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();

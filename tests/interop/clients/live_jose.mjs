@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 
 const { issuer, jwks, cache, leeway } = JSON.parse(process.argv[2]);
-// As long as the cache: it never fetches anew for a kid that it does not know.
+// As long as the cache: it never refetches for a kid that it does not know.
 const keys = createRemoteJWKSet(new URL(jwks), { cacheMaxAge: cache * 1000, cooldownDuration: cache * 1000 });
 
 async function judge(token, currentDate) {

@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 both! {
-    async fn a_permission_is_put_once_however_often_it_is_sent(server: Server) {
+    async fn repeated_put_of_a_permission_changes_nothing(server: Server) {
         let before = server.events().await.len();
         let body = json!({ "assignable_to": ["service_client", "user"], "description": "read projects" });
         let made = server.manage("PUT", "/v1/permissions/projects:read", Some(body.clone()), 201).await;
@@ -26,7 +26,7 @@ both! {
         assert_eq!(events_after(&server, before).await, ["permission.created", "permission.updated", "permission.deleted"]);
     }
 
-    async fn a_permission_that_is_carried_stays(server: Server) {
+    async fn permission_in_use_cannot_be_deleted(server: Server) {
         let key = server.client_key(&["a_b"]).await;
         server.permissions(&["axb"]).await;
         server.audience("https://a.test/", Some(&["a_b"])).await;
@@ -43,7 +43,7 @@ both! {
         server.manage("DELETE", "/v1/permissions/a_b", None, 204).await;
     }
 
-    async fn what_is_built_in_cannot_be_changed(server: Server) {
+    async fn built_in_permissions_cannot_be_changed(server: Server) {
         let before = server.events().await.len();
         for name in ["keyswap:admin", "keyswap:keys", "api-keys:manage"] {
             let body = json!({ "assignable_to": ["user"] });
@@ -64,7 +64,7 @@ both! {
         assert_eq!(server.events().await.len(), before);
     }
 
-    async fn a_service_client_lives_and_ends(server: Server) {
+    async fn service_client_is_created_changed_and_deleted(server: Server) {
         server.permissions(&["a", "b"]).await;
         let before = server.events().await.len();
         let body = json!({ "name": "first", "permissions": ["a"], "metadata": { "team": "x" } });
@@ -89,7 +89,7 @@ both! {
             ["service_client.created", updated, updated, updated, updated, "service_client.deleted"]);
     }
 
-    async fn an_audience_lives_and_ends(server: Server) {
+    async fn audience_is_created_changed_and_deleted(server: Server) {
         let key = server.client_key(&["a", "b"]).await;
         let before = server.events().await.len();
         let body = json!({ "identifier": "https://a.test/", "permissions": ["a"], "token_ttl": "2m" });
@@ -114,7 +114,7 @@ both! {
         assert_eq!(events_after(&server, before).await, ["audience.created", "audience.updated", "audience.deleted"]);
     }
 
-    async fn lists_are_read_by_cursor_newest_first(server: Server) {
+    async fn lists_are_paged_newest_first(server: Server) {
         for i in 0..7 {
             server.audience(&format!("https://{i}.test/"), None).await;
             server.manage("POST", "/v1/service-clients", Some(json!({ "name": format!("{i}") })), 201).await;
@@ -131,7 +131,7 @@ both! {
         assert!(names.is_sorted() && names.len() == 9, "a catalog is read by name: {names:?}");
     }
 
-    async fn if_match_holds_a_change_to_the_version_that_was_read(server: Server) {
+    async fn if_match_refuses_a_change_of_another_version(server: Server) {
         server.permissions(&["a"]).await;
         let client = server.manage("POST", "/v1/service-clients", Some(json!({ "name": "a" })), 201).await;
         let audience = server.audience("https://a.test/", None).await;

@@ -17,7 +17,7 @@ fn messages(refusal: &Value) -> Vec<String> {
 }
 
 both! {
-    async fn a_manager_of_keys_hands_out_what_it_holds_and_no_more(server: Server) {
+    async fn key_manager_grants_only_permissions_it_has(server: Server) {
         let manager = server.client_key(&["keyswap:keys", "projects:read"]).await;
         server.permissions(&["projects:write"]).await;
         let target = server.client_key(&["projects:read"]).await;
@@ -42,7 +42,7 @@ both! {
         assert_eq!(narrowed.status(), 200);
     }
 
-    async fn the_value_of_a_mightier_key_is_not_given_out_by_rotating_it(server: Server) {
+    async fn key_with_more_permissions_cannot_be_rotated(server: Server) {
         let manager = server.client_key(&["keyswap:keys", "projects:read"]).await;
         let administrator = server.manage("GET", "/v1/api-keys", None, 200).await["data"].as_array().unwrap().last().unwrap().clone();
         assert_eq!(administrator["permissions"], json!(["keyswap:admin"]));
@@ -62,7 +62,7 @@ both! {
         }
     }
 
-    async fn a_mightier_key_is_not_brought_back_or_let_do_more(server: Server) {
+    async fn key_with_more_permissions_cannot_be_resumed_or_extended(server: Server) {
         let manager = server.client_key(&["keyswap:keys", "projects:read"]).await;
         let mightier = server.client_key(&["keyswap:events"]).await;
         let path = format!("/v1/api-keys/{}", mightier.id);
@@ -82,7 +82,7 @@ both! {
         assert_eq!(narrowed.status(), 200);
     }
 
-    async fn a_narrowed_token_hands_out_no_more_than_it_carries(server: Server) {
+    async fn token_with_reduced_scope_grants_only_its_scope(server: Server) {
         let parent = server.client_key(&["keyswap:keys", "keyswap:events", "projects:read"]).await;
         let asked = json!({ "audience": "http://keyswap.test/v1", "scope": "keyswap:keys" });
         let token = body_of(server.exchange_for(&parent.value, asked).await, StatusCode::OK).await;
@@ -97,7 +97,7 @@ both! {
         problem(call(&server, token, "POST", &own, None, &[]).await, 422, "invalid").await;
     }
 
-    async fn metrics_on_the_public_listener_are_for_callers(server: Server) {
+    async fn metrics_on_the_public_listener_require_a_permission(server: Server) {
         let outsider = server.client_key(&["keyswap:keys"]).await;
         let watcher = server.client_key(&["keyswap:events"]).await;
         assert_eq!(server.get("/metrics").send().await.unwrap().status(), 401);
@@ -105,7 +105,7 @@ both! {
         assert_eq!(call(&server, &watcher.value, "GET", "/metrics", None, &[]).await.status(), 200);
     }
 
-    async fn a_refusal_names_every_fault_at_once(server: Server) {
+    async fn refusal_lists_all_faults(server: Server) {
         let manager = server.client_key(&["keyswap:keys"]).await;
         server.manage("PUT", "/v1/permissions/for-users", Some(json!({ "assignable_to": ["user"] })), 201).await;
         server.permissions(&["unheld"]).await;
@@ -124,19 +124,19 @@ both! {
         }
     }
 
-    async fn a_key_carries_no_more_than_its_service_client(server: Server) {
+    async fn key_permissions_are_limited_by_its_service_client(server: Server) {
         let key = server.client_key(&["a"]).await;
         server.permissions(&["b"]).await;
         let body = json!({ "name": "a", "owner": { "type": "service_client", "id": key.client }, "permissions": ["a", "b"] });
         let refused = server.manage("POST", "/v1/api-keys", Some(body), 422).await;
         assert_eq!(messages(&refused).len(), 1, "{refused}");
-        let nobody = json!({ "name": "a", "owner": { "type": "service_client", "id": "svc_00000000000000000000000000" } });
-        assert_eq!(server.manage("POST", "/v1/api-keys", Some(nobody), 422).await["errors"][0]["field"], "owner");
+        let unknown = json!({ "name": "a", "owner": { "type": "service_client", "id": "svc_00000000000000000000000000" } });
+        assert_eq!(server.manage("POST", "/v1/api-keys", Some(unknown), 422).await["errors"][0]["field"], "owner");
         let empty = json!({ "name": "a", "owner": { "type": "none" }, "audiences": [] });
         assert_eq!(server.manage("POST", "/v1/api-keys", Some(empty), 422).await["errors"][0]["field"], "audiences");
     }
 
-    async fn what_a_caller_lacks_is_403(server: Server) {
+    async fn missing_permission_is_403(server: Server) {
         let manager = server.client_key(&["keyswap:keys", "projects:read"]).await;
         let product = server.client_key(&["projects:read"]).await;
         let elsewhere = server.client_key(&["keyswap:keys"]).await;

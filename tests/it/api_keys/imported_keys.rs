@@ -40,7 +40,7 @@ async fn import(server: &Server, text: &str) -> String {
 }
 
 /// Like `Wire::request`, with the key's id as the client id.
-fn shown(wire: Wire, server: &Server, id: &str, text: &str) -> reqwest::RequestBuilder {
+fn present(wire: Wire, server: &Server, id: &str, text: &str) -> reqwest::RequestBuilder {
     match wire {
         Wire::Basic => form(server.post("/oauth/token").basic_auth(id, Some(text)), &[CLIENT_CREDENTIALS]),
         Wire::Body => {
@@ -51,7 +51,8 @@ fn shown(wire: Wire, server: &Server, id: &str, text: &str) -> reqwest::RequestB
 }
 
 both! {
-    async fn p13_a_foreign_key_works_under_its_own_shape(server: Server, "jobs=by_hand", "api_keys.imported=true") {
+    // Features: P13.
+    async fn imported_key_works_in_its_own_format(server: Server, "jobs=by_hand", "api_keys.imported=true") {
         server.permissions(&["projects:read"]).await;
         let permissions = ["projects:read", "keyswap:keys"];
         let client = json!({ "name": "a client", "permissions": permissions });
@@ -61,17 +62,17 @@ both! {
         new["permissions"] = json!(permissions);
         let made = server.manage("POST", "/v1/api-keys", Some(new), 201).await;
         let id = made["id"].as_str().unwrap();
-        assert!(made.get("value").is_none(), "nobody here has ever seen it: {made}");
+        assert!(made.get("value").is_none(), "the value is unknown: {made}");
         assert_eq!(made["masked"], "acme.live.…8xX");
         assert_eq!(made["credentials"].as_array().unwrap().len(), 1);
 
         for wire in Wire::ALL {
-            let answer = shown(wire, &server, id, TEXT).send().await.unwrap();
+            let answer = present(wire, &server, id, TEXT).send().await.unwrap();
             assert_eq!(answer.status(), 200, "{wire:?}: {}", answer.text().await.unwrap());
         }
-        let wrong_id = shown(Wire::Body, &server, "key_01JD8V3T6Q4Z9R7M2N5K8P1XYA", TEXT);
+        let wrong_id = present(Wire::Body, &server, "key_01JD8V3T6Q4Z9R7M2N5K8P1XYA", TEXT);
         assert_eq!(wrong_id.send().await.unwrap().status(), 401);
-        let token = server.swap(TEXT).await;
+        let token = server.fetch_token(TEXT).await;
         let claims = verify(&server, &token, "http://keyswap.test").await;
         assert_eq!(claims["key_id"], id);
         assert_eq!(claims["scope"], "projects:read", "{claims}");
@@ -84,10 +85,11 @@ both! {
         let event = events.iter().find(|event| event["subject"]["id"] == id).unwrap();
         assert_eq!(event["data"]["imported"], true, "{event}");
         let digest = sha256_hex(TEXT.as_bytes());
-        assert!(!json!(events).to_string().contains(&digest), "a digest is told to nobody");
+        assert!(!json!(events).to_string().contains(&digest), "no event contains the digest");
     }
 
-    async fn p13_refusals_of_foreign_keys_look_the_same(server: Server, "api_keys.imported=true") {
+    // Features: P13.
+    async fn refusals_of_imported_keys_are_identical(server: Server, "api_keys.imported=true") {
         let [right, revoked, suspended] = ["right", "revoked", "suspended"].map(|name| format!("acme.{name}.0123456789abcdef"));
         let id = import(&server, &right).await;
         let key = server.manage("GET", &format!("/v1/api-keys/{id}"), None, 200).await;
@@ -103,7 +105,7 @@ both! {
             ("one of ours, mistyped", format!("{}0", unknown())),
             ("in our shape, with the id of a foreign one", ours.expose().to_owned()),
             ("beginning as ours do", "ks_acme.live.0123456789abcdef".to_owned()),
-            ("unknown", "acme.nobody.0123456789abcdef".to_owned()),
+            ("unknown", "acme.absent.0123456789abcdef".to_owned()),
             ("nearly right", right[..right.len() - 1].to_owned()),
             ("ours and unknown", unknown()),
             ("revoked", revoked),
@@ -129,7 +131,8 @@ both! {
         }
     }
 
-    async fn p13_without_the_setting_no_other_shape_is_taken_or_looked_up(server: Server) {
+    // Features: P13.
+    async fn other_formats_are_not_looked_up_unless_imports_are_enabled(server: Server) {
         let answer = server.post("/v1/api-keys").bearer_auth(&server.admin).json(&body(TEXT)).send().await.unwrap();
         let faults = problem(answer, 422, "invalid").await;
         assert_eq!(faults["errors"][0]["field"], "import");
@@ -140,7 +143,8 @@ both! {
         server.database.sql("ALTER TABLE hidden RENAME TO credentials");
     }
 
-    async fn p13_a_mistyped_key_of_ours_is_never_looked_up(server: Server, "api_keys.imported=true", "api_keys.accepted_prefixes=[\"sk_live\"]") {
+    // Features: P13.
+    async fn mistyped_native_key_is_never_looked_up(server: Server, "api_keys.imported=true", "api_keys.accepted_prefixes=[\"sk_live\"]") {
         server.database.sql("ALTER TABLE credentials RENAME TO hidden");
         assert_eq!(server.exchange(TEXT).await.status(), 503, "it would be looked up");
         let mistyped = unknown();
@@ -150,7 +154,8 @@ both! {
         server.database.sql("ALTER TABLE hidden RENAME TO credentials");
     }
 
-    async fn p13_what_is_wrong_with_an_import_is_told_at_once(server: Server, "api_keys.imported=true") {
+    // Features: P13.
+    async fn all_faults_of_an_import_are_reported_at_once(server: Server, "api_keys.imported=true") {
         let send = async |import: Value| {
             let mut new = body(TEXT);
             new["import"] = import;
@@ -181,7 +186,8 @@ both! {
         assert_eq!(server.manage("POST", "/v1/api-keys", Some(masked), 201).await["masked"], "imported…");
     }
 
-    async fn p13_a_digest_is_imported_once(server: Server, "api_keys.imported=true") {
+    // Features: P13.
+    async fn digest_can_be_imported_once(server: Server, "api_keys.imported=true") {
         let replica = server.replica().await;
         let import = |to: &Server| to.post("/v1/api-keys").bearer_auth(&to.admin).json(&body(TEXT));
         let requests = [&server, &replica, &replica, &server].map(|to| (to, import(to)));
@@ -203,7 +209,8 @@ both! {
         assert_eq!(server.exchange(TEXT).await.status(), 401, "what was revoked stays so");
     }
 
-    async fn p13_an_import_that_is_sent_twice_is_made_once(server: Server, "api_keys.imported=true") {
+    // Features: P13.
+    async fn repeated_import_request_creates_one_key(server: Server, "api_keys.imported=true") {
         let send = async || {
             let request = server.post("/v1/api-keys").bearer_auth(&server.admin).header("idempotency-key", "once");
             request.json(&body(TEXT)).send().await.unwrap()
@@ -216,7 +223,8 @@ both! {
         assert_eq!(body_of(first, created).await, body_of(second, created).await);
     }
 
-    async fn p13_a_rotated_foreign_key_works_until_its_grace_ends(server: Server, "api_keys.imported=true") {
+    // Features: P13.
+    async fn rotated_imported_key_works_until_its_grace_ends(server: Server, "api_keys.imported=true") {
         let id = import(&server, TEXT).await;
         let rotated = server.manage("POST", &format!("/v1/api-keys/{id}/rotate"), Some(json!({ "grace": "1h" })), 200).await;
         let value = rotated["value"].as_str().unwrap();
@@ -227,7 +235,8 @@ both! {
         assert_eq!((server.exchange(TEXT).await.status(), server.exchange(value).await.status()), (401.try_into().unwrap(), 200.try_into().unwrap()));
     }
 
-    async fn p13_guesses_at_one_foreign_key_are_counted_together(
+    // Features: P13.
+    async fn guesses_at_one_imported_key_share_a_budget(
         server: Server, "api_keys.imported=true", "brute_force.per_credential=2", "brute_force.refill=60s"
     ) {
         for _ in 0..2 {
@@ -237,7 +246,8 @@ both! {
         assert_eq!(server.exchange("acme.live.another-0123456789").await.status(), 401, "another is not concerned");
     }
 
-    async fn p13_a_foreign_key_is_found_under_an_older_master_key(server: Server, "api_keys.imported=true") {
+    // Features: P13.
+    async fn imported_key_is_found_under_an_older_master_key(server: Server, "api_keys.imported=true") {
         let id = import(&server, TEXT).await;
         let (admin, database) = (server.admin.clone(), server.stop().await);
         // Emulates a rotation of the master key: version 2 encrypts from now on.
@@ -254,11 +264,11 @@ both! {
         ));
         let server = Server::on(database, &["api_keys.imported=true"]).await;
         assert_eq!(server.admin, admin);
-        let token = server.swap(TEXT).await;
+        let token = server.fetch_token(TEXT).await;
         assert_eq!(verify(&server, &token, "http://keyswap.test").await["key_id"], id);
         let again = server.post("/v1/api-keys").bearer_auth(&server.admin).json(&body(TEXT)).send().await.unwrap();
         problem(again, 409, "conflict").await;
         import(&server, "acme.live.another-0123456789").await;
-        server.swap("acme.live.another-0123456789").await;
+        server.fetch_token("acme.live.another-0123456789").await;
     }
 }

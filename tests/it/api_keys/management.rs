@@ -6,7 +6,7 @@ use crate::support::calls::{call, events_after, plain_key, read_pages};
 use crate::support::{both, wire::problem};
 
 both! {
-    async fn a_key_shows_its_value_once(server: Server) {
+    async fn key_value_is_returned_once(server: Server) {
         let made = server.manage("POST", "/v1/api-keys", Some(plain_key("a")), 201).await;
         let value = made["value"].as_str().unwrap();
         let path = format!("/v1/api-keys/{}", made["id"].as_str().unwrap());
@@ -29,7 +29,7 @@ both! {
         assert!(masked.ends_with("_…") && rotated["value"].as_str().unwrap().starts_with(masked.trim_end_matches('…')));
     }
 
-    async fn a_created_key_is_the_one_that_is_shown(server: Server) {
+    async fn created_key_equals_the_fetched_key(server: Server) {
         server.permissions(&["a"]).await;
         server.audience("https://a.test/", None).await;
         let body = json!({
@@ -51,7 +51,7 @@ both! {
         assert_eq!(made["expires_at"], "2090-01-01T00:00:00.000Z");
     }
 
-    async fn every_field_can_be_patched_and_null_takes_a_limit_away(server: Server) {
+    async fn every_field_can_be_patched_and_null_removes_a_limit(server: Server) {
         server.audience("https://a.test/", None).await;
         let key = server.generic_key(&["a"]).await;
         server.permissions(&["b"]).await;
@@ -92,7 +92,7 @@ both! {
         }
     }
 
-    async fn a_rotation_has_a_grace_and_ends(server: Server) {
+    async fn rotation_has_a_grace_period_that_ends(server: Server) {
         let key = server.client_key(&["a"]).await;
         let path = format!("/v1/api-keys/{}/rotate", key.id);
         let before = server.events().await.len();
@@ -118,7 +118,7 @@ both! {
         assert_eq!(events_after(&server, before).await, ["api_key.rotated"; 3]);
     }
 
-    async fn suspend_resume_revoke_and_delete_are_steps_that_can_be_repeated(server: Server) {
+    async fn suspend_resume_revoke_and_delete_are_idempotent(server: Server) {
         let key = server.client_key(&["a"]).await;
         let path = format!("/v1/api-keys/{}", key.id);
         let before = server.events().await.len();
@@ -138,7 +138,7 @@ both! {
             ["api_key.suspended", "api_key.resumed", "api_key.revoked", "api_key.deleted"]);
     }
 
-    async fn an_expired_key_says_so_and_can_be_given_more_time(server: Server) {
+    async fn expired_key_has_state_expired_and_can_be_extended(server: Server) {
         let key = server.generic_key(&[]).await;
         let path = format!("/v1/api-keys/{}", key.id);
         let end = server.services.store.now().await.unwrap().plus("60s".parse().unwrap());
@@ -147,10 +147,10 @@ both! {
         assert_eq!(server.manage("GET", &path, None, 200).await["state"], "expired");
         server.manage("PATCH", &path, Some(json!({ "expires_at": end })), 422).await;
         server.manage("PATCH", &path, Some(json!({ "expires_at": null })), 200).await;
-        server.swap(&key.value).await;
+        server.fetch_token(&key.value).await;
     }
 
-    async fn a_longest_life_binds_every_key(server: Server, "api_keys.max_lifetime=30d") {
+    async fn maximum_lifetime_applies_to_every_key(server: Server, "api_keys.max_lifetime=30d") {
         let at = |days: i64| json!({ "name": "a", "owner": { "type": "none" },
             "expires_at": (chrono::Utc::now() + chrono::Duration::days(days)).to_rfc3339() });
         let made = server.manage("POST", "/v1/api-keys", Some(at(29)), 201).await;

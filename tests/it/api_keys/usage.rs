@@ -42,7 +42,8 @@ async fn usage(server: &Server, id: &str, query: &str) -> Vec<Value> {
 }
 
 both! {
-    async fn p13_a_limit_holds_for_a_minute_and_is_told(server: Server) {
+    // Features: P13.
+    async fn rate_limit_applies_per_minute_and_is_returned_in_headers(server: Server) {
         let (id, key) = limited(&server, 3).await;
         fresh_minute(&server).await;
         for left in [2, 1, 0] {
@@ -67,7 +68,7 @@ both! {
             }
         }
         let explained = server.post("/v1/exchange/explain").bearer_auth(&key).send().await.unwrap();
-        assert_eq!(explained.status(), 200, "whoever asks what would be is not counted");
+        assert_eq!(explained.status(), 200, "explain is not counted");
 
         server.advance(60);
         assert_eq!(rate_limit(&server.exchange(&key).await).0, 2, "whole again, and no more than whole");
@@ -76,11 +77,12 @@ both! {
         for _ in 0..5 {
             let answer = server.exchange(&key).await;
             assert_eq!(answer.status(), 200);
-            assert_eq!(header(&answer, "ratelimit"), "", "nothing is told where there is no limit");
+            assert_eq!(header(&answer, "ratelimit"), "", "no header without a limit");
         }
     }
 
-    async fn p13_only_what_is_granted_is_counted(server: Server) {
+    // Features: P13.
+    async fn only_granted_exchanges_are_counted(server: Server) {
         let (_, key) = limited(&server, 1).await;
         fresh_minute(&server).await;
         for body in [json!({ "scope": "no:such" }), json!({ "audience": "nowhere" })] {
@@ -95,7 +97,8 @@ both! {
         assert_eq!(server.exchange_for(&key, json!({ "scope": "no:such" })).await.status(), 400);
     }
 
-    async fn p13_two_servers_give_exactly_what_the_limit_allows(server: Server) {
+    // Features: P13.
+    async fn two_servers_grant_exactly_the_limit(server: Server) {
         let replica = server.replica().await;
         let (_, key) = limited(&server, 10).await;
         for round in 0..3 {
@@ -108,7 +111,8 @@ both! {
         }
     }
 
-    async fn p13_a_clock_that_was_set_back_locks_nobody_out(server: Server) {
+    // Features: P13.
+    async fn clock_set_back_does_not_exhaust_the_limit(server: Server) {
         let (_, key) = limited(&server, 1).await;
         fresh_minute(&server).await;
         assert_eq!(server.exchange(&key).await.status(), 200);
@@ -117,34 +121,35 @@ both! {
         assert_eq!(server.exchange(&key).await.status(), 429);
     }
 
-    async fn p13_uses_are_told_by_day(server: Server, "jobs=by_hand") {
+    // Features: P13.
+    async fn usage_is_reported_by_day(server: Server, "jobs=by_hand") {
         let replica = server.replica().await;
         let key = server.generic_key(&["projects:read"]).await;
         let gone = server.services.store.now().await.unwrap().millis().rem_euclid(86_400_000);
         server.database.move_clock(86_400_000 - gone);
         let today = server.services.store.now().await.unwrap().to_string()[..10].to_owned();
         for _ in 0..3 {
-            server.swap(&key.value).await;
+            server.fetch_token(&key.value).await;
         }
         for _ in 0..2 {
-            replica.swap(&key.value).await;
+            replica.fetch_token(&key.value).await;
         }
         server.post("/v1/exchange/explain").bearer_auth(&key.value).send().await.unwrap();
         assert_eq!(server.exchange_for(&key.value, json!({ "scope": "no:such" })).await.status(), 400);
         for services in [&server.services, &replica.services, &server.services] {
             last_used::flush(services).await.unwrap();
         }
-        let told = usage(&server, &key.id, "").await;
-        assert_eq!(told.len(), 30);
-        assert_eq!(told[0], json!({ "day": today, "uses": 5 }));
-        assert!(told[1..].iter().all(|day| day["uses"] == 0), "{told:?}");
+        let reported = usage(&server, &key.id, "").await;
+        assert_eq!(reported.len(), 30);
+        assert_eq!(reported[0], json!({ "day": today, "uses": 5 }));
+        assert!(reported[1..].iter().all(|day| day["uses"] == 0), "{reported:?}");
 
         server.advance(86_400);
-        server.swap(&key.value).await;
+        server.fetch_token(&key.value).await;
         last_used::flush(&server.services).await.unwrap();
-        let told = usage(&server, &key.id, "?days=2").await;
-        assert_eq!(told[1], json!({ "day": today, "uses": 5 }));
-        assert_eq!((told.len(), &told[0]["uses"]), (2, &json!(1)));
+        let reported = usage(&server, &key.id, "?days=2").await;
+        assert_eq!(reported[1], json!({ "day": today, "uses": 5 }));
+        assert_eq!((reported.len(), &reported[0]["uses"]), (2, &json!(1)));
         assert_eq!(usage(&server, &key.id, "?days=1").await.len(), 1);
         assert_eq!(usage(&server, &key.id, "?days=366").await.len(), 366);
         for days in ["0", "367", "-1", "many"] {
@@ -154,19 +159,21 @@ both! {
         }
     }
 
-    async fn p13_uses_of_one_key_are_added_up_over_its_credentials(server: Server, "jobs=by_hand") {
+    // Features: P13.
+    async fn usage_of_a_key_sums_its_credentials(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await;
         let path = format!("/v1/api-keys/{}/rotate", key.id);
         let rotated = server.manage("POST", &path, Some(json!({ "grace": "1h" })), 200).await;
-        server.swap(&key.value).await;
-        server.swap(rotated["value"].as_str().unwrap()).await;
+        server.fetch_token(&key.value).await;
+        server.fetch_token(rotated["value"].as_str().unwrap()).await;
         last_used::flush(&server.services).await.unwrap();
-        let told = usage(&server, &key.id, "?days=2").await;
-        let sum: i64 = told.iter().map(|day| day["uses"].as_i64().unwrap()).sum();
-        assert_eq!(sum, 2, "{told:?}");
+        let reported = usage(&server, &key.id, "?days=2").await;
+        let sum: i64 = reported.iter().map(|day| day["uses"].as_i64().unwrap()).sum();
+        assert_eq!(sum, 2, "{reported:?}");
     }
 
-    async fn p13_uses_are_told_to_whoever_may_see_the_key(server: Server) {
+    // Features: P13.
+    async fn usage_is_visible_to_callers_that_see_the_key(server: Server) {
         let key = server.generic_key(&[]).await;
         for organization in ["acme", "globex"] {
             server.manage("PUT", &format!("/v1/organizations/{organization}"), Some(json!({})), 201).await;
@@ -180,9 +187,9 @@ both! {
             server.get(&format!("/v1/api-keys/{id}/usage")).bearer_auth(caller).send().await.unwrap()
         };
         assert_eq!(ask(&acme.id, &acme.value).await.status(), 200);
-        let nobody = problem(ask("key_01JD8V3T6Q4Z9R7M2N5K8P1XYA", &acme.value).await, 404, "not_found").await;
+        let unknown = problem(ask("key_01JD8V3T6Q4Z9R7M2N5K8P1XYA", &acme.value).await, 404, "not_found").await;
         for id in [&globex.id, &key.id] {
-            assert_eq!(problem(ask(id, &acme.value).await, 404, "not_found").await, nobody);
+            assert_eq!(problem(ask(id, &acme.value).await, 404, "not_found").await, unknown);
         }
         problem(ask(&key.id, &key.value).await, 403, "forbidden").await;
     }

@@ -14,7 +14,7 @@ const OTHERS: &[&str] =
     &["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "migrations/README.md", "keys/README.md"];
 
 #[test]
-fn the_guide_shows_the_examples_as_they_are() {
+fn guide_contains_the_examples_unchanged() {
     let guide = Document::parse(&read(GUIDE));
     let mut programs = Vec::new();
     for folder in ["examples/verify", "examples/verifying"] {
@@ -49,7 +49,7 @@ fn paths_in_backticks_exist() {
 }
 
 #[test]
-fn the_checks_of_documents_are_able_to_fail() {
+fn document_checks_report_planted_faults() {
     let text = "# Two `words`, one_name\n## Again\n## Again\n[a](#two-words-one_name) [b](#again-1) [c](#again-2)\n\
         [over two\nlines](../keys/none.md) ![image](quick-start.md#nowhere) `[code](none)`\n\
         ```sh\n[block](none)\n# no heading\n```\n\

@@ -131,7 +131,7 @@ fn capabilities_import_in_order() {
 }
 
 #[test]
-fn files_do_not_import_in_a_circle() {
+fn file_imports_have_no_cycle() {
     let circles = circles(&Sources::read().imports);
     assert!(circles.is_empty(), "each of these imports the next, and the last the first:\n{}", circles.join("\n"));
 }
@@ -163,7 +163,7 @@ fn routes_are_declared_in_one_file() {
 }
 
 #[test]
-fn each_rule_is_able_to_fail() {
+fn each_rule_reports_a_planted_fault() {
     let module = |name: &str| name.split("::").map(str::to_owned).collect::<Module>();
     let imports = |edges: &[(&str, &str)]| {
         let mut all = BTreeMap::<Module, BTreeSet<Module>>::new();

@@ -1,4 +1,4 @@
-//! The structure rules S1, S2, S4 and S8 of `docs/development/invariants.md`, the retired names, and the
+//! The structure rules of `docs/development/invariants.md`, the retired names, and the
 //! documents, which the compiler does not check.
 
 mod changes;
@@ -6,6 +6,8 @@ mod credentials;
 mod documents;
 mod layers;
 mod rows;
+mod rules;
 mod sizes;
 mod source;
+mod to_be_renamed;
 mod words;

@@ -42,7 +42,7 @@ fn files_and_functions_are_short() {
 }
 
 #[test]
-fn the_limits_are_able_to_fail() {
+fn size_limits_report_a_planted_fault() {
     let body = "    let _ = 1;\n".repeat(MAX_FUNCTION_LINES);
     let text = format!("fn long(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8) {{\n{body}}}\n");
     let faults = too_long(&File::parse("x.rs".to_owned(), &text));

@@ -45,7 +45,7 @@ async fn written(server: &Server) -> Written {
 
 /// Asserts that `count` keys were last used at `at`, with `uses` uses in total, and that none is
 /// pending.
-async fn there_is(server: &Server, count: usize, at: Timestamp, uses: usize) {
+async fn has_row(server: &Server, count: usize, at: Timestamp, uses: usize) {
     let [count, uses] = [count, uses].map(|number| i64::try_from(number).unwrap());
     let expected = Written { times: count, first: at.millis(), last: at.millis(), keys: count, uses };
     assert_eq!(written(server).await, expected);
@@ -64,7 +64,7 @@ fn use_keys(server: &Server, count: usize, at: Timestamp) -> Vec<(KeyId, Credent
 }
 
 both! {
-    async fn what_many_use_is_written_before_its_time(server: Server, "jobs=by_hand") {
+    async fn full_use_buffer_is_flushed_early(server: Server, "jobs=by_hand") {
         let now = server.services.store.now().await.unwrap();
         use_keys(&server, 39_999, now);
         assert_eq!(server.services.last_used.early_flush().now_or_never(), None);
@@ -75,10 +75,10 @@ both! {
         let left = server.services.last_used.waiting();
         assert!((35_000..40_000).contains(&left), "{left}");
         last_used::flush(&server.services).await.unwrap();
-        there_is(&server, USED, now, USED).await;
+        has_row(&server, USED, now, USED).await;
     }
 
-    async fn what_could_not_be_written_is_neither_lost_nor_counted_twice(server: Server, "jobs=by_hand") {
+    async fn failed_flush_is_retried_and_counted_once(server: Server, "jobs=by_hand") {
         let now = server.services.store.now().await.unwrap();
         let keys = use_keys(&server, 6_000, now);
         // The last-use times can be written, but the usage counts cannot.
@@ -93,6 +93,6 @@ both! {
         }
         server.database.sql("ALTER TABLE away RENAME TO key_usage");
         last_used::flush(&server.services).await.unwrap();
-        there_is(&server, keys.len(), later, 2 * keys.len()).await;
+        has_row(&server, keys.len(), later, 2 * keys.len()).await;
     }
 }

@@ -14,7 +14,7 @@ async fn token(server: &Server, key: &Key, asked: Value) -> String {
 }
 
 both! {
-    async fn a_token_for_a_product_is_no_token_for_keyswap(server: Server) {
+    async fn token_for_another_audience_is_refused_at_v1(server: Server) {
         let key = server.client_key(&["keyswap:keys", "projects:read"]).await;
         server.audience("https://a.test/", None).await;
         for asked in [json!({}), json!({ "audience": "https://a.test/" })] {
@@ -27,7 +27,7 @@ both! {
         problem(refused, 400, "invalid_scope").await;
     }
 
-    async fn a_token_for_keyswap_works_and_dies_with_its_key(server: Server) {
+    async fn management_token_works_until_its_key_is_revoked(server: Server) {
         let (revoked, suspended, deleted) = (
             server.client_key(&["keyswap:keys"]).await, server.client_key(&["keyswap:keys"]).await, server.client_key(&["keyswap:keys"]).await,
         );
@@ -51,7 +51,7 @@ both! {
         assert_eq!(get(&tokens[1]).await, 401, "by the database's clock");
     }
 
-    async fn a_token_does_what_its_scope_says_and_its_key_still_may(server: Server) {
+    async fn token_is_limited_by_its_scope_and_current_key_permissions(server: Server) {
         let key = server.client_key(&["keyswap:keys", "keyswap:events"]).await;
         let narrow = token(&server, &key, json!({ "audience": MANAGEMENT, "scope": "keyswap:events" })).await;
         let whole = token(&server, &key, json!({ "audience": MANAGEMENT })).await;
@@ -62,7 +62,7 @@ both! {
         assert_eq!((get(&whole, "/v1/events").await, get(&whole, "/v1/api-keys").await), (200, 403), "taken away at once");
     }
 
-    async fn what_a_token_does_is_done_by_its_key(server: Server) {
+    async fn events_of_a_token_name_its_key(server: Server) {
         let key = server.client_key(&["keyswap:keys"]).await;
         let token = token(&server, &key, json!({ "audience": MANAGEMENT })).await;
         let made = call(&server, &token, "POST", "/v1/service-clients", Some(json!({ "name": "a" })), &[]).await;

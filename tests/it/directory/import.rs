@@ -115,23 +115,24 @@ fn bad() -> Vec<(String, Vec<&'static str>)> {
         (row(json!({ "type": "user", "id": "a/b", "locked": true })), vec!["id", "locked"]),
         (row(json!({ "type": "user", "id": "x", "blocked": "yes", "profile": [] })), vec!["blocked", "profile"]),
         (row(json!({ "type": "user", "id": "x", "metadata": { "a": "x".repeat(17 * 1024) } })), vec!["metadata"]),
-        (row(json!({ "type": "user", "id": "x", "roles": ["nobody", "ok!"] })), vec!["roles[1]"]),
-        (row(json!({ "type": "user", "id": "x", "roles": ["nobody", "no one"] })), vec!["roles[1]"]),
-        (row(json!({ "type": "user", "id": "x", "roles": ["editor", "nobody", "nothing"] })), vec!["roles", "roles"]),
+        (row(json!({ "type": "user", "id": "x", "roles": ["absent", "ok!"] })), vec!["roles[1]"]),
+        (row(json!({ "type": "user", "id": "x", "roles": ["absent", "no one"] })), vec!["roles[1]"]),
+        (row(json!({ "type": "user", "id": "x", "roles": ["editor", "absent", "nothing"] })), vec!["roles", "roles"]),
         (r#"{"type":"user","id":"x","id":"y"}"#.to_owned(), vec!["row"]),
         (r#"{"type":"user","id":"x","profile":{"a":1,"a":2}}"#.to_owned(), vec!["profile"]),
         (row(json!({ "type": "organization", "id": "x", "name": "a\u{202e}b" })), vec!["name"]),
         (row(json!({ "type": "organization", "id": "x", "members": [] })), vec!["members"]),
         (row(json!({ "type": "member", "organization_id": "nowhere", "user_id": "u0" })), vec!["organization_id"]),
         (
-            row(json!({ "type": "member", "organization_id": "nowhere", "user_id": "noone", "roles": ["nobody"] })),
+            row(json!({ "type": "member", "organization_id": "nowhere", "user_id": "noone", "roles": ["absent"] })),
             vec!["organization_id", "user_id", "roles"],
         ),
     ]
 }
 
 both! {
-    async fn d5_of_a_thousand_rows_twenty_bad_ones_are_named_and_the_others_are_in(server: Server) {
+    // Features: D5.
+    async fn invalid_rows_are_reported_and_valid_ones_imported(server: Server) {
         editor(&server).await;
         let mut rows: Vec<String> = (0..40).map(|n| organization(&format!("o{n}")).to_string()).collect();
         rows.extend((0..440).map(|n| user(&format!("u{n}")).to_string()));
@@ -185,7 +186,7 @@ both! {
         assert_eq!(server.events().await.len(), events.len(), "what changes nothing leaves no event");
     }
 
-    async fn a_row_sees_what_a_row_before_it_did(server: Server) {
+    async fn row_sees_the_effect_of_earlier_rows(server: Server) {
         editor(&server).await;
         let early = import(&server, ndjson(&[member("acme", "alice"), organization("acme"), user("alice")])).await;
         assert_eq!(counts(&early), [2, 0, 0, 1], "the member came before both");
@@ -210,7 +211,7 @@ both! {
         events::verify_audit_log(&server.services).await.unwrap();
     }
 
-    async fn what_is_left_out_is_empty(server: Server) {
+    async fn omitted_members_are_empty(server: Server) {
         import(&server, ndjson(&[organization("acme"), user("alice")])).await;
         let bare = [json!({ "type": "organization", "id": "acme" }), json!({ "type": "user", "id": "alice" })];
         assert_eq!(counts(&import(&server, ndjson(&bare)).await), [0, 2, 0, 0]);
@@ -218,7 +219,8 @@ both! {
         assert_eq!(server.manage("GET", "/v1/users/alice", None, 200).await["profile"], json!({}));
     }
 
-    async fn p1_who_is_deleted_and_imported_again_is_someone_new(server: Server) {
+    // Features: P1.
+    async fn reimported_user_has_a_new_generation_id(server: Server) {
         server.permissions(&["a:b"]).await;
         server.manage("PUT", "/v1/permissions/a:b", Some(json!({ "assignable_to": ["user"] })), 200).await;
         server.manage("PUT", "/v1/roles/editor", Some(json!({ "permissions": ["a:b"] })), 201).await;
@@ -226,7 +228,7 @@ both! {
         import(&server, rows.clone()).await;
         let owner = json!({ "type": "user", "id": "alice", "organization_id": "acme" });
         let key = server.key(json!({ "name": "a key", "owner": owner, "permissions": ["a:b"] })).await;
-        server.swap(&key.value).await;
+        server.fetch_token(&key.value).await;
         // Blocking a user by import disables the key at once, and unblocking enables it again.
         for (blocked, status) in [(true, 401), (false, 200)] {
             let mut row = user("alice");
@@ -244,7 +246,8 @@ both! {
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
     }
 
-    async fn d5_an_import_is_told_of_while_it_runs_wherever_the_body_is_cut(server: Server) {
+    // Features: D5.
+    async fn import_reports_progress_for_any_chunking_of_the_body(server: Server) {
         let mut raw = Raw::open(&server.base);
         raw.send(head(&server, &server.admin, "Transfer-Encoding: chunked\r\n").as_bytes());
         let text = users(0..1100);
@@ -267,7 +270,8 @@ both! {
         assert_eq!(counts(&lines.last().unwrap()["report"]), [1100, 0, 0, 0]);
     }
 
-    async fn d1_who_may_not_is_told_before_anything_is_read(server: Server) {
+    // Features: D1.
+    async fn unauthorized_import_is_refused_before_the_body_is_read(server: Server) {
         let key = server.client_key(&["keyswap:keys"]).await;
         let mut raw = Raw::open(&server.base);
         // The announced body is never sent.
@@ -290,7 +294,7 @@ both! {
         assert_eq!(count_users(&server).await, 5);
     }
 
-    async fn a_connection_that_breaks_leaves_whole_chunks_and_a_second_run_completes(server: Server) {
+    async fn broken_connection_leaves_whole_chunks_and_a_second_run_completes(server: Server) {
         let text = users(0..1700);
         let mut raw = Raw::open(&server.base);
         raw.send(head(&server, &server.admin, &format!("Content-Length: {}\r\n", text.len())).as_bytes());
@@ -306,7 +310,7 @@ both! {
         events::verify_audit_log(&server.services).await.unwrap();
     }
 
-    async fn a_database_that_goes_away_is_the_last_line_and_it_says_what_is_in(server: Server) {
+    async fn database_outage_is_the_last_report_line_with_imported_counts(server: Server) {
         let mut raw = Raw::open(&server.base);
         raw.send(head(&server, &server.admin, "Transfer-Encoding: chunked\r\n").as_bytes());
         raw.send(chunk(&users(0..600)).as_bytes());
@@ -323,7 +327,7 @@ both! {
         assert_eq!(counts(&import(&server, users(0..1200)).await), [700, 0, 500, 0]);
     }
 
-    async fn imports_of_the_same_rows_at_once_make_each_thing_once(server: Server) {
+    async fn concurrent_imports_create_each_object_once(server: Server) {
         let replica = server.replica().await;
         let text = users(0..2000);
         let reversed: String = text.lines().rev().map(|line| format!("{line}\n")).collect();
@@ -338,7 +342,7 @@ both! {
         events::verify_audit_log(&server.services).await.unwrap();
     }
 
-    async fn a_report_names_a_thousand_and_counts_the_rest(server: Server) {
+    async fn report_lists_a_thousand_faults_and_counts_the_rest(server: Server) {
         let text = "{}\n".repeat(1234) + "\n \n" + &users(0..1);
         let report = import(&server, text).await;
         assert_eq!(counts(&report), [1, 0, 0, 1234], "lines without anything are no rows");
@@ -346,7 +350,8 @@ both! {
         assert_eq!(counts(&import(&server, "").await), [0, 0, 0, 0]);
     }
 
-    async fn d5_the_command_line_imports_a_file_or_what_is_piped_in(server: Server) {
+    // Features: D5.
+    async fn command_line_imports_a_file_or_standard_input(server: Server) {
         editor(&server).await;
         let file = server.database.dir.path().join("directory.ndjson");
         let rows = ndjson(&[organization("acme"), user("alice"), member("acme", "alice")]);

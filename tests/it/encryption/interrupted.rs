@@ -20,11 +20,11 @@ use crate::{
 
 /// The numbers of rounds and keys in `scripts/test` and in `scripts/prove interruptions`. The latter has
 /// enough keys for several transactions.
-const FEW: (usize, usize) = (5, 60);
-const MANY: (usize, usize) = (50, 250);
+const SAMPLE: (usize, usize) = (5, 60);
+const FULL: (usize, usize) = (50, 250);
 
 /// A random delay, up to about the duration of a whole rotation.
-fn moment() -> Duration {
+fn random_delay() -> Duration {
     let mut bytes = [0; 2];
     SystemEntropy::default().fill(&mut bytes).unwrap();
     Duration::from_micros(u64::from(u16::from_le_bytes(bytes)) * 6)
@@ -41,18 +41,18 @@ fn rounds(kind: Kind, (rounds, keys): (usize, usize)) {
             // Several runs are killed in a row. Each resumes where the previous one stopped.
             for _ in 0..4 {
                 let process = Process::spawn(full.deployment.command(&["master-key", "rotate"]));
-                let moment = moment();
-                thread::sleep(moment);
+                let random_delay = random_delay();
+                thread::sleep(random_delay);
                 process.signal(Signal::KILL);
                 let said = process.end(LONG);
                 cut_off += usize::from(said.code.is_none());
-                for key in full.keys.iter().step_by(25).chain(full.foreign.iter().step_by(5)) {
+                for key in full.keys.iter().step_by(25).chain(full.imported.iter().step_by(5)) {
                     let answer = server.exchange(key).await;
                     let status = answer.status();
                     assert_eq!(
                         status,
                         200,
-                        "round {round}, after {moment:?}: {said:?}: {}",
+                        "round {round}, after {random_delay:?}: {said:?}: {}",
                         answer.text().await.unwrap()
                     );
                 }
@@ -133,23 +133,23 @@ fn cut_off_while_retiring(full: &Full) -> usize {
 }
 
 #[test]
-fn a_rotation_that_was_killed_goes_on_sqlite() {
-    rounds(Kind::Sqlite, FEW);
+fn killed_rotation_resumes_sqlite() {
+    rounds(Kind::Sqlite, SAMPLE);
 }
 
 #[test]
-fn a_rotation_that_was_killed_goes_on_postgres() {
-    rounds(Kind::Postgres, FEW);
-}
-
-#[test]
-#[ignore = "takes minutes: scripts/prove interruptions"]
-fn fifty_rotations_that_were_killed_go_on_sqlite() {
-    rounds(Kind::Sqlite, MANY);
+fn killed_rotation_resumes_postgres() {
+    rounds(Kind::Postgres, SAMPLE);
 }
 
 #[test]
 #[ignore = "takes minutes: scripts/prove interruptions"]
-fn fifty_rotations_that_were_killed_go_on_postgres() {
-    rounds(Kind::Postgres, MANY);
+fn fifty_killed_rotations_resume_sqlite() {
+    rounds(Kind::Sqlite, FULL);
+}
+
+#[test]
+#[ignore = "takes minutes: scripts/prove interruptions"]
+fn fifty_killed_rotations_resume_postgres() {
+    rounds(Kind::Postgres, FULL);
 }

@@ -10,7 +10,7 @@ use keyswap::crypto::sha256_hex;
 use serde_json::{Value, json};
 
 use crate::{
-    faults::process::{Deployment, Running, Said},
+    faults::process::{Deployment, ProcessOutput, Running},
     support::Kind,
     webhooks::{
         Hook, LOOPBACK,
@@ -23,7 +23,7 @@ pub struct Full {
     pub deployment: Deployment,
     pub admin: String,
     pub keys: Vec<String>,
-    pub foreign: Vec<String>,
+    pub imported: Vec<String>,
     /// The token of a portal session.
     pub session: String,
     pub hook: Hook,
@@ -38,7 +38,7 @@ impl Full {
         let admin = deployment.admin();
         let mut full = Self {
             keys: Vec::new(),
-            foreign: Vec::new(),
+            imported: Vec::new(),
             session: String::new(),
             hook: Hook { id: String::new(), secret: String::new() },
             old_hook: Hook { id: String::new(), secret: String::new() },
@@ -78,7 +78,7 @@ impl Full {
             "import": { "sha256": sha256_hex(text.as_bytes()), "masked": "acme.live.…" },
         });
         self.called(server, "POST", "/v1/api-keys", body).await;
-        self.foreign.push(text.to_owned());
+        self.imported.push(text.to_owned());
     }
 
     /// Calls the API as the administrator and asserts success.
@@ -92,7 +92,7 @@ impl Full {
 
     /// Asserts that every encrypted row can be decrypted through this server.
     pub async fn opens(&self, server: &Running, when: &str) {
-        for key in self.keys.iter().chain(&self.foreign) {
+        for key in self.keys.iter().chain(&self.imported) {
             let answer = server.exchange(key).await;
             assert_eq!(answer.status(), 200, "{when}: {key}: {}", answer.text().await.unwrap());
         }
@@ -138,7 +138,7 @@ pub fn quick(kind: Kind) -> Deployment {
     Deployment::new(kind).with(&settings)
 }
 
-pub fn refused(said: &Said, words: &[&str]) {
+pub fn refused(said: &ProcessOutput, words: &[&str]) {
     assert_eq!(said.code, Some(1), "{said:?}");
     for word in words {
         assert!(said.err.contains(word), "{word}: {said:?}");

@@ -34,7 +34,7 @@ async fn ready(server: &Running) -> (u16, String) {
 }
 
 #[test]
-fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
+fn replica_without_a_master_key_file_reports_it_and_answers_503() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let here = quick(Kind::Postgres);
@@ -57,7 +57,7 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
         until("it is ready: nothing is sealed with it yet", LONG, || async { ready(&two).await.0 == 200 }).await;
         full.opens(&two, "on its way").await;
         until("the other lacks nothing", LONG, || async { ready(&one).await == (200, "null".to_owned()) }).await;
-        assert_eq!(two.exchange("acme.live.nobody-made-this").await.status(), 401);
+        assert_eq!(two.exchange("acme.live.absent-key-here").await.status(), 401);
         two.stop();
         let two = there.serve();
         full.opens(&two, "on its way, started again").await;
@@ -73,10 +73,10 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
         // a valid key as unknown.
         assert_eq!(full.deployment.run(&["master-key", "rotate", "--continue", "--force"]).code, Some(0));
         until("it is not ready", LONG, || async { ready(&two).await.0 == 503 }).await;
-        for key in [&full.keys[0], &full.foreign[0]] {
+        for key in [&full.keys[0], &full.imported[0]] {
             let answer = two.exchange(key).await;
             assert_eq!(answer.status(), 503, "{}", answer.text().await.unwrap());
-            assert!(one.swaps(key).await);
+            assert!(one.exchange_succeeds(key).await);
         }
         let refused = there.refuses();
         assert!(refused.contains(&format!("{} is missing", dir.join("master.2").display())), "{refused}");
@@ -91,7 +91,7 @@ fn a_replica_without_the_file_says_so_and_never_answers_wrong() {
 }
 
 both! {
-    async fn no_key_seals_while_a_replica_that_is_up_lacks_it(server: Server, "jobs=by_hand") {
+    async fn master_key_is_not_activated_while_a_live_replica_lacks_it(server: Server, "jobs=by_hand") {
         // The command and the server use separate directories.
         let (here, there) = (server.database.dir.path().join("elsewhere"), server.database.dir.path().join("keys"));
         copy(&there, &here, 1);
@@ -115,7 +115,7 @@ both! {
         assert_eq!(states().await, [MasterKeyState::Retiring, MasterKeyState::Current]);
     }
 
-    async fn who_has_not_heard_of_a_key_is_waited_for_by_its_own_staleness(server: Server, "signing_keys.replica_staleness=9s") {
+    async fn activation_waits_for_the_staleness_of_each_replica(server: Server, "signing_keys.replica_staleness=9s") {
         for (own, longest) in [(1, 9), (60, 60)] {
             let found = master_keys::max_replica_staleness(&server.services.store, Span::from_secs(own)).await.unwrap();
             assert_eq!(found, Span::from_secs(longest));

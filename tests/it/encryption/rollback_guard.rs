@@ -29,7 +29,7 @@ async fn is_ready(server: &Running) {
 }
 
 /// Asserts that the server at `base` waits for the operator: it signs nothing and serves its JWKS.
-async fn asks(base: &str, deployment: &Deployment, key: &str) {
+async fn requires_confirmation(base: &str, deployment: &Deployment, key: &str) {
     let http = client();
     let get = async |path: &str, credential: &str| {
         let request = http.get(format!("{base}{path}"));
@@ -46,7 +46,7 @@ async fn asks(base: &str, deployment: &Deployment, key: &str) {
     assert!(answer.headers().contains_key("retry-after"));
     for path in ["/v1/api-keys", "/v1/signing-keys"] {
         let answer = get(path, &deployment.admin()).await;
-        assert_eq!(answer.status(), 503, "{path}: who is an administrator, nobody can tell");
+        assert_eq!(answer.status(), 503, "{path}: administrators cannot be authenticated");
         assert!(answer.text().await.unwrap().contains("keyswap restore status"));
     }
     let jwks: Value = get("/.well-known/jwks.json", "").await.json().await.unwrap();
@@ -58,7 +58,7 @@ async fn asks(base: &str, deployment: &Deployment, key: &str) {
 }
 
 #[test]
-fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
+fn restored_database_requires_confirmation_and_continues_after_it() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let deployment = quick(Kind::Sqlite);
@@ -73,7 +73,7 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         let before = written(&deployment)["seq"].as_i64().unwrap();
 
         let server = deployment.serve();
-        assert!(server.swaps(&key).await, "a restart alone asks nothing");
+        assert!(server.exchange_succeeds(&key).await, "a restart alone asks nothing");
         let revoke = format!("/v1/api-keys/{id}/revoke");
         assert!(server.call(&admin, "POST", &revoke, None).await.status().is_success());
         let (_, lost) = server.key(&admin).await;
@@ -88,7 +88,7 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         };
         restore();
         let server = deployment.serve();
-        asks(&server.base, &deployment, &key).await;
+        requires_confirmation(&server.base, &deployment, &key).await;
         // Further writes do not make the restored state valid, because its event chain has
         // diverged.
         for _ in 0..4 {
@@ -100,7 +100,7 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         }
         server.stop();
         let server = deployment.serve();
-        asks(&server.base, &deployment, &key).await;
+        requires_confirmation(&server.base, &deployment, &key).await;
         let why = deployment.json(&["restore", "status"])["why"].to_string();
         assert!(why.contains("was used since"), "{why}");
 
@@ -109,9 +109,9 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         for words in ["since the backup are valid again", "Signing keys published since are lost", "newer backup"] {
             assert!(said.out.contains(words), "{words}: {said:?}");
         }
-        asks(&server.base, &deployment, &key).await;
+        requires_confirmation(&server.base, &deployment, &key).await;
         assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
-        until("the server goes on", LONG, || async { server.swaps(&key).await }).await;
+        until("the server goes on", LONG, || async { server.exchange_succeeds(&key).await }).await;
         is_ready(&server).await;
         assert_eq!(server.exchange(&lost).await.status(), 401, "what was made since is unknown");
         let events: Value =
@@ -123,18 +123,18 @@ fn an_older_copy_of_the_file_asks_and_goes_on_once_accepted() {
         refused(&deployment.run(&["restore", "accept", "--yes"]), &["nothing to accept"]);
         server.stop();
         let server = deployment.serve();
-        assert!(server.swaps(&key).await, "and stays so");
+        assert!(server.exchange_succeeds(&key).await, "and stays so");
         server.stop();
         // Restoring the same backup again is detected again.
         restore();
         let server = deployment.serve();
-        asks(&server.base, &deployment, &key).await;
+        requires_confirmation(&server.base, &deployment, &key).await;
         server.stop();
     });
 }
 
 /// Removes the last events, as a restore or a lagging standby does.
-fn take_back(deployment: &Deployment, count: i64) {
+fn undo_restore(deployment: &Deployment, count: i64) {
     deployment.database.sql(&format!(
         "UPDATE event_chain_head SET hash = (SELECT prev_hash FROM events WHERE seq = event_chain_head.seq - {count} + 1); \
          UPDATE event_chain_head SET seq = seq - {count}; \
@@ -173,7 +173,7 @@ async fn jwks(server: &Running, query: &str) -> (BTreeSet<String>, String) {
 }
 
 on_both! {
-    async fn what_was_revoked_since_does_not_come_back_before_it_is_accepted(deployment: Deployment) {
+    async fn revoked_keys_stay_refused_until_the_rollback_is_accepted(deployment: Deployment) {
         let server = deployment.serve();
         let admin = deployment.admin();
         let (id, key) = server.key(&admin).await;
@@ -226,63 +226,63 @@ on_both! {
         until("the server goes on", LONG, || async { server.knows(&admin).await }).await;
         assert_eq!(server.exchange(&key).await.status(), 401, "it was revoked again");
         let plan = deployment.json(&["signing-key", "plan"]);
-        assert!(!plan["rules"]["stable_since"].is_null(), "every wait begins anew: {plan}");
+        assert!(!plan["rules"]["stable_since"].is_null(), "every delay restarts: {plan}");
         server.stop();
     }
 
-    async fn a_new_database_is_no_old_backup(deployment: Deployment) {
+    async fn new_database_is_not_a_rollback(deployment: Deployment) {
         deployment.serve().stop();
         let first = written(&deployment);
         tables::start_over(&deployment);
         let server = deployment.serve();
         let (_, key) = server.key(&deployment.admin()).await;
-        assert!(server.swaps(&key).await);
+        assert!(server.exchange_succeeds(&key).await);
         server.stop();
         let second = written(&deployment);
-        assert_ne!(first["database"], second["database"], "the witness begins anew");
+        assert_ne!(first["database"], second["database"], "the rollback guard starts over");
     }
 
-    async fn a_witness_that_was_spoilt_asks(deployment: Deployment) {
+    async fn corrupt_rollback_guard_requires_confirmation(deployment: Deployment) {
         let server = deployment.serve();
         let (_, key) = server.key(&deployment.admin()).await;
         server.stop();
-        for spoilt in [&b""[..], b"{}", b"\xff\xfe", br#"{"seq":1}"#] {
-            fs::write(file(&deployment), spoilt).unwrap();
+        for corrupted in [&b""[..], b"{}", b"\xff\xfe", br#"{"seq":1}"#] {
+            fs::write(file(&deployment), corrupted).unwrap();
             let server = deployment.serve();
             assert_eq!(server.exchange(&key).await.status(), 503);
             assert_eq!(server.get("/readyz").await.status(), 503);
             server.stop();
-            assert_eq!(fs::read(file(&deployment)).unwrap(), spoilt, "it is not written over");
+            assert_eq!(fs::read(file(&deployment)).unwrap(), corrupted, "it is not overwritten");
         }
         assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
         // A server that cannot write the file works and reports the failure.
         fs::remove_file(file(&deployment)).unwrap();
         fs::create_dir(file(&deployment)).unwrap();
         let server = deployment.serve();
-        assert!(server.swaps(&key).await);
+        assert!(server.exchange_succeeds(&key).await);
         let noted = || async { server.get("/readyz").await.text().await.unwrap().contains("the rollback guard: ") };
-        until("it is told", LONG, noted).await;
+        until("it is reported", LONG, noted).await;
         is_ready(&server).await;
         server.stop();
     }
 }
 
 both! {
-    async fn a_running_server_notices_as_well(server: Server, "jobs=by_hand") {
+    async fn running_server_detects_a_rollback(server: Server, "jobs=by_hand") {
         let deployment = Deployment::on(Arc::clone(&server.database), "keys");
         let key = server.generic_key(&[]).await.value;
         server.generic_key(&[]).await;
         let head: i64 = tables::lines(&deployment, "SELECT CAST(seq AS TEXT) AS line FROM event_chain_head")[0].parse().unwrap();
         rollback_guard::update(&server.services).await.unwrap();
         assert_eq!(written(&deployment)["seq"], head, "it is written down");
-        take_back(&deployment, 1);
-        assert_eq!(server.exchange(&key).await.status(), 200, "nobody has looked yet");
+        undo_restore(&deployment, 1);
+        assert_eq!(server.exchange(&key).await.status(), 200, "no refresh has run yet");
         rollback_guard::update(&server.services).await.unwrap();
-        asks(&server.base, &deployment, &key).await;
+        requires_confirmation(&server.base, &deployment, &key).await;
         assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
         rollback_guard::update(&server.services).await.unwrap();
         server.refresh_keys().await;
-        server.swap(&key).await;
+        server.fetch_token(&key).await;
         assert_eq!(deployment.run(&["doctor"]).code, Some(0));
     }
 }

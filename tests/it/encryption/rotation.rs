@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// Continuously exchanges existing and newly created keys, and counts the granted tokens in
-/// `swapped`.
-async fn load(base: String, admin: String, keys: Vec<String>, stop: Arc<AtomicBool>, swapped: Arc<AtomicUsize>) {
+/// `exchanged`.
+async fn load(base: String, admin: String, keys: Vec<String>, stop: Arc<AtomicBool>, exchanged: Arc<AtomicUsize>) {
     let http = crate::faults::process::client();
     let exchange = async |key: &str| {
         let answer = http.post(format!("{base}/v1/exchange")).bearer_auth(key).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{key}: {}", answer.text().await.unwrap());
-        swapped.fetch_add(1, Ordering::SeqCst);
+        exchanged.fetch_add(1, Ordering::SeqCst);
     };
     while !stop.load(Ordering::SeqCst) {
         for key in &keys {
@@ -41,24 +41,24 @@ async fn load(base: String, admin: String, keys: Vec<String>, stop: Arc<AtomicBo
 }
 
 on_both! {
-    async fn nothing_fails_while_the_master_key_is_rotated(deployment: Deployment) {
+    async fn requests_succeed_during_master_key_rotation(deployment: Deployment) {
         let (one, two) = (deployment.serve(), deployment.serve());
         let full = Full::on(deployment, &one, 30).await;
-        let (stop, swapped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let keys: Vec<_> = full.keys.iter().take(4).chain(full.foreign.iter().take(2)).cloned().collect();
+        let (stop, exchanged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let keys: Vec<_> = full.keys.iter().take(4).chain(full.imported.iter().take(2)).cloned().collect();
         let load: Vec<_> = [&one, &two]
             .map(|server: &Running| {
-                let (stop, swapped) = (Arc::clone(&stop), Arc::clone(&swapped));
-                tokio::spawn(load(server.base.clone(), full.admin.clone(), keys.clone(), stop, swapped))
+                let (stop, exchanged) = (Arc::clone(&stop), Arc::clone(&exchanged));
+                tokio::spawn(load(server.base.clone(), full.admin.clone(), keys.clone(), stop, exchanged))
             })
             .into();
         let many = |count: usize| {
-            let swapped = Arc::clone(&swapped);
-            async move { until("tokens are given", LONG, || async { swapped.load(Ordering::SeqCst) > count }).await }
+            let exchanged = Arc::clone(&exchanged);
+            async move { until("tokens are given", LONG, || async { exchanged.load(Ordering::SeqCst) > count }).await }
         };
         many(20).await;
         let (full, report) = tokio::task::spawn_blocking(move || { let report = full.rotate(); (full, report) }).await.unwrap();
-        many(swapped.load(Ordering::SeqCst) + 20).await;
+        many(exchanged.load(Ordering::SeqCst) + 20).await;
         stop.store(true, Ordering::SeqCst);
         for one in load {
             one.await.expect("no exchange failed, on either server");
@@ -80,7 +80,7 @@ on_both! {
         full.opens(&two, "without the old one").await;
         // Unknown keys are still refused with 401.
         for server in [&one, &two] {
-            for unknown in ["acme.live.nobody-made-this", &crate::support::wire::unknown()] {
+            for unknown in ["acme.live.absent-key-here", &crate::support::wire::unknown()] {
                 assert_eq!(server.exchange(unknown).await.status(), 401);
             }
         }
@@ -98,7 +98,7 @@ on_both! {
         assert_eq!(full.deployment.run(&["doctor"]).code, Some(0));
     }
 
-    async fn a_key_that_a_row_needs_is_not_removed(deployment: Deployment) {
+    async fn master_key_used_by_a_row_is_not_removed(deployment: Deployment) {
         let server = deployment.serve();
         let full = Full::on(deployment, &server, 3).await;
         let remove = |version: &str| full.deployment.run(&["master-key", "remove", version]);
@@ -113,7 +113,7 @@ on_both! {
         let said = full.deployment.run(&["master-key", "rotate", "--continue"]);
         refused(&said, &["credentials", id, "restore the rows"]);
         refused(&remove("1"), &["still needed by 1 credentials", "rotate --continue"]);
-        assert!(server.swaps(&full.keys[1]).await, "the others work");
+        assert!(server.exchange_succeeds(&full.keys[1]).await, "the others work");
         assert_eq!(full.status().iter().map(|row| row.1.as_str()).collect::<Vec<_>>(), ["retiring", "current"]);
         // With the row restored, the rotation completes. The database then refuses rows
         // under the removed version.
@@ -132,7 +132,7 @@ on_both! {
         server.stop();
     }
 
-    async fn a_key_from_elsewhere_is_taken_as_it_is(deployment: Deployment) {
+    async fn externally_created_master_key_is_accepted(deployment: Deployment) {
         use base64::Engine;
         use std::os::unix::fs::PermissionsExt;
         let server = deployment.serve();
@@ -152,7 +152,7 @@ on_both! {
         server.stop();
     }
 
-    async fn a_signing_key_that_does_not_open_is_told_of_before_its_turn(deployment: Deployment) {
+    async fn undecryptable_signing_key_is_reported_before_its_rotation(deployment: Deployment) {
         let server = deployment.serve();
         let (_, key) = server.key(&deployment.admin()).await;
         server.stop();
@@ -162,7 +162,7 @@ on_both! {
         let literal = if deployment.database.kind == Kind::Sqlite { format!("X'{hex}'") } else { format!("'\\x{hex}'") };
         deployment.database.sql(&format!("UPDATE signing_keys SET encrypted_private_key = {literal} WHERE state = 'next'"));
         let server = deployment.serve();
-        assert!(server.swaps(&key).await, "the other signs");
+        assert!(server.exchange_succeeds(&key).await, "the other signs");
         until("it is ready", LONG, || async { server.get("/readyz").await.status() == 200 }).await;
         let ready: serde_json::Value = server.get("/readyz").await.json().await.unwrap();
         let note = ready["notes"][0].as_str().unwrap();

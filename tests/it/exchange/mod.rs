@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{body_of, both, header_of, verify};
 
 both! {
-    async fn a_service_client_swaps_its_key_for_a_token(server: Server) {
+    async fn service_client_exchanges_its_key_for_a_token(server: Server) {
         let key = server.client_key(&["projects:read", "projects:write"]).await;
         let answer = server.exchange(&key.value).await;
         assert_eq!(answer.headers()["cache-control"], "no-store");
@@ -32,14 +32,14 @@ both! {
         assert!(claims.get("nbf").is_none(), "stock verifiers allow it no tolerance");
     }
 
-    async fn a_generic_key_stands_for_itself(server: Server) {
+    async fn generic_key_is_its_own_subject(server: Server) {
         let key = server.generic_key(&["projects:read"]).await;
-        let claims = verify(&server, &server.swap(&key.value).await, "http://keyswap.test").await;
+        let claims = verify(&server, &server.fetch_token(&key.value).await, "http://keyswap.test").await;
         assert_eq!((&claims["sub"], &claims["client_id"]), (&json!(key.id), &json!(key.id)));
         assert_eq!(claims["sub_type"], "api_key");
     }
 
-    async fn a_key_without_permissions_gets_a_token_without_scope(server: Server) {
+    async fn key_without_permissions_gets_a_token_without_scope(server: Server) {
         let key = server.generic_key(&[]).await;
         let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
         assert!(body.get("scope").is_none());
@@ -47,30 +47,30 @@ both! {
         assert!(claims.get("scope").is_none());
     }
 
-    async fn revoked_means_refused_at_once_on_every_replica(server: Server) {
+    async fn revoked_key_is_refused_at_once_on_every_replica(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let replica = server.replica().await;
-        replica.swap(&key.value).await;
+        replica.fetch_token(&key.value).await;
         server.step(&key, "revoke").await;
         assert_eq!(replica.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
     }
 
-    async fn a_suspended_key_waits_and_comes_back(server: Server) {
+    async fn suspended_key_is_refused_until_resumed(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         server.step(&key, "suspend").await;
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
         server.step(&key, "resume").await;
-        server.swap(&key.value).await;
+        server.fetch_token(&key.value).await;
     }
 
-    async fn a_deleted_service_client_takes_its_keys_along(server: Server) {
+    async fn keys_of_a_deleted_service_client_are_refused(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         server.manage("DELETE", &format!("/v1/service-clients/{}", key.client), None, 204).await;
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
     }
 
-    async fn permissions_taken_from_a_client_are_gone_at_the_next_exchange(server: Server) {
+    async fn permissions_removed_from_a_client_are_absent_at_the_next_exchange(server: Server) {
         let key = server.client_key(&["projects:read", "projects:write"]).await;
         let path = format!("/v1/service-clients/{}", key.client);
         server.manage("PATCH", &path, Some(json!({ "permissions": ["projects:read"] })), 200).await;
@@ -78,22 +78,22 @@ both! {
         assert_eq!(body["scope"], "projects:read");
     }
 
-    async fn both_credentials_work_until_the_grace_ends(server: Server) {
+    async fn both_credentials_work_until_the_grace_period_ends(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let path = format!("/v1/api-keys/{}/rotate", key.id);
         let rotated = server.manage("POST", &path, Some(json!({ "grace": "5m" })), 200).await;
         let new = rotated["value"].as_str().unwrap().to_owned();
         assert_eq!(rotated["id"], key.id.as_str(), "the key keeps its id");
-        server.swap(&new).await;
+        server.fetch_token(&new).await;
         // Tokens of the old credential expire with it (invariant 5).
         let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
         assert!(body["expires_in"].as_i64().unwrap() <= 300);
         server.advance(301);
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
-        server.swap(&new).await;
+        server.fetch_token(&new).await;
     }
 
-    async fn a_token_never_outlives_its_key(server: Server) {
+    async fn token_never_outlives_its_key(server: Server) {
         server.permissions(&["projects:read"]).await;
         let at = server.services.store.now().await.unwrap().plus("90s".parse().unwrap());
         let key = server
@@ -106,7 +106,7 @@ both! {
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
     }
 
-    async fn a_lifetime_can_only_be_shortened(server: Server, "tokens.max_ttl=30m") {
+    async fn requested_lifetime_can_only_shorten_a_token(server: Server, "tokens.max_ttl=30m") {
         let key = server.generic_key(&[]).await;
         for (asked, given) in [(60, 60), (600, 600), (86_400, 600)] {
             let body = body_of(server.exchange_for(&key.value, json!({ "expires_in": asked })).await, StatusCode::OK).await;

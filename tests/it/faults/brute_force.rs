@@ -36,7 +36,7 @@ async fn seen(answer: Response) -> (StatusCode, Vec<(String, String)>, String) {
 }
 
 both! {
-    async fn a_source_that_guesses_waits_and_nobody_else(
+    async fn only_the_guessing_source_is_limited(
         server: Server, "brute_force.per_source=5", "brute_force.refill=2s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
     ) {
         let key = server.generic_key(&[]).await;
@@ -60,7 +60,7 @@ both! {
         assert_eq!(from(&server, "192.0.2.1", "ks_malformed").await.status(), 401);
     }
 
-    async fn without_a_trusted_proxy_nobody_can_say_where_they_are(
+    async fn forwarded_address_is_ignored_without_a_trusted_proxy(
         server: Server, "brute_force.per_source=5", "brute_force.refill=10s"
     ) {
         let key = server.generic_key(&[]).await;
@@ -71,7 +71,7 @@ both! {
         assert_eq!(server.exchange(&key.value).await.status(), 429);
     }
 
-    async fn a_credential_under_attack_works_from_elsewhere(
+    async fn attacked_credential_works_from_another_source(
         server: Server, "brute_force.per_credential=3", "brute_force.refill=30s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
     ) {
         let key = server.generic_key(&[]).await;
@@ -86,7 +86,7 @@ both! {
         assert_eq!(from(&server, "198.51.100.7", &key.value).await.status(), 200, "the owner does not");
     }
 
-    async fn unknown_and_revoked_keys_spend_alike(
+    async fn unknown_and_revoked_keys_use_the_same_budget(
         server: Server, "brute_force.per_credential=3", "brute_force.refill=60s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
     ) {
         let revoked = server.generic_key(&[]).await;
@@ -116,7 +116,7 @@ both! {
         }
     }
 
-    async fn labels_of_metrics_are_ours(server: Server) {
+    async fn metric_labels_do_not_depend_on_input(server: Server) {
         let key = server.generic_key(&["projects:read"]).await;
         server.step(&server.generic_key(&[]).await, "revoke").await;
         for odd in ["", "x", "ks_{}\"\n", &wrong(&key.value), &unknown("abcdefghijkl0123"), &key.value] {

@@ -145,7 +145,7 @@ pub fn on_free_port<T>(mut start: impl FnMut(u16) -> Result<T, String>) -> (u16,
     panic!("each of ten ports was taken: {taken}");
 }
 
-/// A TCP proxy. After `fall_silent`, connections stay open and new ones are accepted, the kernel
+/// A TCP proxy. After `stop_responding`, connections stay open and new ones are accepted, the kernel
 /// acknowledges data, and no response arrives.
 pub struct Proxy {
     pub port: u16,
@@ -183,12 +183,12 @@ impl Proxy {
         Self { port, silent, ended, accepts: Some(accepts) }
     }
 
-    pub fn fall_silent(&self) {
+    pub fn stop_responding(&self) {
         self.silent.store(true, Ordering::SeqCst);
     }
 
     /// Forwards new connections again. Connections from the time of the silence stay open and dead.
-    pub fn speak(&self) {
+    pub fn resume_responding(&self) {
         self.silent.store(false, Ordering::SeqCst);
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::support::Kind;
 
 #[test]
-fn commands_never_make_a_database() {
+fn commands_never_create_a_database() {
     let deployment = Deployment::new(Kind::Sqlite);
     let file = deployment.keys();
     fs::write(deployment.database.dir.path().join("key.pem"), "x").unwrap();
@@ -35,7 +35,7 @@ fn commands_never_make_a_database() {
 }
 
 each! {
-    async fn looking_into_a_foreign_database_leaves_nothing(deployment: Deployment) {
+    async fn inspecting_an_unrelated_database_changes_nothing(deployment: Deployment) {
         let path = deployment.database.url.clone();
         if let Some(path) = path.strip_prefix("sqlite://") {
             fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
@@ -50,7 +50,7 @@ each! {
         }
     }
 
-    async fn migrations_are_told_and_can_be_taken_back(deployment: Deployment) {
+    async fn migrations_are_listed_and_can_be_reverted(deployment: Deployment) {
         if deployment.database.kind == Kind::Postgres {
             let status = deployment.json(&["migrate", "--status"]);
             assert_eq!(status["applied"].as_array().unwrap().len(), 0);
@@ -132,7 +132,7 @@ fn schema(deployment: &Deployment) -> Vec<String> {
 }
 
 #[test]
-fn config_check_names_every_fault_at_once() {
+fn config_check_reports_all_faults() {
     let deployment = Deployment::new(Kind::Sqlite);
     assert_eq!(deployment.run(&["config", "check"]).code, Some(0));
     let file = deployment.database.dir.path().join("keyswap.toml");
@@ -166,7 +166,7 @@ fn config_check_names_every_fault_at_once() {
 }
 
 #[test]
-fn wrong_usage_ends_with_2_and_failure_with_1() {
+fn usage_error_exits_with_2_and_failure_with_1() {
     let deployment = Deployment::new(Kind::Sqlite);
     for wrong in
         [&["nonsense"][..], &["serve", "--nonsense"], &["api-key", "show", "x"], &["serve", "--set", "no-equals-sign"]]

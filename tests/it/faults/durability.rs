@@ -56,7 +56,7 @@ async fn syncs_of_changes(cluster: &Cluster, deployment: &Deployment, changes: u
 }
 
 #[test]
-fn postgres_syncs_its_log_for_each_acknowledged_change() {
+fn postgres_syncs_its_log_before_each_acknowledgment() {
     run(async {
         let cluster = Cluster::new();
         // With the default of 200 ms the WAL writer syncs five times a second, independent of
@@ -80,7 +80,7 @@ fn postgres_syncs_its_log_for_each_acknowledged_change() {
 }
 
 #[test]
-fn sqlite_syncs_its_log_for_each_acknowledged_change() {
+fn sqlite_syncs_its_log_before_each_acknowledgment() {
     run(async {
         let deployment = Deployment::new(Kind::Sqlite);
         let trace = deployment.database.dir.path().join("trace");
@@ -107,7 +107,7 @@ fn sqlite_syncs_its_log_for_each_acknowledged_change() {
 }
 
 #[test]
-fn settings_that_lose_acknowledged_changes_are_named() {
+fn unsafe_durability_settings_are_reported() {
     const SETTINGS: [&str; 3] = ["fsync", "synchronous_commit", "full_page_writes"];
     let cluster = Cluster::new();
     let deployment = on(&cluster);

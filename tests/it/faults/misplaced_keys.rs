@@ -41,13 +41,13 @@ pub fn forms(server: &Running, id: &str, key: &str) -> Vec<Named> {
 
 /// Requests that contain the key in the wrong place. A name that ends in "(harmless)" marks a
 /// request that may succeed.
-pub fn mistakes(server: &Running, admin: &str, object: &str, key: &str) -> Vec<Named> {
+pub fn misplaced_forms(server: &Running, admin: &str, object: &str, key: &str) -> Vec<Named> {
     let mut all = Vec::new();
     in_urls(server, admin, key, &mut all);
     in_forms(server, key, &mut all);
     in_headers(server, admin, object, key, &mut all);
     in_json(server, admin, object, key, &mut all);
-    presented_values::mistakes(server, admin, key, &mut all);
+    presented_values::misplaced_forms(server, admin, key, &mut all);
     all
 }
 

@@ -26,7 +26,7 @@ use crate::support::{Kind, panics, sqlite};
 /// debug build that runs beside other tests has wider ones and shows only that the service answers
 /// and recovers.
 const IS_RELEASE: bool = !cfg!(debug_assertions);
-const HEALS_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 5 } else { 60 });
+const RECOVERS_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 5 } else { 60 });
 /// A request waits at most 2 s for a free connection and 5 s for the database. The rest is slack
 /// for a loaded machine. The client's timeout is 20 s.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 12 } else { 20 });
@@ -45,17 +45,17 @@ fn on_postgres(url: &str) -> Deployment {
 }
 
 /// Two invalid keys: an existing credential id with another secret, and an unknown credential id.
-fn strangers(key: &str) -> [String; 2] {
+fn unknown_keys(key: &str) -> [String; 2] {
     let known = PresentedKey::parse(key).unwrap();
     let entropy = SystemEntropy::default();
-    let nobody = "0123456789abcdef".parse().unwrap();
-    [&known.credential_id, &nobody]
+    let unknown_id = "0123456789abcdef".parse().unwrap();
+    [&known.credential_id, &unknown_id]
         .map(|id| ApiKeyValue::format(&known.prefix, id, &Secret::generate(&entropy).unwrap()).expose().to_owned())
 }
 
 /// Asserts the behavior during an outage.
-async fn is_away(server: &Running, admin: &str, id: &str, key: &str) {
-    let [wrong, unknown] = strangers(key);
+async fn is_unavailable(server: &Running, admin: &str, id: &str, key: &str) {
+    let [wrong, unknown] = unknown_keys(key);
     let mut requests = Vec::new();
     for key in [key, &wrong, &unknown] {
         requests.extend(misplaced_keys::forms(server, id, key));
@@ -78,14 +78,14 @@ async fn is_away(server: &Running, admin: &str, id: &str, key: &str) {
         let status = request.send().await.unwrap().status();
         assert!(status == 401 || status == 400, "a malformed key needs no database: {what} {status}");
     }
-    goes_on(server).await;
+    continues(server).await;
     let ready = server.get("/readyz").await;
     assert_eq!(ready.status(), 503);
     assert!(ready.headers().contains_key("retry-after"));
 }
 
 /// Asserts that the public endpoints that need no database respond.
-async fn goes_on(server: &Running) {
+async fn continues(server: &Running) {
     for path in ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server", "/healthz"] {
         let started = Instant::now();
         assert_eq!(server.get(path).await.status(), 200, "{path}");
@@ -93,11 +93,11 @@ async fn goes_on(server: &Running) {
     }
 }
 
-/// Waits until exchanges, changes and readiness have recovered, all within `HEALS_WITHIN`.
-async fn heals(server: &Running, admin: &str, key: &str) {
+/// Waits until exchanges, changes and readiness have recovered, all within `RECOVERS_WITHIN`.
+async fn recovers(server: &Running, admin: &str, key: &str) {
     let started = Instant::now();
-    let left = || HEALS_WITHIN.saturating_sub(started.elapsed());
-    let took = until("the exchange works again", left(), || server.swaps(key)).await;
+    let left = || RECOVERS_WITHIN.saturating_sub(started.elapsed());
+    let took = until("the exchange works again", left(), || server.exchange_succeeds(key)).await;
     until("changes work again", left(), || async {
         let body = json!({ "name": "n", "permissions": [] });
         server.call(admin, "POST", "/v1/service-clients", Some(body)).await.status() == 201
@@ -108,7 +108,7 @@ async fn heals(server: &Running, admin: &str, key: &str) {
 }
 
 #[test]
-fn postgres_stops_and_comes_back() {
+fn service_recovers_from_stopped_postgres() {
     run(async {
         let cluster = Cluster::new();
         let deployment = on_postgres(&cluster.url(cluster.port));
@@ -116,19 +116,19 @@ fn postgres_stops_and_comes_back() {
         let admin = deployment.admin();
         let (id, key) = server.key(&admin).await;
         for _ in 0..2 {
-            assert!(server.swaps(&key).await);
+            assert!(server.exchange_succeeds(&key).await);
             cluster.stop();
-            is_away(&server, &admin, &id, &key).await;
-            is_away(&server, &admin, &id, &key).await;
+            is_unavailable(&server, &admin, &id, &key).await;
+            is_unavailable(&server, &admin, &id, &key).await;
             cluster.start();
-            heals(&server, &admin, &key).await;
+            recovers(&server, &admin, &key).await;
         }
         server.stop();
     });
 }
 
 #[test]
-fn postgres_falls_silent_and_comes_back() {
+fn service_recovers_from_unresponsive_postgres() {
     run(async {
         let cluster = Cluster::new();
         let proxy = Proxy::to(cluster.port);
@@ -137,20 +137,20 @@ fn postgres_falls_silent_and_comes_back() {
         let admin = deployment.admin();
         let (id, key) = server.key(&admin).await;
         // Opens every connection of the pool.
-        join_all((0..32).map(|_| server.swaps(&key))).await;
-        proxy.fall_silent();
-        is_away(&server, &admin, &id, &key).await;
-        is_away(&server, &admin, &id, &key).await;
-        // The existing connections stay silent after `speak`, so recovery requires new ones.
-        proxy.speak();
-        heals(&server, &admin, &key).await;
-        assert!(join_all((0..32).map(|_| server.swaps(&key))).await.into_iter().all(|swapped| swapped));
+        join_all((0..32).map(|_| server.exchange_succeeds(&key))).await;
+        proxy.stop_responding();
+        is_unavailable(&server, &admin, &id, &key).await;
+        is_unavailable(&server, &admin, &id, &key).await;
+        // The existing connections stay silent after `resume_responding`, so recovery requires new ones.
+        proxy.resume_responding();
+        recovers(&server, &admin, &key).await;
+        assert!(join_all((0..32).map(|_| server.exchange_succeeds(&key))).await.into_iter().all(|succeeded| succeeded));
         server.stop();
     });
 }
 
 #[test]
-fn a_database_away_at_the_start_is_told() {
+fn start_without_a_database_fails_with_a_message() {
     let (refuses, silent) = (Refuses::new(), TcpSilence::new());
     for url in [refuses.url(), silent.url()] {
         let started = Instant::now();
@@ -188,9 +188,9 @@ impl TcpSilence {
 }
 
 /// Another process on the same host that holds a lock and hangs.
-struct Neighbour(Child);
+struct HealthyReplica(Child);
 
-impl Neighbour {
+impl HealthyReplica {
     /// Locks bytes 120 to 127 of the WAL index (`-shm`), as a process in WAL recovery does, so that
     /// no other process can read or write. Moving or truncating the database file has no such
     /// effect, because SQLite continues with the open file and the cached pages.
@@ -207,7 +207,7 @@ impl Neighbour {
     }
 }
 
-impl Drop for Neighbour {
+impl Drop for HealthyReplica {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -215,17 +215,17 @@ impl Drop for Neighbour {
 }
 
 #[test]
-fn sqlite_is_locked_and_freed() {
+fn service_recovers_from_locked_sqlite() {
     run(async {
         let deployment = Deployment::new(Kind::Sqlite);
         let server = deployment.serve();
         let admin = deployment.admin();
         let (id, key) = server.key(&admin).await;
         let path = deployment.database.url.strip_prefix("sqlite://").unwrap();
-        let neighbour = Neighbour::in_recovery(path);
-        is_away(&server, &admin, &id, &key).await;
+        let neighbour = HealthyReplica::in_recovery(path);
+        is_unavailable(&server, &admin, &id, &key).await;
         drop(neighbour);
-        heals(&server, &admin, &key).await;
+        recovers(&server, &admin, &key).await;
         server.stop();
     });
 }
@@ -239,14 +239,14 @@ async fn cannot_change(server: &Running, admin: &str, id: &str, key: &str) {
         assert_eq!(answer.status(), 503, "{path}");
         assert!(answer.headers().contains_key("retry-after"));
         for _ in 0..20 {
-            assert!(server.swaps(key).await, "exchanges only read");
+            assert!(server.exchange_succeeds(key).await, "exchanges only read");
         }
     }
-    goes_on(server).await;
+    continues(server).await;
 }
 
 #[test]
-fn sqlite_with_another_writer_refuses_changes_alone() {
+fn sqlite_with_another_writer_refuses_only_changes() {
     run(async {
         let deployment = Deployment::new(Kind::Sqlite);
         let server = deployment.serve();
@@ -256,13 +256,13 @@ fn sqlite_with_another_writer_refuses_changes_alone() {
         writer.batch_execute("BEGIN IMMEDIATE").unwrap();
         cannot_change(&server, &admin, &id, &key).await;
         writer.batch_execute("ROLLBACK").unwrap();
-        heals(&server, &admin, &key).await;
+        recovers(&server, &admin, &key).await;
         server.stop();
     });
 }
 
 #[test]
-fn a_full_disk_refuses_changes_alone() {
+fn full_disk_refuses_only_changes() {
     run(async {
         let deployment = Deployment::new(Kind::Sqlite);
         // The default action of SIGXFSZ ends the process. If the signal is ignored, a write beyond
@@ -277,8 +277,8 @@ fn a_full_disk_refuses_changes_alone() {
         limit_files(&server, "0");
         cannot_change(&server, &admin, &id, &key).await;
         limit_files(&server, "unlimited");
-        heals(&server, &admin, &key).await;
-        assert!(server.swaps(&key).await, "the revoke that was answered 503 did not happen");
+        recovers(&server, &admin, &key).await;
+        assert!(server.exchange_succeeds(&key).await, "the revoke that was answered 503 did not happen");
         let said = server.stop();
         assert!(said.err.contains("unavailable"), "{}", said.err);
         let doctor = deployment.run(&["doctor"]);

@@ -30,7 +30,7 @@ pub struct Deployment {
 
 /// The exit code and output of a command.
 #[derive(Debug)]
-pub struct Said {
+pub struct ProcessOutput {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
@@ -89,7 +89,7 @@ impl Deployment {
     }
 
     /// Runs a command to completion.
-    pub fn run(&self, args: &[&str]) -> Said {
+    pub fn run(&self, args: &[&str]) -> ProcessOutput {
         Process::spawn(self.command(args)).end(LONG)
     }
 
@@ -133,8 +133,8 @@ pub struct Process {
 impl Process {
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
-        let (out, reads_out) = gather(child.stdout.take().unwrap());
-        let (err, reads_err) = gather(child.stderr.take().unwrap());
+        let (out, reads_out) = collect_output(child.stdout.take().unwrap());
+        let (err, reads_err) = collect_output(child.stderr.take().unwrap());
         Self { child, out, err, readers: vec![reads_out, reads_err] }
     }
 
@@ -148,7 +148,7 @@ impl Process {
     }
 
     /// Waits until the process exits, and asserts that its log contains no panic.
-    pub fn end(mut self, within: Duration) -> Said {
+    pub fn end(mut self, within: Duration) -> ProcessOutput {
         let deadline = Instant::now() + within;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -162,7 +162,7 @@ impl Process {
         }
         let out = String::from_utf8_lossy(&self.out.lock().unwrap()).into_owned();
         panics::assert_none_in(&self.log());
-        Said { code: status.code(), out, err: self.log() }
+        ProcessOutput { code: status.code(), out, err: self.log() }
     }
 
     /// Waits until the log contains the listening address.
@@ -179,7 +179,7 @@ impl Process {
     }
 
     /// Waits until the process serves or has exited.
-    pub fn settle(mut self) -> Result<Running, Said> {
+    pub fn settle(mut self) -> Result<Running, ProcessOutput> {
         let deadline = Instant::now() + LONG;
         while listening(&self.log()).is_none() {
             if self.child.try_wait().unwrap().is_some() {
@@ -213,7 +213,7 @@ pub fn client() -> Client {
     Client::builder().tls_certs_only([]).timeout(Duration::from_secs(20)).build().unwrap()
 }
 
-fn gather(mut from: impl Read + Send + 'static) -> (Arc<Mutex<Vec<u8>>>, thread::JoinHandle<()>) {
+fn collect_output(mut from: impl Read + Send + 'static) -> (Arc<Mutex<Vec<u8>>>, thread::JoinHandle<()>) {
     let gathered = Arc::new(Mutex::new(Vec::new()));
     let into = Arc::clone(&gathered);
     let reader = thread::spawn(move || {

@@ -19,8 +19,8 @@ use crate::{
     support::{Kind, Server},
 };
 
-const FEW: usize = 25;
-const MANY: usize = 1000;
+const SAMPLE: usize = 25;
+const FULL: usize = 1000;
 
 fn on_two_servers<F: Future<Output = ()>>(test: impl FnOnce(Arc<Server>, Arc<Server>) -> F) {
     Server::run(Kind::Postgres, &[], |server| async move {
@@ -278,34 +278,34 @@ async fn changes_that_share_rows(server: Arc<Server>, replica: Arc<Server>, roun
     }
 }
 
-macro_rules! a_few_rounds {
+macro_rules! sample {
     ($($name:ident)*) => {$(
         #[test]
         fn $name() {
-            super::on_two_servers(|server, replica| super::$name(server, replica, super::FEW));
+            super::on_two_servers(|server, replica| super::$name(server, replica, super::SAMPLE));
         }
     )*};
 }
 
 /// Tests without a forced order: the result is checked in whatever order the changes occur.
-mod a_few_rounds {
-    a_few_rounds! { changes_that_share_rows two_consumers }
+mod sample {
+    sample! { changes_that_share_rows two_consumers }
 }
 
-macro_rules! a_thousand_rounds {
+macro_rules! full_run {
     ($($name:ident)*) => {$(
         #[test]
         #[ignore = "takes minutes: scripts/prove races"]
         fn $name() {
             let began = std::time::Instant::now();
-            super::on_two_servers(|server, replica| super::$name(server, replica, super::MANY));
-            eprintln!("{}: {} rounds in {} s", stringify!($name), super::MANY, began.elapsed().as_secs());
+            super::on_two_servers(|server, replica| super::$name(server, replica, super::FULL));
+            eprintln!("{}: {} rounds in {} s", stringify!($name), super::FULL, began.elapsed().as_secs());
         }
     )*};
 }
 
-mod a_thousand_rounds {
-    a_thousand_rounds! {
+mod full_run {
+    full_run! {
         revoke_against_exchange block_against_create two_applies changes_that_share_rows last_administrator two_consumers
     }
 }

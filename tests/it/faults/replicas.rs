@@ -14,7 +14,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 /// Asserts that both servers work and form one deployment.
-async fn are_one(deployment: &Deployment, first: Running, second: Running) {
+async fn assert_identical(deployment: &Deployment, first: Running, second: Running) {
     let admin = deployment.admin();
     let mut jwks = Vec::new();
     for server in [&first, &second] {
@@ -24,9 +24,9 @@ async fn are_one(deployment: &Deployment, first: Running, second: Running) {
     }
     assert_eq!(jwks[0], jwks[1]);
     let (id, key) = first.key(&admin).await;
-    assert!(second.swaps(&key).await);
+    assert!(second.exchange_succeeds(&key).await);
     assert_eq!(second.call(&admin, "POST", &format!("/v1/api-keys/{id}/revoke"), None).await.status(), 200);
-    assert!(!first.swaps(&key).await, "revoked means refused at once, on any replica");
+    assert!(!first.exchange_succeeds(&key).await, "revoked means refused at once, on any replica");
 
     let events: Value = first.call(&admin, "GET", "/v1/events?limit=100", None).await.json().await.unwrap();
     let count = |kind: &str| events["data"].as_array().unwrap().iter().filter(|event| event["type"] == kind).count();
@@ -39,8 +39,8 @@ async fn are_one(deployment: &Deployment, first: Running, second: Running) {
     assert_eq!(states.len(), 2, "{states:?}");
     first.stop();
     second.stop();
-    let leftovers: Vec<_> = fs::read_dir(deployment.keys()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(leftovers.len(), 3, "master.1, administrator.key and the witness: {leftovers:?}");
+    let files: Vec<_> = fs::read_dir(deployment.keys()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(files.len(), 3, "master.1, administrator.key and the rollback guard: {files:?}");
 }
 
 fn rounds(kind: Kind, rounds: usize) {
@@ -48,29 +48,29 @@ fn rounds(kind: Kind, rounds: usize) {
         for _ in 0..rounds {
             let deployment = Deployment::new(kind);
             let (first, second) = (deployment.start(), deployment.start());
-            are_one(&deployment, first.ready(), second.ready()).await;
+            assert_identical(&deployment, first.ready(), second.ready()).await;
         }
     });
 }
 
 #[test]
-fn two_on_one_empty_postgres_are_one_every_time_of_5() {
+fn five_concurrent_starts_on_empty_postgres_agree() {
     rounds(Kind::Postgres, 5);
 }
 
 #[test]
 #[ignore = "takes a minute: scripts/prove faults"]
-fn two_on_one_empty_postgres_are_one_every_time_of_20() {
+fn twenty_concurrent_starts_on_empty_postgres_agree() {
     rounds(Kind::Postgres, 20);
 }
 
 #[test]
-fn two_on_one_new_sqlite_file_are_one_every_time_of_5() {
+fn five_concurrent_starts_on_a_new_sqlite_file_agree() {
     rounds(Kind::Sqlite, 5);
 }
 
 #[test]
-fn with_keys_of_its_own_the_second_refuses_and_damages_nothing() {
+fn second_server_with_other_master_keys_refuses_to_start() {
     run(async {
         for with_files in [false, true] {
             let database = Arc::new(Database::empty(Kind::Postgres));
@@ -124,19 +124,19 @@ fn write_master_key(deployment: &Deployment, key: &[u8; 32]) {
 }
 
 each! {
-    async fn changes_from_the_command_line_are_seen_at_once(deployment: Deployment) {
+    async fn command_line_changes_take_effect_at_once(deployment: Deployment) {
         let server = deployment.serve();
         let made = deployment.json(&["api-key", "create", "--name", "from the shell"]);
         let (id, key) = (made["id"].as_str().unwrap(), made["value"].as_str().unwrap());
-        assert!(server.swaps(key).await);
+        assert!(server.exchange_succeeds(key).await);
         for (step, works) in [("suspend", false), ("resume", true), ("revoke", false)] {
             deployment.json(&["api-key", step, id]);
-            assert_eq!(server.swaps(key).await, works, "{step}");
+            assert_eq!(server.exchange_succeeds(key).await, works, "{step}");
         }
         let made = deployment.json(&["api-key", "create", "--name", "another"]);
         let rotated = deployment.json(&["api-key", "rotate", made["id"].as_str().unwrap(), "--grace", "0s"]);
-        assert!(server.swaps(rotated["value"].as_str().unwrap()).await);
-        assert!(!server.swaps(made["value"].as_str().unwrap()).await, "without grace the old value is dead at once");
+        assert!(server.exchange_succeeds(rotated["value"].as_str().unwrap()).await);
+        assert!(!server.exchange_succeeds(made["value"].as_str().unwrap()).await, "without grace the old value is dead at once");
         let events: Value =
             server.call(&deployment.admin(), "GET", "/v1/events?limit=100&actor=cli", None).await.json().await.unwrap();
         assert_eq!(events["data"].as_array().unwrap().len(), 6);

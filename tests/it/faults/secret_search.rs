@@ -27,7 +27,7 @@ pub struct Searcher {
 impl Searcher {
     /// Adds `secret` to the search. `name` identifies it in the results.
     pub fn watch(&mut self, name: &str, secret: &[u8]) {
-        assert!(secret.len() >= PIECE, "{name} is too short to be told from chance");
+        assert!(secret.len() >= PIECE, "{name} is too short to be distinguished from random bytes");
         for piece in secret.windows(PIECE) {
             self.add(name, "as it is", piece);
             let hex = |upper: bool| {
@@ -94,7 +94,7 @@ fn place(bytes: &[u8]) -> usize {
 }
 
 #[test]
-fn the_search_finds_what_is_planted() {
+fn search_finds_planted_secrets() {
     let secret = b"Zq8vN2mXc7LkP0sRt5WyBd3FgH1jUa6E";
     let mut searcher = Searcher::default();
     searcher.watch("it", secret);

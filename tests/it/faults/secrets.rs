@@ -29,7 +29,7 @@ const MARKER: &str = "a key that was rotated";
 struct Flow {
     searcher: Searcher,
     /// The responses, which are searched once all secrets are known.
-    told: Vec<(String, Vec<u8>)>,
+    outputs: Vec<(String, Vec<u8>)>,
     /// Where a secret was found.
     leaks: Vec<String>,
     /// Where the marker was found.
@@ -37,15 +37,15 @@ struct Flow {
 }
 
 impl Flow {
-    fn tell(&mut self, place: &str, bytes: &[u8]) {
-        self.told.push((place.to_owned(), bytes.to_vec()));
+    fn add_output(&mut self, place: &str, bytes: &[u8]) {
+        self.outputs.push((place.to_owned(), bytes.to_vec()));
     }
 
     /// Records the headers and the body of a response that must not contain a secret.
-    async fn tell_answer(&mut self, what: &str, answer: Response) -> String {
+    async fn add_response(&mut self, what: &str, answer: Response) -> String {
         let head = format!("{:?}", answer.headers());
         let body = answer.text().await.unwrap();
-        self.tell(&format!("the answer to {what}"), format!("{head}\n{body}").as_bytes());
+        self.add_output(&format!("the answer to {what}"), format!("{head}\n{body}").as_bytes());
         body
     }
 
@@ -60,8 +60,8 @@ impl Flow {
         }
     }
 
-    fn search_what_was_told(&mut self) {
-        for (place, bytes) in std::mem::take(&mut self.told) {
+    fn search_outputs(&mut self) {
+        for (place, bytes) in std::mem::take(&mut self.outputs) {
             self.search(&place, &bytes);
         }
     }
@@ -96,7 +96,7 @@ fn no_core_is_dumped(server: &Running) {
     assert!(core.contains(" 0 "), "a core dump would hold every secret: {core}");
 }
 
-async fn nothing_kept_or_told_holds_a_secret(kind: Kind, format: &str) {
+async fn no_storage_or_output_contains_a_secret(kind: Kind, format: &str) {
     // A separate PostgreSQL server, because the WAL contains the changes of all databases of a
     // server.
     let cluster = (kind == Kind::Postgres).then(Cluster::new);
@@ -117,7 +117,7 @@ async fn nothing_kept_or_told_holds_a_secret(kind: Kind, format: &str) {
     let mut flow = Flow::default();
     flow.searcher.watch(MARKER, MARKER.as_bytes());
     flow.run(&server, &deployment).await;
-    flow.watch_what_is_on_the_server(&deployment).await;
+    flow.watch_server_files(&deployment).await;
     // Searched before the stop, while the write-ahead log exists, and again after it.
     flow.search_database(&deployment, cluster.is_some());
     let said = server.stop();
@@ -125,7 +125,7 @@ async fn nothing_kept_or_told_holds_a_secret(kind: Kind, format: &str) {
     flow.search("the log", said.err.as_bytes());
     flow.search("standard output", said.out.as_bytes());
     flow.search_database(&deployment, cluster.is_some());
-    flow.search_what_was_told();
+    flow.search_outputs();
 
     assert!(flow.leaks.is_empty(), "log.format={format}:\n{}", flow.leaks.join("\n"));
     flow.assert_marked(&["the answer to GET /v1/api-keys"]);
@@ -138,19 +138,19 @@ async fn nothing_kept_or_told_holds_a_secret(kind: Kind, format: &str) {
 
 fn run(kind: Kind, format: &str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(nothing_kept_or_told_holds_a_secret(kind, format));
+    runtime.block_on(no_storage_or_output_contains_a_secret(kind, format));
     panics::assert_none();
 }
 
 #[test]
-fn nothing_kept_or_told_holds_a_secret_on_sqlite() {
+fn no_storage_or_output_contains_a_secret_on_sqlite() {
     for format in ["human", "json"] {
         run(Kind::Sqlite, format);
     }
 }
 
 #[test]
-fn nothing_kept_or_told_holds_a_secret_on_postgres() {
+fn no_storage_or_output_contains_a_secret_on_postgres() {
     for format in ["human", "json"] {
         run(Kind::Postgres, format);
     }

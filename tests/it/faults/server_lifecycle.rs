@@ -26,15 +26,15 @@ use crate::support::{Kind, panics};
 type Acknowledged = Arc<Mutex<BTreeMap<String, (String, bool)>>>;
 
 /// The number of kills in `scripts/test` and in `scripts/prove faults`.
-const FEW: usize = 6;
-const MANY: usize = 20;
+const SAMPLE: usize = 6;
+const FULL: usize = 20;
 
 each! {
-    async fn sigterm_lets_requests_end_and_loses_nothing(deployment: Deployment) {
+    async fn sigterm_completes_running_requests(deployment: Deployment) {
         let server = deployment.serve();
         let admin = deployment.admin();
         let (id, key) = server.key(&admin).await;
-        assert!(server.swaps(&key).await);
+        assert!(server.exchange_succeeds(&key).await);
         // A long poll for events that do not occur is in flight.
         let waits = server.http.get(server.url("/v1/events?after=1000000&wait=2s")).bearer_auth(&admin).send();
         let waiting = tokio::spawn(waits);
@@ -48,7 +48,7 @@ each! {
         let said = ending.await.unwrap();
         assert_eq!(said.code, Some(0), "{said:?}");
         assert!(said.err.contains("stopped"), "{}", said.err);
-        assert!(client().get(base).send().await.is_err(), "nobody listens any more");
+        assert!(client().get(base).send().await.is_err(), "the listener is closed");
 
         let server = deployment.serve();
         let shown: Value =
@@ -57,11 +57,11 @@ each! {
         server.stop();
     }
 
-    async fn what_was_acknowledged_survives_kill_9_under_load(deployment: Deployment) {
-        survives_kills(deployment, FEW).await;
+    async fn acknowledged_changes_survive_sigkill_under_load(deployment: Deployment) {
+        survives_kills(deployment, SAMPLE).await;
     }
 
-    async fn operations_move_to_their_own_listener(deployment: Deployment) {
+    async fn operations_endpoints_move_to_their_own_listener(deployment: Deployment) {
         let (port, server) = on_free_port(|port| {
             let settled = deployment.with(&[&format!("server.admin_bind=127.0.0.1:{port}")]).start().settle();
             settled.map_err(|said| {
@@ -83,7 +83,7 @@ each! {
         server.stop();
     }
 
-    async fn every_line_of_a_json_log_is_json(deployment: Deployment) {
+    async fn every_json_log_line_is_valid_json(deployment: Deployment) {
         let server = deployment.with(&["log.format=json", "log.level=debug"]).serve();
         let admin = deployment.admin();
         let mut ids = Vec::new();
@@ -110,19 +110,19 @@ each! {
 
 fn many_kills(kind: Kind) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(survives_kills(Deployment::new(kind), MANY));
+    runtime.block_on(survives_kills(Deployment::new(kind), FULL));
     panics::assert_none();
 }
 
 #[test]
 #[ignore = "takes a minute: scripts/prove faults"]
-fn what_was_acknowledged_survives_twenty_kills_sqlite() {
+fn acknowledged_changes_survive_twenty_kills_sqlite() {
     many_kills(Kind::Sqlite);
 }
 
 #[test]
 #[ignore = "takes a minute: scripts/prove faults"]
-fn what_was_acknowledged_survives_twenty_kills_postgres() {
+fn acknowledged_changes_survive_twenty_kills_postgres() {
     many_kills(Kind::Postgres);
 }
 
@@ -139,7 +139,7 @@ async fn survives_kills(deployment: Deployment, rounds: usize) {
         let before = acknowledged.lock().unwrap().len();
         let load: Vec<_> = (0..4)
             .map(|_| {
-                tokio::spawn(change_until_it_dies(
+                tokio::spawn(change_until_killed(
                     (server.base.clone(), server.http.clone()),
                     admin.clone(),
                     Arc::clone(&acknowledged),
@@ -177,7 +177,7 @@ async fn survives_kills(deployment: Deployment, rounds: usize) {
 }
 
 /// Creates keys and revokes every third of them, until the server is down.
-async fn change_until_it_dies(
+async fn change_until_killed(
     (base, http): (String, reqwest::Client),
     admin: String,
     acknowledged: Acknowledged,
@@ -231,7 +231,7 @@ async fn every_event(server: &Running, admin: &str) -> BTreeMap<(String, String)
 }
 
 #[test]
-fn tls_without_a_proxy() {
+fn server_terminates_tls() {
     let deployment = Deployment::new(Kind::Sqlite);
     let path = |name: &str| deployment.database.dir.path().join(name).display().to_string();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();

@@ -31,18 +31,18 @@ async fn published(server: &Server) -> Vec<String> {
 
 /// The `kid` of a newly issued token. Asserts that the token verifies against the JWKS.
 async fn signs(server: &Server, key: &str) -> String {
-    let token = server.swap(key).await;
+    let token = server.fetch_token(key).await;
     verify(server, &token, "http://keyswap.test").await;
     header_of(&token)["kid"].as_str().unwrap().to_owned()
 }
 
 both! {
-    async fn a_rotation_is_published_before_and_kept_after(server: Server) {
+    async fn signing_key_is_published_before_activation_and_after_retirement(server: Server) {
         let key = server.generic_key(&[]).await.value;
         let ([first], [second]) = (only(&server, "active").await, only(&server, "next").await);
-        assert_eq!(published(&server).await.len(), 2, "the next key stands published from the first start");
+        assert_eq!(published(&server).await.len(), 2, "the next key is published from the first start");
         assert_eq!(signs(&server, &key).await, first);
-        let old_token = server.swap(&key).await;
+        let old_token = server.fetch_token(&key).await;
 
         let before = keys(&server).await;
         let refused = server.manage("POST", "/v1/signing-keys/rotate", None, 409).await;
@@ -77,7 +77,7 @@ both! {
         assert_eq!(kinds.iter().filter(|kind| **kind == json!("signing_key.removed")).count(), 1);
     }
 
-    async fn lowering_max_ttl_takes_no_token_back(server: Server, "tokens.max_ttl=24h") {
+    async fn lower_max_ttl_keeps_issued_tokens_valid(server: Server, "tokens.max_ttl=24h") {
         let [first] = only(&server, "active").await;
         let database = server.stop().await;
         let server = Server::on(database, &["tokens.max_ttl=1h"]).await;
@@ -91,7 +91,7 @@ both! {
         assert!(!published(&server).await.contains(&first));
     }
 
-    async fn two_rotations_at_once_make_one(server: Server) {
+    async fn concurrent_rotations_rotate_once(server: Server) {
         let replica = server.replica().await;
         server.advance(UNTIL_IT_MAY_SIGN);
         let rotate = |to: &Server| to.post("/v1/signing-keys/rotate").bearer_auth(&to.admin);
@@ -111,10 +111,10 @@ both! {
         assert_eq!(events.iter().filter(|event| event["type"] == "signing_key.retired").count(), 1);
     }
 
-    async fn another_algorithm_comes_by_configuration_and_rotation(server: Server, "jobs=by_hand") {
+    async fn algorithm_changes_by_configuration_and_rotation(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
         let [first] = only(&server, "active").await;
-        let old_token = server.swap(&key).await;
+        let old_token = server.fetch_token(&key).await;
         let database = server.stop().await;
         let server = Server::on(Arc::clone(&database), &["signing_keys.algorithm=EdDSA"]).await;
         assert_eq!(signs(&server, &key).await, first, "the old algorithm signs until a rotation");
@@ -125,7 +125,7 @@ both! {
         server.advance(UNTIL_IT_MAY_SIGN);
         server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
         assert_eq!(signs(&server, &key).await, next["kid"].as_str().unwrap());
-        assert_eq!(header_of(&server.swap(&key).await)["alg"], "EdDSA");
+        assert_eq!(header_of(&server.fetch_token(&key).await)["alg"], "EdDSA");
         verify(&server, &old_token, "http://keyswap.test").await;
         // A restart with the same settings creates no key.
         server.services.live_tokens.flush().await.unwrap();
@@ -134,7 +134,7 @@ both! {
         assert_eq!(keys(&server).await, before);
     }
 
-    async fn a_stale_view_signs_no_more_and_is_served_on(server: Server, "signing_keys.replica_staleness=1s") {
+    async fn stale_key_snapshot_stops_signing_and_is_still_served(server: Server, "signing_keys.replica_staleness=1s") {
         let key = server.generic_key(&[]).await.value;
         let before = published(&server).await;
         // Without the table, refreshes of the signing keys fail, while credential look-ups work.
@@ -161,11 +161,11 @@ fn time(text: &str) -> Timestamp {
 }
 
 #[test]
-fn every_algorithm_signs_what_anyone_can_verify() {
+fn tokens_of_every_algorithm_are_verifiable() {
     for (algorithm, kty) in [("ES256", "EC"), ("ES384", "EC"), ("EdDSA", "OKP"), ("RS256", "RSA"), ("PS256", "RSA")] {
         Server::run(Kind::Sqlite, &[&format!("signing_keys.algorithm={algorithm}")], |server| async move {
             let key = server.generic_key(&[]).await.value;
-            let token = server.swap(&key).await;
+            let token = server.fetch_token(&key).await;
             assert_eq!(header_of(&token)["alg"], algorithm);
             verify(&server, &token, "http://keyswap.test").await;
             let jwks = body_of(server.get("/.well-known/jwks.json").send().await.unwrap(), StatusCode::OK).await;

@@ -96,7 +96,7 @@ fn integers(der: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_kind_of_key_in_every_form_becomes_the_next() {
+fn every_key_type_in_every_format_becomes_the_next_key() {
     for algorithm in ["ES256", "ES384", "EdDSA", "RS256", "PS256"] {
         Server::run(Kind::Sqlite, &[&format!("signing_keys.algorithm={algorithm}")], |server| async move {
             let dir = tempfile::tempdir().unwrap();
@@ -116,7 +116,7 @@ fn every_kind_of_key_in_every_form_becomes_the_next() {
                 server.advance(3661);
                 let rotated = signing::rotate(&server.services, &Caller::cli(), None).await.unwrap();
                 assert_eq!(rotated.activated.info.kid, imported.info.kid);
-                let token = server.swap(&key).await;
+                let token = server.fetch_token(&key).await;
                 assert_eq!(header_of(&token)["kid"], imported.info.kid.as_str(), "{algorithm} {form}");
                 verify(&server, &token, "http://keyswap.test").await;
             }
@@ -125,7 +125,7 @@ fn every_kind_of_key_in_every_form_becomes_the_next() {
 }
 
 #[test]
-fn what_is_no_such_key_is_refused_and_changes_nothing() {
+fn invalid_key_file_is_refused_and_changes_nothing() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
         for algorithm in ["ES256", "RS256"] {
             Server::run(kind, &[&format!("signing_keys.algorithm={algorithm}")], |server| async move {
@@ -180,11 +180,12 @@ fn what_is_no_such_key_is_refused_and_changes_nothing() {
     }
 }
 
+// Requirements: jose-05.
 /// The Wycheproof JWK vectors: symmetric keys, weak keys, points off the curve, keys for other
 /// uses, and parts that do not match. Only keys that are valid there and match the configured
 /// algorithm are accepted.
 #[test]
-fn jose_05_what_wycheproof_calls_invalid_is_refused() {
+fn invalid_wycheproof_keys_are_refused() {
     for algorithm in ["ES256", "RS256"] {
         Server::run(Kind::Sqlite, &[&format!("signing_keys.algorithm={algorithm}")], |server| async move {
             let vectors = include_str!("../../vectors/wycheproof_json_web_key_test.json");

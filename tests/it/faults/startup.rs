@@ -35,7 +35,7 @@ fn write(file: &Path, bytes: &[u8], mode: u32) {
 }
 
 each! {
-    async fn a_master_file_that_is_not_right_stops_the_start(deployment: Deployment) {
+    async fn invalid_master_key_file_prevents_the_start(deployment: Deployment) {
         let file = deployment.keys().join("master.1");
         let server = deployment.serve();
         let admin = deployment.admin();
@@ -45,11 +45,11 @@ each! {
         let rows = tables::contents(&deployment);
         assert!(rows.len() > 8, "the tables were found: {}", rows.len());
 
-        let mut foreign = right.clone();
-        foreign[3] = if foreign[3] == b'A' { b'B' } else { b'A' };
+        let mut imported = right.clone();
+        imported[3] = if imported[3] == b'A' { b'B' } else { b'A' };
         type Change<'a> = Box<dyn Fn() + 'a>;
-        let spoilt: [(&str, &str, Change<'_>); 7] = [
-            ("foreign", "is not the key that the database was encrypted with", Box::new(|| write(&file, &foreign, 0o600))),
+        let corrupted: [(&str, &str, Change<'_>); 7] = [
+            ("imported", "is not the key that the database was encrypted with", Box::new(|| write(&file, &imported, 0o600))),
             ("truncated", "holds no master key", Box::new(|| write(&file, &right[..20], 0o600))),
             ("empty", "holds no master key", Box::new(|| write(&file, b"", 0o600))),
             ("binary", "cannot read", Box::new(|| write(&file, &[0xff; 32], 0o600))),
@@ -57,7 +57,7 @@ each! {
             ("group-readable", "chmod 600", Box::new(|| write(&file, &right, 0o640))),
             ("missing", "is missing", Box::new(|| fs::remove_file(&file).unwrap())),
         ];
-        for (what, words, spoil) in spoilt {
+        for (what, words, spoil) in corrupted {
             spoil();
             let before = files(&deployment.keys());
             for command in [&["serve"][..], &["api-key", "list"], &["signing-key", "rotate"], &["master-key", "init"]] {
@@ -68,9 +68,9 @@ each! {
             }
             assert_eq!(files(&deployment.keys()), before, "{what}: the directory is as it was");
             assert_eq!(tables::contents(&deployment), rows, "{what}: the database is as it was");
-            if what == "foreign" || what == "missing" {
+            if what == "imported" || what == "missing" {
                 let status = deployment.json(&["master-key", "status"]);
-                let expected = if what == "foreign" { "another key is here" } else { "missing" };
+                let expected = if what == "imported" { "another key is here" } else { "missing" };
                 assert_eq!(status[0]["file"], expected);
             }
         }
@@ -81,7 +81,7 @@ each! {
         server.stop();
     }
 
-    async fn master_key_init_makes_what_a_start_then_takes(deployment: Deployment) {
+    async fn start_uses_the_key_of_master_key_init(deployment: Deployment) {
         let deployment = deployment.with(&["keys.create=false"]);
         let said = deployment.run(&["master-key", "init"]);
         assert_eq!(said.code, Some(0), "{said:?}");
@@ -96,14 +96,14 @@ each! {
         assert_eq!(fs::read(&file).unwrap(), made);
     }
 
-    async fn a_start_that_was_cut_off_succeeds_next_time(deployment: Deployment) {
+    async fn interrupted_start_succeeds_on_retry(deployment: Deployment) {
         assert_eq!(deployment.run(&["migrate"]).code, Some(0));
         let admin_file = deployment.keys().join("administrator.key");
         for _ in 0..3 {
             // On PostgreSQL the start blocks at its last step, where it numbers its events: all
             // files are written, and no change is committed. On SQLite the process is killed as
             // soon as the file exists, which may be before or after the commit.
-            let held = hold_the_events(&deployment);
+            let held = lock_events(&deployment);
             let process = deployment.start();
             let started = Instant::now();
             while !admin_file.exists() {
@@ -128,7 +128,7 @@ each! {
         }
     }
 
-    async fn altered_rows_do_not_authenticate(deployment: Deployment) {
+    async fn altered_rows_fail_authentication(deployment: Deployment) {
         let server = deployment.serve();
         let admin = deployment.admin();
         let (_, first) = server.key(&admin).await;
@@ -150,18 +150,18 @@ each! {
         }
         set(&first, &one);
         set(&second, &two);
-        assert!(server.swaps(&first).await && server.swaps(&second).await, "back in their places");
+        assert!(server.exchange_succeeds(&first).await && server.exchange_succeeds(&second).await, "back in their places");
         for position in [0, 12, one.len() - 1] {
             let mut altered = one.clone();
             altered[position] ^= 1;
             set(&first, &altered);
-            assert!(!server.swaps(&first).await, "a flipped bit in byte {position}");
+            assert!(!server.exchange_succeeds(&first).await, "a flipped bit in byte {position}");
         }
-        assert!(server.swaps(&third).await, "the others work");
+        assert!(server.exchange_succeeds(&third).await, "the others work");
         server.stop();
     }
 
-    async fn a_damaged_signing_key_is_out_and_told(deployment: Deployment) {
+    async fn damaged_signing_key_is_excluded_and_reported(deployment: Deployment) {
         let server = deployment.serve();
         let admin = deployment.admin();
         let (_, key) = server.key(&admin).await;
@@ -189,7 +189,7 @@ each! {
 
 /// Locks the table from which events take their numbers, so that no change can commit. PostgreSQL
 /// only.
-fn hold_the_events(deployment: &Deployment) -> Option<PgConnection> {
+fn lock_events(deployment: &Deployment) -> Option<PgConnection> {
     if deployment.database.kind == Kind::Sqlite {
         return None;
     }
@@ -199,7 +199,7 @@ fn hold_the_events(deployment: &Deployment) -> Option<PgConnection> {
 }
 
 #[test]
-fn postgres_without_leave_to_make_keys_refuses_with_advice() {
+fn first_start_on_postgres_without_master_keys_is_refused_with_advice() {
     let deployment = Deployment::new(Kind::Postgres).with(&["keys.create=false"]);
     let said = deployment.refuses();
     for words in ["no master key in", "keyswap master-key init", "keys.create = true", "every replica"] {

@@ -33,16 +33,16 @@ struct Size {
 }
 
 /// For every change. Creating the keys over HTTP takes most of the time.
-const FEW: Size = Size { clients: 1_000, keys: 100, waves: &["a new herd"], is_timed: false };
+const SAMPLE: Size = Size { clients: 1_000, keys: 100, waves: &["a new herd"], is_timed: false };
 /// One wave on new connections, and one on the connections that are then open.
-const MANY: Size = Size {
+const FULL: Size = Size {
     clients: 5_000,
     keys: 2_500,
     waves: &["a new herd", "the same herd again"],
     is_timed: !cfg!(debug_assertions),
 };
 /// The time within which all clients must be served.
-const CALM: Duration = Duration::from_secs(10);
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest time from a request to its 503.
 const EARLY: Duration = Duration::from_secs(3);
 
@@ -56,31 +56,31 @@ struct Client {
 }
 
 /// The result for one client.
-struct Went {
+struct Outcomes {
     /// The time from its first request to its token.
     served: Duration,
     /// The number of 503 responses, and the longest wait for one of them.
     refused: usize,
-    told: Duration,
+    latest_503: Duration,
 }
 
 impl Client {
     /// Sends the request until it gets a token, and waits as `Retry-After` says after each 503.
-    async fn renew(mut self, base: Arc<str>) -> (Self, Went) {
+    async fn exchange_at(mut self, base: Arc<str>) -> (Self, Outcomes) {
         let began = Instant::now();
-        let mut went = Went { served: Duration::ZERO, refused: 0, told: Duration::ZERO };
+        let mut went = Outcomes { served: Duration::ZERO, refused: 0, latest_503: Duration::ZERO };
         if self.line.is_none() {
             self.line = Some(KeepAlive::open(&base).await.unwrap());
         }
         loop {
-            let asked = Instant::now();
+            let sent_at = Instant::now();
             let answer = self.line.as_mut().unwrap().ask(&self.request).await.unwrap();
             match answer.status {
                 200 => break,
                 503 => {
                     went.refused += 1;
                     self.refused.fetch_add(1, Ordering::SeqCst);
-                    went.told = went.told.max(asked.elapsed());
+                    went.latest_503 = went.latest_503.max(sent_at.elapsed());
                     let wait = answer.header("retry-after").unwrap_or_else(|| panic!("{answer:?}"));
                     // A jitter of up to one second. Clients are advised to add one, so that they do
                     // not retry in the same moment.
@@ -98,7 +98,7 @@ impl Client {
 type Requests = Vec<Arc<Vec<u8>>>;
 
 /// A server, and exchange requests for `keys` new keys.
-async fn pasture(deployment: &Deployment, keys: usize) -> (Running, Requests) {
+async fn start_deployment(deployment: &Deployment, keys: usize) -> (Running, Requests) {
     // Each client needs a file descriptor, here and in the server, which inherits the limit.
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
@@ -123,18 +123,18 @@ fn clients(count: usize, requests: &Requests) -> Vec<Client> {
     (0..count).map(client).collect()
 }
 
-async fn herd(deployment: &Deployment, size: &Size) {
-    let (server, requests) = pasture(deployment, size.keys).await;
+async fn clients_of(deployment: &Deployment, size: &Size) {
+    let (server, requests) = start_deployment(deployment, size.keys).await;
     let mut all = clients(size.clients, &requests);
     for wave in size.waves {
-        let came = stampede(deployment.database.kind, &server, all, wave).await;
+        let came = send_all_at_once(deployment.database.kind, &server, all, wave).await;
         assert_eq!(came.clients.len(), size.clients, "everyone was served");
         if size.is_timed {
-            assert!(came.took < CALM, "{wave}: {:?}", came.took);
-            assert!(came.told < EARLY, "{wave}: a 503 only after {:?}", came.told);
-            sleep_until(came.began + if came.refused > 0 { CALM } else { came.took }).await;
+            assert!(came.took < RECOVERY_TIMEOUT, "{wave}: {:?}", came.took);
+            assert!(came.latest_503 < EARLY, "{wave}: a 503 only after {:?}", came.latest_503);
+            sleep_until(came.began + if came.refused > 0 { RECOVERY_TIMEOUT } else { came.took }).await;
         }
-        let p99 = calm(&server, &requests).await;
+        let p99 = assert_recovered(&server, &requests).await;
         assert!(!size.is_timed || p99 < Duration::from_secs(1), "{wave}: {p99:?} afterwards");
         all = came.clients;
     }
@@ -143,62 +143,62 @@ async fn herd(deployment: &Deployment, size: &Size) {
 }
 
 /// The result for all clients.
-struct Came {
+struct Arrivals {
     clients: Vec<Client>,
     began: Instant,
     took: Duration,
     /// The number of 503 responses, and the longest wait for one of them.
     refused: usize,
-    told: Duration,
+    latest_503: Duration,
 }
 
-async fn stampede(kind: Kind, server: &Running, clients: Vec<Client>, wave: &str) -> Came {
+async fn send_all_at_once(kind: Kind, server: &Running, clients: Vec<Client>, wave: &str) -> Arrivals {
     let (began, base, count) = (Instant::now(), Arc::<str>::from(server.base.as_str()), clients.len());
     let mut running = JoinSet::new();
     for client in clients {
-        running.spawn(client.renew(Arc::clone(&base)));
+        running.spawn(client.exchange_at(Arc::clone(&base)));
     }
     // A generous upper bound, so that the test ends.
     let all = timeout(3 * LONG, running.join_all()).await.expect("somebody is never served");
     let (clients, went): (Vec<_>, Vec<_>) = all.into_iter().unzip();
     let took = began.elapsed();
     let refused: usize = went.iter().map(|one| one.refused).sum();
-    let told = went.iter().map(|one| one.told).max().unwrap();
+    let latest_503 = went.iter().map(|one| one.latest_503).max().unwrap();
     let mut served: Vec<_> = went.iter().map(|one| one.served).collect();
     served.sort();
     eprintln!(
-        "{kind:?}, {wave} of {count}: all served after {took:.2?}, half of them after {:.2?}; {refused} times 503, after {told:.2?} at most",
+        "{kind:?}, {wave} of {count}: all served after {took:.2?}, half of them after {:.2?}; {refused} times 503, after {latest_503:.2?} at most",
         served[count / 2]
     );
-    Came { clients, began, took, refused, told }
+    Arrivals { clients, began, took, refused, latest_503 }
 }
 
 /// Asserts that every request is served, and returns the 99th percentile of the latency.
-async fn calm(server: &Running, requests: &Requests) -> Duration {
+async fn assert_recovered(server: &Running, requests: &Requests) -> Duration {
     let mut line = KeepAlive::open(&server.base).await.unwrap();
     let mut times = Vec::new();
     for request in requests {
-        let asked = Instant::now();
+        let sent_at = Instant::now();
         let answer = line.ask(request).await.unwrap();
         assert_eq!(answer.status, 200, "{answer:?}");
-        times.push(asked.elapsed());
+        times.push(sent_at.elapsed());
     }
     times.sort();
     times[times.len() * 99 / 100]
 }
 
 each! {
-    async fn a_thousand_at_once(deployment: Deployment) {
-        herd(&deployment, &FEW).await;
+    async fn thousand_clients_at_once_are_served(deployment: Deployment) {
+        clients_of(&deployment, &SAMPLE).await;
     }
 }
 
 #[test]
 #[ignore = "takes minutes: scripts/prove thundering_herd"]
-fn five_thousand_at_once_with_many_keys() {
+fn five_thousand_clients_at_once_are_served() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     for kind in [Kind::Sqlite, Kind::Postgres] {
-        runtime.block_on(herd(&Deployment::new(kind), &MANY));
+        runtime.block_on(clients_of(&Deployment::new(kind), &FULL));
         panics::assert_none();
     }
 }
@@ -207,25 +207,25 @@ fn five_thousand_at_once_with_many_keys() {
 /// The excess ones get 503 at once, at `/v1/exchange` and at the token endpoint. SQLite has no such
 /// queue, because its readers wait for no lock.
 #[test]
-fn who_finds_the_queue_full_is_told_at_once() {
+fn full_queue_is_answered_503_at_once() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let deployment = Deployment::new(Kind::Postgres);
-        let (server, mut requests) = pasture(&deployment, 5).await;
+        let (server, mut requests) = start_deployment(&deployment, 5).await;
         let (_, value) = server.key(&deployment.admin()).await;
         requests.push(Arc::new(token_of(&value)));
         let mut lock = PgConnection::establish(&deployment.database.url).unwrap();
         lock.batch_execute("BEGIN; LOCK TABLE credentials IN ACCESS EXCLUSIVE MODE").unwrap();
-        let herd = clients(2_500, &requests);
-        let refused = Arc::clone(&herd[0].refused);
+        let clients_of = clients(2_500, &requests);
+        let refused = Arc::clone(&clients_of[0].refused);
         let release = tokio::spawn(async move {
             // No request can be served while the lock is held, and the queue holds 2,048 requests.
             until("100 are refused", LONG, || async { refused.load(Ordering::SeqCst) >= 100 }).await;
             lock.batch_execute("COMMIT").unwrap();
         });
-        stampede(Kind::Postgres, &server, herd, "a herd before a gate").await;
+        send_all_at_once(Kind::Postgres, &server, clients_of, "a herd before a gate").await;
         release.await.unwrap();
-        calm(&server, &requests).await;
+        assert_recovered(&server, &requests).await;
         server.stop();
     });
     panics::assert_none();

@@ -31,8 +31,8 @@ use keyswap::{
 
 use crate::support::{Database, Kind, Server, keep_alive::KeepAlive, panics};
 use random::Random;
-use statistics::{Sample, TOLD_APART, cropped, t};
-use subjects::{Group, Path, Shown, Values};
+use statistics::{DISTINGUISHABLE, Sample, cropped, t};
+use subjects::{Group, Path, PresentedValue, Values};
 
 const SETTINGS: [&str; 5] = [
     "brute_force.per_source=1000000",
@@ -51,12 +51,12 @@ const WARM_UP: usize = 50;
 const PLANTED: Duration = Duration::from_micros(50);
 
 /// A client that presents values and is refused.
-enum Asker {
+enum Client {
     InProcess(Arc<Services>),
     Http(Box<KeepAlive>),
 }
 
-impl Asker {
+impl Client {
     async fn new(server: &Server, over_http: bool) -> Self {
         if over_http {
             Self::Http(Box::new(KeepAlive::open(&server.base).await.unwrap()))
@@ -66,7 +66,7 @@ impl Asker {
     }
 
     /// Presents a value, asserts the refusal, and returns the time in microseconds.
-    async fn time(&mut self, shown: &Shown, refusal: &str, source: u32) -> f32 {
+    async fn time(&mut self, shown: &PresentedValue, refusal: &str, source: u32) -> f32 {
         let started = Instant::now();
         match self {
             Self::InProcess(services) => {
@@ -104,7 +104,7 @@ async fn measure(server: &Server, group: &Arc<Group>, over_http: bool, in_flight
     let left = Arc::new(AtomicUsize::new(rounds + WARM_UP * in_flight));
     let mut workers = Vec::new();
     for _ in 0..in_flight {
-        let mut asker = Asker::new(server, over_http).await;
+        let mut asker = Client::new(server, over_http).await;
         let (group, samples, left) = (Arc::clone(group), Arc::clone(&samples), Arc::clone(&left));
         workers.push(tokio::spawn(async move {
             let mut random = Random::new();
@@ -163,7 +163,7 @@ fn run<F: Future<Output = ()>>(test: F) {
 async fn planted(kind: Kind) {
     let server = server(kind, false).await;
     let group = Values::new(&server, 4).await.own(Path::Exchange, &server.admin);
-    let mut asker = Asker::new(&server, true).await;
+    let mut asker = Client::new(&server, true).await;
     let mut random = Random::new();
     let mut samples = vec![Sample::default(); 3];
     for round in 1..=20_000 {
@@ -183,8 +183,8 @@ async fn planted(kind: Kind) {
         }
         if round % 500 == 0 {
             let found = compare(&format!("{kind:?}, planted"), &["unknown", "again", "planted"], &cropped(&samples));
-            assert!(found[0].1.abs() < TOLD_APART, "the same keys are told apart");
-            if found[1].1 > TOLD_APART {
+            assert!(found[0].1.abs() < DISTINGUISHABLE, "the same keys are distinguished");
+            if found[1].1 > DISTINGUISHABLE {
                 return;
             }
         }
@@ -193,12 +193,12 @@ async fn planted(kind: Kind) {
 }
 
 #[test]
-fn a_planted_difference_is_seen_on_sqlite() {
+fn planted_difference_is_detected_on_sqlite() {
     run(planted(Kind::Sqlite));
 }
 
 #[test]
-fn a_planted_difference_is_seen_on_postgres() {
+fn planted_difference_is_detected_on_postgres() {
     run(planted(Kind::Postgres));
 }
 
@@ -220,7 +220,7 @@ async fn with_deadline(kind: Kind) {
             found
                 .iter()
                 .zip(&names(group)[1..])
-                .filter(|((_, t), _)| t.abs() >= TOLD_APART)
+                .filter(|((_, t), _)| t.abs() >= DISTINGUISHABLE)
                 .map(|((_, t), name)| format!("{what}: {name}, t = {t:+.2}")),
         );
     };
@@ -230,7 +230,7 @@ async fn with_deadline(kind: Kind) {
         let samples = measure(&server, &group, true, IN_FLIGHT, rounds / 10).await;
         look(format!("{kind:?}, with the deadline, over HTTP: {}", group.name), &group, &samples);
     }
-    assert!(apart.is_empty(), "can be told apart: {apart:#?}");
+    assert!(apart.is_empty(), "are distinguishable: {apart:#?}");
 }
 
 fn groups(values: &Values, admin: &str) -> Vec<Arc<Group>> {
@@ -242,10 +242,10 @@ fn groups(values: &Values, admin: &str) -> Vec<Arc<Group>> {
 /// The allowed difference in work before a refusal, relative to an unknown key. A short run in
 /// process on SQLite without optimization showed at most 0.39. There are no measurements over HTTP
 /// or on PostgreSQL.
-const ALIKE: f64 = 0.5;
+const MAX_DIFFERENCE: f64 = 0.5;
 
 /// Without the deadline the work is visible, because a row that exists costs more than one that
-/// does not. The difference is printed and must not exceed `ALIKE`.
+/// does not. The difference is printed and must not exceed `MAX_DIFFERENCE`.
 async fn without_deadline(kind: Kind) {
     let server = server(kind, false).await;
     let values = Values::new(&server, 200).await;
@@ -256,7 +256,7 @@ async fn without_deadline(kind: Kind) {
         let samples = cropped(samples);
         let whole = samples[0].moments().mean;
         for ((difference, _), name) in compare(&what, &names(group), &samples).iter().zip(&names(group)[1..]) {
-            if difference.abs() > whole * ALIKE {
+            if difference.abs() > whole * MAX_DIFFERENCE {
                 unlike.push(format!("{what}: {name}, {difference:+.1} of {whole:.1} µs"));
             }
         }
@@ -268,29 +268,29 @@ async fn without_deadline(kind: Kind) {
         let samples = measure(&server, &group, true, 1, rounds).await;
         look(format!("{kind:?}, without the deadline, over HTTP: {}", group.name), &group, &samples);
     }
-    assert!(unlike.is_empty(), "the work differs by more than {ALIKE} of it: {unlike:#?}");
+    assert!(unlike.is_empty(), "the work differs by more than {MAX_DIFFERENCE} of it: {unlike:#?}");
 }
 
 #[test]
 #[ignore = "takes minutes: scripts/prove timing"]
-fn refused_keys_cannot_be_told_apart_by_time_on_sqlite() {
+fn refusal_times_are_indistinguishable_on_sqlite() {
     run(with_deadline(Kind::Sqlite));
 }
 
 #[test]
 #[ignore = "takes minutes: scripts/prove timing"]
-fn refused_keys_cannot_be_told_apart_by_time_on_postgres() {
+fn refusal_times_are_indistinguishable_on_postgres() {
     run(with_deadline(Kind::Postgres));
 }
 
 #[test]
 #[ignore = "takes minutes: scripts/prove timing"]
-fn the_work_behind_a_refusal_is_alike_on_sqlite() {
+fn work_of_refusals_is_similar_on_sqlite() {
     run(without_deadline(Kind::Sqlite));
 }
 
 #[test]
 #[ignore = "takes minutes: scripts/prove timing"]
-fn the_work_behind_a_refusal_is_alike_on_postgres() {
+fn work_of_refusals_is_similar_on_postgres() {
     run(without_deadline(Kind::Postgres));
 }

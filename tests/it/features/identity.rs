@@ -18,7 +18,8 @@ use crate::support::{
 const AUDIENCE: &str = "http://keyswap.test";
 
 both! {
-    async fn i1_a_key_goes_in_and_a_signed_bearer_token_comes_out(server: Server) {
+    // Features: I1.
+    async fn exchange_returns_a_signed_bearer_token(server: Server) {
         let key = server.generic_key(&["projects:read"]).await;
         let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
         assert_eq!(body["token_type"], "Bearer");
@@ -27,9 +28,10 @@ both! {
         assert_eq!(server.exchange(&wrong).await.status(), 401);
     }
 
-    async fn i2_a_thousand_calls_of_a_service_ask_nobody(server: Server) {
+    // Features: I2.
+    async fn service_verifies_a_thousand_calls_locally(server: Server) {
         let key = server.generic_key(&["projects:read"]).await;
-        let token = server.swap(&key.value).await;
+        let token = server.fetch_token(&key.value).await;
         let service = Service::trusting(&server, AUDIENCE).await;
         assert_eq!(service.call("GET", &token).await.status(), 200);
         assert_eq!(service.fetched(), 1);
@@ -41,21 +43,23 @@ both! {
         assert_eq!(service.fetched(), 1, "the keys, once");
     }
 
-    async fn i3_a_service_knows_an_issuer_and_finds_the_rest(server: Server) {
+    // Features: I3.
+    async fn service_discovers_keys_from_the_issuer(server: Server) {
         let metadata = body_of(server.get("/.well-known/oauth-authorization-server").send().await.unwrap(), StatusCode::OK).await;
         assert_eq!(metadata["issuer"], server.services.issuer());
         let path = metadata["jwks_uri"].as_str().unwrap().strip_prefix(server.services.issuer()).unwrap();
         let trusted: Trusted = BTreeMap::from([(server.services.issuer().to_owned(), KeysAt::Url(server.url(path)))]);
         let service = Service::start(AUDIENCE, trusted).await;
         let key = server.generic_key(&["projects:read"]).await;
-        assert_eq!(service.call("GET", &server.swap(&key.value).await).await.status(), 200);
+        assert_eq!(service.call("GET", &server.fetch_token(&key.value).await).await.status(), 200);
         // A token of another deployment that claims the same issuer is refused.
         let other = Server::on(std::sync::Arc::new(crate::support::Database::new(server.database.kind)), &[]).await;
         let stranger = other.generic_key(&["projects:read"]).await;
-        assert_eq!(service.call("GET", &other.swap(&stranger.value).await).await.status(), 401);
+        assert_eq!(service.call("GET", &other.fetch_token(&stranger.value).await).await.status(), 401);
     }
 
-    async fn i4_tokens_of_the_login_and_of_the_exchange_take_one_way(server: Server) {
+    // Features: I4.
+    async fn login_and_exchanged_tokens_share_one_verification_path(server: Server) {
         product(&server).await;
         let login = Login::new();
         let trusted: Trusted = BTreeMap::from([
@@ -64,7 +68,7 @@ both! {
         ]);
         let service = Service::start(AUDIENCE, trusted).await;
         let key = key_of(&server, ann(), &["projects:read"]).await;
-        let (by_browser, by_key) = (login.token("ann", "projects:read"), server.swap(&key.value).await);
+        let (by_browser, by_key) = (login.token("ann", "projects:read"), server.fetch_token(&key.value).await);
         for token in [&by_browser, &by_key] {
             let (status, identity) = service.ask("GET", token).await;
             assert_eq!((status, &identity["sub"]), (200, &json!("ann")), "the same user, whichever way they came");
@@ -79,7 +83,8 @@ both! {
         }
     }
 
-    async fn i5_each_service_decides_by_itself(server: Server) {
+    // Features: I5.
+    async fn each_service_authorizes_independently(server: Server) {
         for audience in ["https://a.test", "https://b.test"] {
             server.audience(audience, None).await;
         }
@@ -94,18 +99,20 @@ both! {
         assert_eq!(answer.status(), 400, "what that one takes, the key does not have");
     }
 
-    async fn i6_keys_live_long_and_tokens_short(server: Server) {
+    // Features: I6.
+    async fn keys_are_long_lived_and_tokens_short_lived(server: Server) {
         let key = server.generic_key(&["projects:read"]).await;
         for _ in 0..3 {
-            let claims = verify(&server, &server.swap(&key.value).await, AUDIENCE).await;
+            let claims = verify(&server, &server.fetch_token(&key.value).await, AUDIENCE).await;
             let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
             assert_eq!(life, 600);
             server.advance(30 * 24 * 3600);
         }
-        server.swap(&key.value).await;
+        server.fetch_token(&key.value).await;
     }
 
-    async fn i7_a_key_is_translated_into_who_it_stands_for(server: Server) {
+    // Features: I7.
+    async fn token_subject_is_the_owner_of_the_key(server: Server) {
         product(&server).await;
         for (owner, sub, sub_type, organization) in [
             (ann(), "ann", "user", json!("acme")),
@@ -113,29 +120,31 @@ both! {
             (acme(), "organization:acme", "organization", json!("acme")),
         ] {
             let key = key_of(&server, owner, &["projects:read"]).await;
-            let claims = verify(&server, &server.swap(&key.value).await, AUDIENCE).await;
+            let claims = verify(&server, &server.fetch_token(&key.value).await, AUDIENCE).await;
             assert_eq!((&claims["sub"], &claims["sub_type"]), (&json!(sub), &json!(sub_type)));
             assert_eq!((&claims["org_id"], &claims["key_id"]), (&organization, &json!(key.id)));
         }
         let key = server.client_key(&["projects:read"]).await;
-        let claims = verify(&server, &server.swap(&key.value).await, AUDIENCE).await;
+        let claims = verify(&server, &server.fetch_token(&key.value).await, AUDIENCE).await;
         assert_eq!((&claims["sub"], &claims["sub_type"]), (&json!(key.client), &json!("service_client")));
     }
 
-    async fn i8_replicas_share_one_store_and_nothing_else(server: Server) {
+    // Features: I8.
+    async fn replicas_share_only_the_database(server: Server) {
         let (second, third) = (server.replica().await, server.replica().await);
         let key = server.generic_key(&["projects:read"]).await;
-        let token = second.swap(&key.value).await;
+        let token = second.fetch_token(&key.value).await;
         let service = Service::trusting(&third, AUDIENCE).await;
         assert_eq!(service.call("GET", &token).await.status(), 200);
         // Stopping one replica does not affect the others.
         let _database = server.stop().await;
-        assert_eq!(service.call("GET", &third.swap(&key.value).await).await.status(), 200);
+        assert_eq!(service.call("GET", &third.fetch_token(&key.value).await).await.status(), 200);
         third.step(&key, "revoke").await;
         assert_eq!(second.exchange(&key.value).await.status(), 401);
     }
 
-    async fn i9_one_token_serves_several_services(server: Server) {
+    // Features: I9.
+    async fn one_token_works_at_several_services(server: Server) {
         let names = ["https://a.test", "https://b.test", "https://c.test"];
         for name in names {
             server.audience(name, None).await;
@@ -148,7 +157,8 @@ both! {
         }
     }
 
-    async fn i10_the_wire_form_of_ibm_works_unchanged(server: Server) {
+    // Features: I10.
+    async fn ibm_request_format_works_unchanged(server: Server) {
         let key = server.generic_key(&["projects:read"]).await;
         for path in ["/identity/token", "/oauth/token"] {
             let request = form(server.post(path), &[("grant_type", IBM), ("apikey", &key.value), ("response_type", "cloud_iam")]);

@@ -7,7 +7,8 @@ use super::{acme, as_user, call, key_of, product};
 use crate::support::{body_of, both, service::Service};
 
 both! {
-    async fn w22_read_is_200_write_is_403_and_after_the_revoke_it_is_401(server: Server) {
+    // Features: W22.
+    async fn read_is_200_write_is_403_and_401_after_revocation(server: Server) {
         product(&server).await;
         let service = Service::trusting(&server, "http://keyswap.test").await;
         let made = as_user(&server, "ann", "POST", "/v1/api-keys", Some(json!({
@@ -16,7 +17,7 @@ both! {
         let key = body_of(made, StatusCode::CREATED).await;
         let (id, value) = (key["id"].as_str().unwrap(), key["value"].as_str().unwrap());
 
-        let token = server.swap(value).await;
+        let token = server.fetch_token(value).await;
         assert_eq!(service.ask("GET", &token).await, (200, json!({ "sub": "organization:acme", "iss": "http://keyswap.test" })));
         assert_eq!(service.ask("POST", &token).await, (403, json!({ "error": "Forbidden", "missing": "projects:write" })));
 
@@ -30,7 +31,8 @@ both! {
         assert_eq!(service.ask("GET", value).await, (401, json!({ "error": "Unauthorized" })));
     }
 
-    async fn w16_a_route_answers_403_and_names_the_permission_that_is_missing(server: Server) {
+    // Features: W16.
+    async fn missing_permission_is_named_in_the_403(server: Server) {
         let service = Service::trusting(&server, "http://keyswap.test").await;
         for (permissions, method, missing) in [
             (&["projects:read"][..], "POST", Some("projects:write")),
@@ -39,7 +41,7 @@ both! {
             (&["projects:read", "projects:write"], "POST", None),
         ] {
             let key = server.generic_key(permissions).await;
-            let (status, body) = service.ask(method, &server.swap(&key.value).await).await;
+            let (status, body) = service.ask(method, &server.fetch_token(&key.value).await).await;
             match missing {
                 Some(missing) => assert_eq!((status, &body["missing"]), (403, &json!(missing))),
                 None => assert_eq!(status, 200),
@@ -52,11 +54,12 @@ both! {
         assert!(body["detail"].as_str().unwrap().contains("keyswap:keys"), "{body}");
     }
 
-    async fn a18_a_token_becomes_an_identity_or_the_answer_is_401(server: Server) {
+    // Features: A18.
+    async fn token_yields_an_identity_or_401(server: Server) {
         product(&server).await;
         let service = Service::trusting(&server, "http://keyswap.test").await;
         let key = key_of(&server, acme(), &["projects:read"]).await;
-        let token = server.swap(&key.value).await;
+        let token = server.fetch_token(&key.value).await;
         let (status, identity) = service.ask("GET", &token).await;
         assert_eq!((status, &identity["sub"]), (200, &json!("organization:acme")));
         let (head, _) = token.rsplit_once('.').unwrap();
@@ -65,7 +68,8 @@ both! {
         }
     }
 
-    async fn w18_a_read_only_key_cannot_make_more_of_itself(server: Server) {
+    // Features: W18.
+    async fn read_only_key_cannot_gain_permissions(server: Server) {
         product(&server).await;
         // The key may manage the keys of its organization and has one application permission.
         let key = key_of(&server, acme(), &["projects:read", "api-keys:manage"]).await;

@@ -39,7 +39,8 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 }
 
 both! {
-    async fn a1_service_clients_belong_to_users_organizations_and_the_account(server: Server) {
+    // Features: A1.
+    async fn service_clients_belong_to_users_organizations_and_the_account(server: Server) {
         product(&server).await;
         for (owner, shown) in [
             (ann(), json!({ "type": "user", "id": "ann", "organization_id": "acme" })),
@@ -51,11 +52,12 @@ both! {
             let client = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
             assert_eq!(client["owner"], shown);
             let key = key_of(&server, json!({ "type": "service_client", "id": client["id"] }), &["projects:read"]).await;
-            server.swap(&key.value).await;
+            server.fetch_token(&key.value).await;
         }
     }
 
-    async fn a2_one_way_to_make_a_key_whoever_owns_it(server: Server) {
+    // Features: A2.
+    async fn keys_of_every_owner_type_are_created_alike(server: Server) {
         product(&server).await;
         let body = json!({ "name": "robot", "permissions": ["projects:read"] });
         let client = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
@@ -64,7 +66,7 @@ both! {
             for permissions in [&["projects:read"][..], &[]] {
                 let body = json!({ "name": "k", "owner": owner, "permissions": permissions });
                 let made = server.manage("POST", "/v1/api-keys", Some(body), 201).await;
-                server.swap(made["value"].as_str().unwrap()).await;
+                server.fetch_token(made["value"].as_str().unwrap()).await;
                 shapes.push(made.as_object().unwrap().keys().cloned().collect::<Vec<_>>());
             }
         }
@@ -72,7 +74,8 @@ both! {
         assert_eq!(shapes.len(), 1, "the same call, the same answer");
     }
 
-    async fn a14_a_client_has_several_keys_and_losing_one_leaves_the_rest(server: Server) {
+    // Features: A14.
+    async fn revoking_one_key_of_a_client_keeps_its_others(server: Server) {
         let first = server.client_key(&["projects:read"]).await;
         let owner = json!({ "type": "service_client", "id": first.client });
         let mut keys = vec![first];
@@ -83,14 +86,15 @@ both! {
         server.manage("DELETE", &format!("/v1/api-keys/{}", gone.id), None, 204).await;
         assert_eq!(server.exchange(&gone.value).await.status(), 401);
         for key in &keys {
-            server.swap(&key.value).await;
+            server.fetch_token(&key.value).await;
         }
     }
 
-    async fn a22_management_takes_an_administrative_credential_and_no_other(server: Server) {
+    // Features: A22.
+    async fn management_requires_an_administrative_credential(server: Server) {
         product(&server).await;
         let (of_user, generic) = (key_of(&server, carol(), &["projects:read"]).await, server.generic_key(&["projects:read"]).await);
-        let token = server.swap(&of_user.value).await;
+        let token = server.fetch_token(&of_user.value).await;
         for (path, method) in [("/v1/organizations", "GET"), ("/v1/service-clients", "GET"), ("/v1/permissions/x", "PUT"), ("/v1/events", "GET")] {
             for credential in [&of_user.value, &generic.value] {
                 let answer = call(&server, credential, method, path, Some(json!({})), &[]).await;
@@ -103,7 +107,8 @@ both! {
         assert_eq!(call(&server, &administrative.value, "GET", "/v1/service-clients", None, &[]).await.status(), 200);
     }
 
-    async fn a26_keys_are_drawn_from_a_great_many(server: Server) {
+    // Features: A26.
+    async fn key_secrets_have_enough_entropy(server: Server) {
         let mut seen = std::collections::BTreeSet::new();
         let mut count = [0_usize; 256];
         for _ in 0..200 {
@@ -124,22 +129,24 @@ both! {
         assert!(32.0 * 62_f64.log2() > 128.0);
     }
 
-    async fn w5_personal_keys_and_organization_keys_stand_side_by_side(server: Server) {
+    // Features: W5.
+    async fn personal_and_organization_keys_coexist(server: Server) {
         product(&server).await;
         let (personal, of_organization) =
             (key_of(&server, ann(), &["projects:read"]).await, key_of(&server, acme(), &["projects:read"]).await);
-        server.swap(&personal.value).await;
-        server.swap(&of_organization.value).await;
+        server.fetch_token(&personal.value).await;
+        server.fetch_token(&of_organization.value).await;
         let listed = body_of(as_user(&server, "ann", "GET", "/v1/api-keys", None).await, StatusCode::OK).await;
         let types: Vec<_> = listed["data"].as_array().unwrap().iter().map(|key| key["owner"]["type"].as_str().unwrap()).collect();
         assert_eq!(types, ["organization", "user"]);
         // Their lifetimes are independent.
-        put_away(&server, "ann").await;
+        archive(&server, "ann").await;
         assert_eq!(server.exchange(&personal.value).await.status(), 401);
-        server.swap(&of_organization.value).await;
+        server.fetch_token(&of_organization.value).await;
     }
 
-    async fn w13_the_value_is_shown_once_and_a_stolen_database_holds_no_usable_key(server: Server) {
+    // Features: W13.
+    async fn value_is_returned_once_and_not_recoverable_from_the_database(server: Server) {
         product(&server).await;
         let answer = call(&server, &server.admin, "POST", "/v1/api-keys", Some(json!({ "name": "k", "owner": acme() })), &[]).await;
         let made = body_of(answer, StatusCode::CREATED).await;
@@ -149,7 +156,7 @@ both! {
         assert_eq!(made["masked"], format!("{prefix}_…"));
         let path = format!("/v1/api-keys/{}", made["id"].as_str().unwrap());
         server.manage("PATCH", &path, Some(json!({ "name": "l" })), 200).await;
-        server.swap(value).await;
+        server.fetch_token(value).await;
         for path in [path.as_str(), "/v1/api-keys", "/v1/events?limit=100"] {
             let shown = server.manage("GET", path, None, 200).await;
             assert!(!shown.to_string().contains(secret) && shown.get("value").is_none(), "{path}");
@@ -168,14 +175,15 @@ both! {
         }
     }
 
-    async fn w20_keys_that_nobody_uses_can_be_found(server: Server, "jobs=by_hand") {
+    // Features: W20.
+    async fn unused_keys_can_be_found(server: Server, "jobs=by_hand") {
         let (used, stale) = (server.generic_key(&["projects:read"]).await, server.generic_key(&["projects:read"]).await);
         for key in [&used, &stale] {
-            server.swap(&key.value).await;
+            server.fetch_token(&key.value).await;
         }
         keyswap::service::credentials::last_used::flush(&server.services).await.unwrap();
         server.advance(40 * 24 * 3600);
-        server.swap(&used.value).await;
+        server.fetch_token(&used.value).await;
         keyswap::service::credentials::last_used::flush(&server.services).await.unwrap();
         let since = server.services.store.now().await.unwrap().minus("30d".parse().unwrap());
         let listed = server.manage("GET", &format!("/v1/api-keys?owner_type=none&unused_since={since}"), None, 200).await;
@@ -184,15 +192,17 @@ both! {
         assert!(listed["data"][0]["last_used_at"].is_string(), "{listed}");
     }
 
-    async fn w21_keys_bear_the_prefix_of_the_product(server: Server, "api_keys.prefix=sk_live") {
+    // Features: W21.
+    async fn keys_have_the_configured_prefix(server: Server, "api_keys.prefix=sk_live") {
         let key = server.generic_key(&["projects:read"]).await;
-        assert!(key.value.starts_with("sk_live_"), "the type can be told at a glance");
-        server.swap(&key.value).await;
+        assert!(key.value.starts_with("sk_live_"), "the type is visible");
+        server.fetch_token(&key.value).await;
         let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
         assert!(shown["masked"].as_str().unwrap().starts_with("sk_live_"), "{shown}");
     }
 
-    async fn w26_a_list_for_pages_of_ones_own(server: Server) {
+    // Features: W26.
+    async fn key_list_contains_what_custom_pages_need(server: Server) {
         product(&server).await;
         put_other(&server).await;
         let mut ids = Vec::new();
@@ -215,7 +225,8 @@ both! {
         assert_eq!(all["data"].as_array().unwrap().len(), 3, "and for a back end, by filters");
     }
 
-    async fn d5_lists_come_newest_first_in_pages_of_1_to_100(server: Server) {
+    // Features: D5.
+    async fn lists_are_newest_first_in_pages_of_1_to_100(server: Server) {
         let mut made = Vec::new();
         for _ in 0..23 {
             made.push(server.key(json!({ "name": "k", "owner": { "type": "none" } })).await.id);
@@ -242,11 +253,12 @@ both! {
         }
     }
 
-    async fn d8_an_administrator_sees_name_permissions_dates_and_use_and_can_revoke(server: Server, "jobs=by_hand") {
+    // Features: D8.
+    async fn administrator_sees_name_permissions_dates_and_use_and_can_revoke(server: Server, "jobs=by_hand") {
         product(&server).await;
         let body = json!({ "name": "Nightly build", "owner": { "type": "user" }, "permissions": ["projects:read"] });
         let made = body_of(as_user(&server, "bob", "POST", "/v1/api-keys", Some(body)).await, StatusCode::CREATED).await;
-        server.swap(made["value"].as_str().unwrap()).await;
+        server.fetch_token(made["value"].as_str().unwrap()).await;
         keyswap::service::credentials::last_used::flush(&server.services).await.unwrap();
         let listed = body_of(as_user(&server, "ann", "GET", "/v1/api-keys", None).await, StatusCode::OK).await;
         let key = &listed["data"][0];
@@ -260,10 +272,11 @@ both! {
         assert_eq!(server.exchange(made["value"].as_str().unwrap()).await.status(), 401);
     }
 
-    async fn d10_refusals_name_what_is_wrong(server: Server) {
+    // Features: D10.
+    async fn refusals_name_the_invalid_field(server: Server) {
         product(&server).await;
         let create = async |body: Value| faults(as_user(&server, "ann", "POST", "/v1/api-keys", Some(body)).await).await;
-        let told = create(json!({
+        let reported = create(json!({
             "name": "k", "owner": { "type": "organization" },
             "permissions": ["projects:read", "projects:drop", "projects:burn", "user-api-keys:manage-self", "keyswap:keys"],
         })).await;
@@ -272,57 +285,61 @@ both! {
             ("projects:burn", "is not in the catalog"),
             ("keyswap:keys", "may not be assigned to a organization"),
         ] {
-            let about: Vec<_> = told.iter().filter(|(_, message)| message.starts_with(name)).collect();
-            assert!(about.len() == 1 && about[0].0 == "permissions" && about[0].1.contains(why), "{name}: {told:?}");
+            let about: Vec<_> = reported.iter().filter(|(_, message)| message.starts_with(name)).collect();
+            assert!(about.len() == 1 && about[0].0 == "permissions" && about[0].1.contains(why), "{name}: {reported:?}");
         }
-        assert_eq!(told.len(), 3, "and nothing is said against the others: {told:?}");
+        assert_eq!(reported.len(), 3, "no other fault is reported: {reported:?}");
         // A permission that the caller does not hold.
         let body = json!({ "name": "k", "owner": { "type": "user" }, "permissions": ["projects:read", "projects:write"] });
-        let told = faults(as_user(&server, "bob", "POST", "/v1/api-keys", Some(body)).await).await;
-        assert!(!told.is_empty() && told.iter().all(|(_, message)| message.starts_with("projects:write ")), "{told:?}");
+        let reported = faults(as_user(&server, "bob", "POST", "/v1/api-keys", Some(body)).await).await;
+        assert!(!reported.is_empty() && reported.iter().all(|(_, message)| message.starts_with("projects:write ")), "{reported:?}");
         for (member, value) in [
             ("name", json!("")), ("name", json!(" x")), ("name", json!("a\u{202e}b")), ("name", json!("x".repeat(201))),
             ("expires_at", json!("2001-01-01T00:00:00Z")), ("expires_at", json!("tomorrow")),
         ] {
             let mut body = json!({ "name": "k", "owner": { "type": "organization" }, "permissions": ["projects:read"] });
             body[member] = value.clone();
-            let told = create(body).await;
-            assert!(told.len() == 1 && told[0].0 == member, "{member} {value}: {told:?}");
+            let reported = create(body).await;
+            assert!(reported.len() == 1 && reported[0].0 == member, "{member} {value}: {reported:?}");
         }
     }
 
-    async fn p3_a_generic_key_is_made_by_the_product_alone_and_ends_with_its_life(server: Server) {
+    // Features: P3.
+    async fn generic_key_is_created_by_the_back_end_only_and_expires(server: Server) {
         product(&server).await;
         let end = server.services.store.now().await.unwrap().plus("1h".parse().unwrap());
         let body = json!({ "name": "k", "owner": { "type": "none" }, "permissions": ["projects:read"], "expires_at": end });
         assert_eq!(as_user(&server, "ann", "POST", "/v1/api-keys", Some(body.clone())).await.status(), 422, "no user's to make");
         let key = server.key(body).await;
-        server.swap(&key.value).await;
+        server.fetch_token(&key.value).await;
         server.advance(3601);
         assert_eq!(server.exchange(&key.value).await.status(), 401);
     }
 
-    async fn p4_kinds_of_keys_that_are_not_enabled_are_refused(server: Server, "api_keys.owner_types=[\"organization\"]") {
+    // Features: P4.
+    async fn disabled_key_types_are_refused(server: Server, "api_keys.owner_types=[\"organization\"]") {
         product(&server).await;
         for owner in [ann(), carol(), json!({ "type": "none" })] {
             let body = json!({ "name": "k", "owner": owner, "permissions": ["projects:read"] });
             let answer = call(&server, &server.admin, "POST", "/v1/api-keys", Some(body), &[]).await;
-            let told = faults(answer).await;
-            assert!(told.len() == 1 && told[0].1.contains("not enabled here"), "{told:?}");
+            let reported = faults(answer).await;
+            assert!(reported.len() == 1 && reported[0].1.contains("not enabled here"), "{reported:?}");
         }
         let own = json!({ "name": "k", "owner": { "type": "user" }, "permissions": ["projects:read"] });
         assert_eq!(as_user(&server, "bob", "POST", "/v1/api-keys", Some(own)).await.status(), 422);
-        server.swap(&key_of(&server, acme(), &["projects:read"]).await.value).await;
+        server.fetch_token(&key_of(&server, acme(), &["projects:read"]).await.value).await;
     }
 
-    async fn p4_both_kinds_can_be_enabled(server: Server, "api_keys.owner_types=[\"user\", \"organization\"]") {
+    // Features: P4.
+    async fn both_key_types_can_be_enabled(server: Server, "api_keys.owner_types=[\"user\", \"organization\"]") {
         product(&server).await;
         for owner in [ann(), acme()] {
-            server.swap(&key_of(&server, owner, &["projects:read"]).await.value).await;
+            server.fetch_token(&key_of(&server, owner, &["projects:read"]).await.value).await;
         }
     }
 
-    async fn p7_users_make_keys_and_so_does_the_product_for_them(server: Server) {
+    // Features: P7.
+    async fn users_and_the_back_end_create_keys(server: Server) {
         product(&server).await;
         let body = json!({ "name": "k", "owner": { "type": "user" }, "permissions": ["projects:read"] });
         let by_user = body_of(as_user(&server, "bob", "POST", "/v1/api-keys", Some(body)).await, StatusCode::CREATED).await;
@@ -333,12 +350,12 @@ both! {
         assert_eq!(by_user["created_by"], json!({ "type": "user", "id": "bob" }));
         assert_eq!(by_product["created_by"]["type"], "api_key");
         for key in [by_user, by_product] {
-            server.swap(key["value"].as_str().unwrap()).await;
+            server.fetch_token(key["value"].as_str().unwrap()).await;
         }
     }
 }
 
-async fn put_away(server: &Server, user: &str) {
+async fn archive(server: &Server, user: &str) {
     server.manage("DELETE", &format!("/v1/users/{user}"), None, 204).await;
 }
 

@@ -30,7 +30,7 @@ impl Why {
 const LATER: &[(&str, Why)] =
     &[("a15", Why::OwnKeys), ("a17", Why::ForeignIssuers), ("a20", Why::Libraries), ("a21", Why::Libraries)];
 
-/// Further tests of a feature, without its id in their names.
+/// Further tests of a feature, without a comment that names it.
 const BESIDE: &[(&str, &str)] = &[
     ("a2", "tests/interop/test_curl.py"),
     ("i2", "tests/interop/test_one_path.py"),
@@ -133,34 +133,34 @@ const FEATURES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn every_feature_has_a_test_or_a_reason_and_the_page_says_which() {
+fn features_page_lists_a_test_or_a_reason_for_each_feature() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tests = tests_by_feature(root);
     let is_later = |id: &str| LATER.iter().any(|(later, _)| *later == id);
     let missing: Vec<_> =
         FEATURES.iter().map(|(id, _)| *id).filter(|id| !tests.contains_key(*id) && !is_later(id)).collect();
     let settled: Vec<_> = LATER.iter().map(|(id, _)| *id).filter(|id| tests.contains_key(*id)).collect();
-    assert!(settled.is_empty(), "these have tests, and are still said to come later: {settled:?}");
+    assert!(settled.is_empty(), "these features have tests and are listed as not implemented: {settled:?}");
     for (_, path) in BESIDE {
-        assert!(root.join(path).is_file(), "{path} is not there");
+        assert!(root.join(path).is_file(), "{path} does not exist");
     }
     let path = root.join("docs/reference/features.md");
     let wanted = page(&tests);
     if std::env::var_os("KEYSWAP_WRITE_DOCS").is_some() {
         fs::write(&path, &wanted).unwrap();
     }
-    assert!(missing.is_empty(), "no test carries these ids: {missing:?}");
+    assert!(missing.is_empty(), "no test names these features: {missing:?}");
     assert!(
         fs::read_to_string(&path).unwrap() == wanted,
-        "docs/reference/features.md is not as the tests are: run this with KEYSWAP_WRITE_DOCS=1"
+        "docs/reference/features.md is out of date: run this test with KEYSWAP_WRITE_DOCS=1"
     );
 }
 
 #[test]
-fn what_carries_an_id_is_a_test_that_runs() {
+fn tests_of_features_are_not_ignored() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (all, ignored) = (listed(&[]), listed(&["--ignored"]));
-    assert!(all.len() > ignored.len(), "the tests are listed by the test binary itself");
+    assert!(all.len() > ignored.len(), "the test binary lists its tests");
     for (name, file) in tests_by_feature(root).into_values().flatten() {
         let Some(module) = file.strip_prefix("tests/it/").and_then(|file| file.strip_suffix(".rs")) else {
             // pytest collects a test by its name. A skip mark is a decorator
@@ -174,8 +174,8 @@ fn what_carries_an_id_is_a_test_that_runs() {
         };
         let module = format!("{}::", module.trim_end_matches("/mod").replace('/', "::"));
         let is_it = |test: &&String| test.starts_with(&module) && test.split("::").any(|part| part == name);
-        assert!(all.iter().any(|test| is_it(&test)), "{file}: {name} is no test");
-        assert_eq!(ignored.iter().find(is_it), None, "{file}: {name} does not run");
+        assert!(all.iter().any(|test| is_it(&test)), "{file}: {name} is not a test");
+        assert_eq!(ignored.iter().find(is_it), None, "{file}: {name} is ignored");
     }
 }
 
@@ -189,18 +189,18 @@ fn listed(more: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_name_carries_its_ids_in_front() {
-    assert_eq!(ids("w14_w17_one_call_tells_all"), ["w14", "w17"]);
-    assert_eq!(ids("a_key_lives"), Vec::<String>::new());
-    assert_eq!(ids("w99_no_such_feature"), Vec::<String>::new());
-    assert_eq!(ids("i10"), Vec::<String>::new(), "a name says something");
+fn feature_ids_are_read_from_comments() {
+    assert_eq!(ids("// Features: W14, W17."), Some(vec!["w14".to_owned(), "w17".to_owned()]));
+    assert_eq!(ids("# Features: I10."), Some(vec!["i10".to_owned()]));
+    assert_eq!(ids("// A comment."), None);
 }
 
 fn page(tests: &BTreeMap<String, Vec<(String, String)>>) -> String {
     let mut text = "# Features and their tests\n\
         \n\
-        Each id names a requested feature. The name of a test begins with the ids of the features that it shows, and the test\n\
-        runs on both databases. This page is generated from the sources, and a test compares it with them. To generate it:\n\
+        Each id names a requested feature. A comment above a test, `Features: …`, names the features that it shows, and the\n\
+        test runs on both databases. This page is generated from the sources, and a test compares it with them. To generate\n\
+        it:\n\
         \n\
         ```text\n\
         KEYSWAP_WRITE_DOCS=1 scripts/with-postgres cargo nextest run -E 'test(/^features::list/)'\n\
@@ -238,11 +238,15 @@ fn tests_by_feature(root: &Path) -> BTreeMap<String, Vec<(String, String)>> {
     for path in files {
         let file = path.strip_prefix(root).unwrap().display().to_string();
         let text = fs::read_to_string(&path).unwrap();
-        for line in text.lines().map(str::trim_start).filter(|line| !line.starts_with("//")) {
+        let mut features = Vec::new();
+        for line in text.lines().map(str::trim_start) {
+            if let Some(named) = ids(line) {
+                features = named;
+            }
             let declared = ["fn ", "async fn ", "def test_"].iter().find_map(|start| line.strip_prefix(start));
             let Some(declared) = declared else { continue };
             let name: String = declared.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-            for id in ids(&name) {
+            for id in features.drain(..) {
                 all.entry(id).or_default().push((name.clone(), file.clone()));
             }
         }
@@ -250,12 +254,13 @@ fn tests_by_feature(root: &Path) -> BTreeMap<String, Vec<(String, String)>> {
     all
 }
 
-/// The feature ids at the beginning of a name.
-fn ids(name: &str) -> Vec<String> {
-    let parts: Vec<_> = name.split('_').collect();
-    let known = |part: &&&str| FEATURES.iter().any(|(id, _)| *id == **part);
-    let ids: Vec<_> = parts.iter().take_while(known).map(|id| (*id).to_owned()).collect();
-    if ids.len() == parts.len() { Vec::new() } else { ids }
+/// The feature ids of a comment such as `// Features: W14, W17.`
+fn ids(line: &str) -> Option<Vec<String>> {
+    let named = line.trim_start_matches(['/', '#', ' ']).strip_prefix("Features: ")?;
+    let ids: Vec<_> = named.trim_end_matches('.').split(", ").map(str::to_lowercase).collect();
+    let unknown: Vec<_> = ids.iter().filter(|id| FEATURES.iter().all(|(known, _)| known != id)).collect();
+    assert!(unknown.is_empty(), "unknown features {unknown:?}: {line}");
+    Some(ids)
 }
 
 fn test_files(dir: &Path, files: &mut Vec<PathBuf>) {

@@ -1,4 +1,4 @@
-//! Tests named after the required features. `docs/reference/features.md` lists all features and
+//! Tests of the required features. `docs/reference/features.md` lists all features and
 //! their tests.
 
 mod identity;

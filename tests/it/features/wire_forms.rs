@@ -9,7 +9,8 @@ use crate::support::{
 };
 
 both! {
-    async fn a19_the_key_comes_as_a_bearer(server: Server) {
+    // Features: A19.
+    async fn key_is_accepted_as_a_bearer_credential(server: Server) {
         let key = server.client_key(&["keyswap:events", "projects:read"]).await;
         for header in [format!("Bearer {}", key.value), format!("bearer {}", key.value)] {
             let answer = server.post("/v1/exchange").header("authorization", &header).send().await.unwrap();
@@ -22,10 +23,11 @@ both! {
         assert!(answer.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
     }
 
-    async fn a25_issuer_keys_and_discovery_follow_the_domain_of_the_product(server: Server, "server.public_url=https://login.runway.example/keys") {
+    // Features: A25.
+    async fn issuer_keys_and_discovery_use_the_configured_domain(server: Server, "server.public_url=https://login.runway.example/keys") {
         let issuer = "https://login.runway.example/keys";
         let key = server.generic_key(&["projects:read"]).await;
-        let claims = verify(&server, &server.swap(&key.value).await, issuer).await;
+        let claims = verify(&server, &server.fetch_token(&key.value).await, issuer).await;
         assert_eq!((&claims["iss"], &claims["aud"]), (&json!(issuer), &json!(issuer)));
         for path in ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"] {
             let metadata = body_of(server.get(path).send().await.unwrap(), StatusCode::OK).await;
@@ -42,7 +44,8 @@ both! {
         assert_eq!(answer.status(), 200, "the management audience follows too");
     }
 
-    async fn w27_a_machine_gets_its_token_by_client_credentials(server: Server) {
+    // Features: W27.
+    async fn client_credentials_grant_returns_a_token(server: Server) {
         let key = server.client_key(&["projects:read", "projects:write"]).await;
         let secret = [CLIENT_CREDENTIALS, ("scope", "projects:read")];
         for id in [key.client.clone(), key.id.clone(), client_id(&key.value)] {
@@ -55,7 +58,8 @@ both! {
         }
     }
 
-    async fn p12_a_program_that_can_open_a_socket_is_client_enough(server: Server) {
+    // Features: P12.
+    async fn plain_socket_client_can_exchange(server: Server) {
         let key = server.generic_key(&["projects:read"]).await;
         let host = server.base.strip_prefix("http://").unwrap().to_owned();
         // A request of curl, and a minimal HTTP/1.0 request.

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::{asked, everywhere, inactive, introspected, is_active, taken, token, tokens};
+use super::{accepted_at_v1, at_every_endpoint, inactive, introspected, is_active, send_request, token, tokens};
 use crate::{
     portal::key_management::{people, personal},
     support::both,
@@ -14,12 +14,13 @@ fn claims(token: &str) -> Value {
 }
 
 both! {
-    async fn t_7662_03_a_token_is_told_as_it_stands(server: Server) {
+    // Requirements: 7662-03.
+    async fn active_token_is_described_completely(server: Server) {
         people(&server).await;
         let key = personal(&server, "self", &["projects:read"]).await;
-        let minted = server.swap(&key.value).await;
-        let said = claims(&minted);
-        let answer = introspected(&server, &minted).await;
+        let issued = server.fetch_token(&key.value).await;
+        let said = claims(&issued);
+        let answer = introspected(&server, &issued).await;
         assert_eq!(answer, json!({
             "active": true, "token_type": "Bearer", "scope": "projects:read", "client_id": key.id, "sub": "self", "sub_type": "user",
             "aud": "http://keyswap.test", "iss": "http://keyswap.test", "exp": said["exp"], "iat": said["iat"], "jti": said["jti"],
@@ -31,7 +32,8 @@ both! {
         }
     }
 
-    async fn t_7662_03_a_key_is_told_as_it_stands(server: Server) {
+    // Requirements: 7662-03.
+    async fn active_key_is_described_completely(server: Server) {
         let key = server.client_key(&["a", "b"]).await;
         let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
         let made: keyswap::domain::common::time::Timestamp = shown["created_at"].as_str().unwrap().parse().unwrap();
@@ -50,7 +52,8 @@ both! {
         assert!(bare.get("scope").is_none() && bare["sub_type"] == "api_key");
     }
 
-    async fn t_7662_03_the_scope_is_what_is_in_effect_now(server: Server) {
+    // Requirements: 7662-03.
+    async fn scope_is_the_current_effective_scope(server: Server) {
         let key = server.client_key(&["a", "b", "c"]).await;
         let audience = server.audience("https://one.test/", None).await;
         let shape = json!({ "scope_claim": "scp", "aud_claim": "array" });
@@ -73,8 +76,9 @@ both! {
         assert_eq!((scope(&whole).await, scope(&key.value).await), (Value::Null, json!("c")));
     }
 
-    async fn t_7662_03_authorization_details_are_those_of_the_token_as_far_as_they_go_now(server: Server) {
-        let (key, product, _) = everywhere(&server).await;
+    // Requirements: 7662-03.
+    async fn authorization_details_are_those_of_the_token_limited_to_current_records(server: Server) {
+        let (key, product, _) = at_every_endpoint(&server).await;
         let said = claims(&product)["authorization_details"].clone();
         assert!(said.is_array());
         assert_eq!(introspected(&server, &product).await["authorization_details"], said);
@@ -86,40 +90,41 @@ both! {
         assert!(introspected(&server, &product).await.get("scope").is_none());
     }
 
-    async fn t_7662_05_no_answer_is_kept(server: Server) {
+    // Requirements: 7662-05.
+    async fn responses_are_not_cacheable(server: Server) {
         let key = server.generic_key(&[]).await;
         for shown in [key.value.as_str(), "nonsense"] {
-            let answer = asked(&server, &server.admin, shown).await;
+            let answer = send_request(&server, &server.admin, shown).await;
             assert_eq!(answer.headers()["cache-control"], "no-store");
             assert_eq!(answer.headers()["pragma"], "no-cache");
             assert_eq!(answer.headers()["content-type"], "application/json");
         }
     }
 
-    async fn a_token_from_a_value_that_is_dead_is_refused_everywhere(server: Server) {
-        let (key, product, management) = everywhere(&server).await;
+    async fn token_of_an_ended_credential_is_refused_everywhere(server: Server) {
+        let (key, product, management) = at_every_endpoint(&server).await;
         // The rotation and the issuance fall into the same second: the index in the status list
         // identifies the credential that a token was issued for.
         let path = format!("/v1/api-keys/{}/rotate", key.id);
         let rotated = server.manage("POST", &path, Some(json!({ "grace": "0s" })), 200).await;
-        assert_eq!(taken(&server, &product, &management).await, [false; 4]);
+        assert_eq!(accepted_at_v1(&server, &product, &management).await, [false; 4]);
         assert_eq!(introspected(&server, &product).await, inactive());
         let (product, management) = tokens(&server, rotated["value"].as_str().unwrap()).await;
-        assert_eq!(taken(&server, &product, &management).await, [true; 4], "what its new value gives is good");
+        assert_eq!(accepted_at_v1(&server, &product, &management).await, [true; 4], "what its new value gives is good");
         // The tokens of a previous credential are valid as long as the credential.
         server.advance(2);
         let again = server.manage("POST", &path, Some(json!({ "grace": "2m" })), 200).await;
-        assert_eq!(taken(&server, &product, &management).await, [true; 4]);
+        assert_eq!(accepted_at_v1(&server, &product, &management).await, [true; 4]);
         server.advance(121);
-        assert_eq!(taken(&server, &product, &management).await, [false; 4], "with the value they were made from");
+        assert_eq!(accepted_at_v1(&server, &product, &management).await, [false; 4], "with the value they were made from");
         let (product, management) = tokens(&server, again["value"].as_str().unwrap()).await;
-        assert_eq!(taken(&server, &product, &management).await, [true; 4]);
+        assert_eq!(accepted_at_v1(&server, &product, &management).await, [true; 4]);
         // Cancelling a rotation invalidates the tokens of the new credential, although they are
         // newer than the credential that remains.
         let taken_back = server.manage("POST", &path, Some(json!({ "grace": "1h" })), 200).await;
         let newer = tokens(&server, taken_back["value"].as_str().unwrap()).await;
         server.manage("POST", &format!("/v1/api-keys/{}/cancel-rotation", key.id), None, 200).await;
-        assert_eq!(taken(&server, &newer.0, &newer.1).await, [false; 4]);
-        assert_eq!(taken(&server, &product, &management).await, [true; 4]);
+        assert_eq!(accepted_at_v1(&server, &newer.0, &newer.1).await, [false; 4]);
+        assert_eq!(accepted_at_v1(&server, &product, &management).await, [true; 4]);
     }
 }

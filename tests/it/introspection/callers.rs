@@ -3,7 +3,7 @@
 use reqwest::{Response, StatusCode};
 use serde_json::json;
 
-use super::{MANAGEMENT, PATH, asked, inactive, introspected, is_active, token};
+use super::{MANAGEMENT, PATH, inactive, introspected, is_active, send_request, token};
 use crate::{
     portal::key_management::{people, session},
     support::{
@@ -17,7 +17,8 @@ fn challenge(response: &Response) -> String {
 }
 
 both! {
-    async fn t_7662_01_callers_are_known_one_way_or_another(server: Server) {
+    // Requirements: 7662-01.
+    async fn callers_authenticate_by_each_supported_method(server: Server) {
         let service = server.client_key(&["keyswap:validate"]).await;
         let shown = server.generic_key(&[]).await;
         let shown = ("token", shown.value.as_str());
@@ -30,22 +31,23 @@ both! {
             }
         }
         for credential in [&service.value, &bearer] {
-            let answer = asked(&server, credential, shown.1).await;
+            let answer = send_request(&server, credential, shown.1).await;
             assert_eq!(body_of(answer, StatusCode::OK).await["active"], true);
         }
     }
 
-    async fn t_7662_01_nobody_else_is_answered(server: Server) {
+    // Requirements: 7662-01.
+    async fn unauthenticated_callers_are_refused(server: Server) {
         people(&server).await;
         let service = server.client_key(&["keyswap:validate"]).await;
         let other = server.client_key(&["keyswap:events"]).await;
-        let product = server.swap(&server.generic_key(&[]).await.value).await;
+        let product = server.fetch_token(&server.generic_key(&[]).await.value).await;
         let shown = ("token", service.value.as_str());
         let ask = async |request: reqwest::RequestBuilder| form(request, &[shown]).send().await.unwrap();
 
-        let nobody = ask(server.post(PATH)).await;
-        assert!(challenge(&nobody).starts_with("Basic "));
-        oauth_error(nobody, 401, "invalid_client").await;
+        let anonymous = ask(server.post(PATH)).await;
+        assert!(challenge(&anonymous).starts_with("Basic "));
+        oauth_error(anonymous, 401, "invalid_client").await;
         oauth_error(ask(server.post(PATH).header("x-api-key", &service.value)).await, 401, "invalid_client").await;
         for (id, secret) in [
             (client_id(&service.value), wrong(&service.value)), (client_id(&unknown()), unknown()),
@@ -82,7 +84,8 @@ both! {
         oauth_error(ask(server.post(PATH).bearer_auth(&service.value)).await, 401, "invalid_token").await;
     }
 
-    async fn t_7662_01_tokens_stand_in_the_body_of_a_post(server: Server) {
+    // Requirements: 7662-01.
+    async fn token_is_read_from_the_post_body_only(server: Server) {
         let key = server.generic_key(&[]).await;
         let in_url = format!("{PATH}?token={}", key.value);
         for method in ["GET", "PUT", "DELETE", "PATCH"] {
@@ -101,11 +104,12 @@ both! {
         oauth_error(refused, 413, "invalid_request").await;
     }
 
-    async fn t_7662_04_a_hint_may_be_wrong_and_the_token_may_not_be_missing(server: Server) {
+    // Requirements: 7662-04.
+    async fn wrong_hint_is_ignored_and_missing_token_is_refused(server: Server) {
         let key = server.generic_key(&[]).await;
-        let minted = server.swap(&key.value).await;
+        let issued = server.fetch_token(&key.value).await;
         let ask = async |pairs: &[(&str, &str)]| form(server.post(PATH).bearer_auth(&server.admin), pairs).send().await.unwrap();
-        for shown in [&key.value, &minted] {
+        for shown in [&key.value, &issued] {
             for hint in ["access_token", "refresh_token", "api_key", "nonsense", ""] {
                 let answer = ask(&[("token", shown), ("token_type_hint", hint), ("unknown", "x")]).await;
                 assert_eq!(body_of(answer, StatusCode::OK).await["active"], true, "{hint}");
@@ -117,7 +121,8 @@ both! {
         oauth_error(ask(&[("token", ""), ("token_type_hint", "access_token")]).await, 400, "invalid_request").await;
     }
 
-    async fn t_7662_02_a_service_learns_of_what_is_meant_for_it(server: Server) {
+    // Requirements: 7662-02.
+    async fn service_sees_only_tokens_for_its_audience(server: Server) {
         let (one, other) = ("https://one.test/", "https://other.test/");
         server.permissions(&["a", "b"]).await;
         server.audience(one, Some(&["a"])).await;
@@ -142,7 +147,7 @@ both! {
         let token_default = token(&server, &for_any, json!({})).await;
         let of_admin = token(&server, &server.admin, json!({ "audience": MANAGEMENT })).await;
         let scope = async |service: &str, shown: &str| {
-            let answer = body_of(asked(&server, service, shown).await, StatusCode::OK).await;
+            let answer = body_of(send_request(&server, service, shown).await, StatusCode::OK).await;
             assert!(answer["active"] == true || answer == inactive());
             (answer["active"] == true).then(|| answer["scope"].as_str().unwrap_or_default().to_owned())
         };
@@ -163,7 +168,7 @@ both! {
         }
         // A key that cannot be used for the management audience cannot introspect.
         let elsewhere = service(json!([one])).await;
-        oauth_error(asked(&server, &elsewhere, &for_one).await, 403, "insufficient_scope").await;
+        oauth_error(send_request(&server, &elsewhere, &for_one).await, 403, "insufficient_scope").await;
     }
 
     async fn what_others_show_costs_a_service_nothing_and_its_own_failures_do(
@@ -173,32 +178,32 @@ both! {
         let (attacked, right) = (server.generic_key(&[]).await, server.generic_key(&[]).await);
         for turn in 0..10 {
             let guess = checksummed(&format!("ks_{turn:016}_{}", "A".repeat(32)));
-            assert_eq!(body_of(asked(&server, &service.value, &guess).await, StatusCode::OK).await, inactive(), "{turn}");
-            assert_eq!(body_of(asked(&server, &service.value, "nonsense").await, StatusCode::OK).await, inactive(), "{turn}");
+            assert_eq!(body_of(send_request(&server, &service.value, &guess).await, StatusCode::OK).await, inactive(), "{turn}");
+            assert_eq!(body_of(send_request(&server, &service.value, "nonsense").await, StatusCode::OK).await, inactive(), "{turn}");
         }
         for _ in 0..3 {
-            assert_eq!(body_of(asked(&server, &service.value, &wrong(&attacked.value)).await, StatusCode::OK).await, inactive());
+            assert_eq!(body_of(send_request(&server, &service.value, &wrong(&attacked.value)).await, StatusCode::OK).await, inactive());
         }
-        let throttled = asked(&server, &service.value, &wrong(&attacked.value)).await;
+        let throttled = send_request(&server, &service.value, &wrong(&attacked.value)).await;
         assert!(throttled.headers().contains_key("retry-after"));
         oauth_error(throttled, 429, "temporarily_unavailable").await;
         for key in [&attacked, &right] {
-            let answer = asked(&server, &service.value, &key.value).await;
+            let answer = send_request(&server, &service.value, &key.value).await;
             assert_eq!(body_of(answer, StatusCode::OK).await["active"], true);
         }
         assert_eq!(introspected(&server, &right.value).await["key_id"], right.id);
         for _ in 0..3 {
-            oauth_error(asked(&server, &unknown(), &right.value).await, 401, "invalid_token").await;
+            oauth_error(send_request(&server, &unknown(), &right.value).await, 401, "invalid_token").await;
         }
-        oauth_error(asked(&server, &service.value, &right.value).await, 429, "temporarily_unavailable").await;
+        oauth_error(send_request(&server, &service.value, &right.value).await, 429, "temporarily_unavailable").await;
         assert!(server.exchange(&right.value).await.status() == 429, "the address has spent its budget everywhere");
     }
 
-    async fn what_is_shown_stands_in_no_event(server: Server) {
+    async fn presented_values_are_in_no_event(server: Server) {
         let key = server.generic_key(&[]).await;
-        let minted = server.swap(&key.value).await;
+        let issued = server.fetch_token(&key.value).await;
         let before = server.events().await.len();
-        assert!(is_active(&server, &key.value).await && is_active(&server, &minted).await);
+        assert!(is_active(&server, &key.value).await && is_active(&server, &issued).await);
         assert_eq!(server.events().await.len(), before, "a question changes nothing");
     }
 }

@@ -9,10 +9,10 @@ use keyswap::{
 };
 use serde_json::{Value, json};
 
-use super::{MANAGEMENT, PATH, asked, inactive, is_active, token};
+use super::{MANAGEMENT, PATH, inactive, is_active, send_request, token};
 use crate::{
     portal::key_management::{people, personal, session},
-    standards::rfc8725::Forge,
+    standards::rfc8725::TokenForger,
     support::{
         body_of, both,
         wire::{form, snapshot, unknown, wrong},
@@ -24,15 +24,16 @@ fn part(token: &str, at: usize) -> String {
 }
 
 both! {
-    async fn t_7662_02_every_inactive_answer_is_the_same(server: Server) {
+    // Requirements: 7662-02.
+    async fn inactive_responses_are_identical(server: Server) {
         people(&server).await;
         let generic = async || server.generic_key(&[]).await;
         let (revoked, suspended, expired, right) = (generic().await, generic().await, generic().await, generic().await);
         let (of_revoked, of_suspended, of_right) =
-            (server.swap(&revoked.value).await, server.swap(&suspended.value).await, server.swap(&right.value).await);
+            (server.fetch_token(&revoked.value).await, server.fetch_token(&suspended.value).await, server.fetch_token(&right.value).await);
         let blocked = personal(&server, "self", &["projects:read"]).await;
-        let of_blocked = server.swap(&blocked.value).await;
-        let by_name = server.swap(&right.value).await;
+        let of_blocked = server.fetch_token(&blocked.value).await;
+        let by_name = server.fetch_token(&right.value).await;
         let audience = server.audience("https://gone.test/", None).await;
         let for_gone = token(&server, &right.value, json!({ "audience": "https://gone.test/" })).await;
         server.manage("DELETE", &format!("/v1/audiences/{}", audience["id"].as_str().unwrap()), None, 204).await;
@@ -49,7 +50,7 @@ both! {
         server.advance(61);
         let session = session(&server, "reader", "acme").await;
 
-        let forge = Forge::new(&server).await;
+        let forge = TokenForger::new(&server).await;
         let (header, payload) = (part(&of_right, 0), part(&of_right, 1));
         let of = async |header: &str, payload: &str| forge.token(header, payload).await;
         assert!(is_active(&server, &of(&header, &payload).await).await, "the forge works");
@@ -94,11 +95,11 @@ both! {
         let mut answers = Vec::new();
         for one in &shown {
             let started = Instant::now();
-            answers.push(snapshot(asked(&server, &server.admin, one).await).await);
+            answers.push(snapshot(send_request(&server, &server.admin, one).await).await);
             assert!(started.elapsed() >= REFUSAL_DEADLINE, "7662-06: on the tick, or later: {one}");
         }
         server.advance(600);
-        answers.push(snapshot(asked(&server, &server.admin, &of_right).await).await);
+        answers.push(snapshot(send_request(&server, &server.admin, &of_right).await).await);
         assert_eq!((answers[0].0.as_u16(), answers[0].2.as_str()), (200, r#"{"active":false}"#));
         for (answer, one) in answers.iter().zip(shown.iter().chain([&"an expired token".to_owned()])) {
             assert_eq!(answer, &answers[0], "{one}");
@@ -106,9 +107,9 @@ both! {
         assert!(is_active(&server, &right.value).await);
     }
 
-    async fn what_no_audience_of_ours_has_is_no_token(server: Server) {
+    async fn token_of_an_unknown_audience_is_inactive(server: Server) {
         let key = server.generic_key(&[]).await;
-        let claims: Claims = serde_json::from_str(&part(&server.swap(&key.value).await, 1)).unwrap();
+        let claims: Claims = serde_json::from_str(&part(&server.fetch_token(&key.value).await, 1)).unwrap();
         let signed = async |typ: &str, claims: &Claims| {
             let view = server.services.keys.view();
             let minter = view.select_signer_at_refresh(server.services.settings.signing_keys.algorithm).unwrap();
@@ -120,13 +121,13 @@ both! {
         assert!(!is_active(&server, &signed("at+jwt", &Claims { aud: both, ..claims }).await).await);
     }
 
-    async fn wycheproof_no_foreign_signature_is_ever_active(server: Server) {
+    async fn wycheproof_signatures_of_other_keys_are_inactive(server: Server) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/wycheproof_json_web_signature_test.json");
         let vectors: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
         let mut tried = 0;
         for test in vectors["testGroups"].as_array().unwrap().iter().flat_map(|group| group["tests"].as_array().unwrap()) {
             let shown = test["jws"].as_str().unwrap();
-            let answer = asked(&server, &server.admin, shown).await;
+            let answer = send_request(&server, &server.admin, shown).await;
             // An empty `token` parameter is an invalid request.
             if shown.is_empty() {
                 assert_eq!(answer.status(), 400);
@@ -138,15 +139,15 @@ both! {
         assert_eq!(tried, vectors["numberOfTests"].as_u64().unwrap());
     }
 
-    async fn a_database_that_is_away_is_no_inactive_token(server: Server) {
+    async fn database_outage_is_not_an_inactive_token(server: Server) {
         let key = server.generic_key(&[]).await;
-        let minted = server.swap(&key.value).await;
+        let issued = server.fetch_token(&key.value).await;
         server.database.sql("ALTER TABLE revoked_tokens RENAME TO hidden");
-        let answer = asked(&server, &server.admin, &minted).await;
+        let answer = send_request(&server, &server.admin, &issued).await;
         assert!(answer.headers().contains_key("retry-after"));
         crate::support::wire::oauth_error(answer, 503, "temporarily_unavailable").await;
         assert_eq!(server.exchange(&key.value).await.status(), 200, "the exchange never asks");
         server.database.sql("ALTER TABLE hidden RENAME TO revoked_tokens");
-        assert!(is_active(&server, &minted).await);
+        assert!(is_active(&server, &issued).await);
     }
 }

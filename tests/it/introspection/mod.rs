@@ -17,13 +17,13 @@ pub const PATH: &str = "/oauth/introspect";
 pub const MANAGEMENT: &str = "http://keyswap.test/v1";
 
 /// Introspects a token with a bearer credential.
-pub async fn asked(server: &Server, bearer: &str, token: &str) -> Response {
+pub async fn send_request(server: &Server, bearer: &str, token: &str) -> Response {
     form(server.post(PATH).bearer_auth(bearer), &[("token", token)]).send().await.unwrap()
 }
 
 /// Introspects a token as the administrator.
 pub async fn introspected(server: &Server, token: &str) -> Value {
-    body_of(asked(server, &server.admin, token).await, StatusCode::OK).await
+    body_of(send_request(server, &server.admin, token).await, StatusCode::OK).await
 }
 
 pub async fn is_active(server: &Server, token: &str) -> bool {
@@ -34,15 +34,15 @@ pub fn inactive() -> Value {
     json!({ "active": false })
 }
 
-pub async fn token(server: &Server, key: &str, asked: Value) -> String {
-    let body = body_of(server.exchange_for(key, asked).await, StatusCode::OK).await;
+pub async fn token(server: &Server, key: &str, request: Value) -> String {
+    let body = body_of(server.exchange_for(key, request).await, StatusCode::OK).await;
     body["access_token"].as_str().unwrap().to_owned()
 }
 
 /// Whether introspection, validation, the access check and the management API accept a
 /// key's tokens, in this order. `product` is a token for the default audience,
 /// `management` one for `/v1`.
-pub async fn taken(server: &Server, product: &str, management: &str) -> [bool; 4] {
+pub async fn accepted_at_v1(server: &Server, product: &str, management: &str) -> [bool; 4] {
     let value = json!({ "value": product });
     let validated = server.manage("POST", "/v1/api-keys/validate", Some(value), 200).await["api_key"].is_object();
     let question = json!({ "value": product, "permission": "a", "resource": "/x" });
@@ -52,9 +52,9 @@ pub async fn taken(server: &Server, product: &str, management: &str) -> [bool; 4
     [is_active(server, product).await, validated, allowed, called == 200]
 }
 
-/// Creates a key whose tokens are accepted everywhere in `taken`, and returns it with a token for
+/// Creates a key whose tokens are accepted everywhere in `accepted_at_v1`, and returns it with a token for
 /// the default audience and one for the management audience.
-pub async fn everywhere(server: &Server) -> (crate::support::Key, String, String) {
+pub async fn at_every_endpoint(server: &Server) -> (crate::support::Key, String, String) {
     let key = server.client_key(&["a", "keyswap:events"]).await;
     if server.http.get(server.url("/v1/roles/a")).bearer_auth(&server.admin).send().await.unwrap().status() == 404 {
         server.role("a", &["a"]).await;
@@ -65,7 +65,7 @@ pub async fn everywhere(server: &Server) -> (crate::support::Key, String, String
     });
     server.manage("POST", "/v1/access-records", Some(record), 201).await;
     let (product, management) = tokens(server, &key.value).await;
-    assert_eq!(taken(server, &product, &management).await, [true; 4]);
+    assert_eq!(accepted_at_v1(server, &product, &management).await, [true; 4]);
     (key, product, management)
 }
 

@@ -18,11 +18,12 @@ async fn signed(server: &Server, bearer: &str, token: &str) -> Response {
 }
 
 both! {
-    async fn t_9701_01_the_answer_is_a_jwt_for_the_one_who_asked(server: Server) {
+    // Requirements: 9701-01.
+    async fn signed_response_is_a_jwt_for_the_caller(server: Server) {
         let service = server.client_key(&["keyswap:validate"]).await;
         let key = server.client_key(&["a"]).await;
-        let minted = server.swap(&key.value).await;
-        for (shown, expected) in [(minted.as_str(), introspected(&server, &minted).await), ("nonsense", inactive())] {
+        let issued = server.fetch_token(&key.value).await;
+        for (shown, expected) in [(issued.as_str(), introspected(&server, &issued).await), ("nonsense", inactive())] {
             let answer = signed(&server, &service.value, shown).await;
             assert_eq!(answer.status(), 200);
             assert_eq!(answer.headers()["content-type"], JWT);
@@ -39,7 +40,8 @@ both! {
         }
     }
 
-    async fn t_9701_01_what_is_said_of_a_token_is_none(server: Server) {
+    // Requirements: 9701-01.
+    async fn signed_response_is_not_accepted_as_a_token(server: Server) {
         let key = server.client_key(&["keyswap:events", "keyswap:validate"]).await;
         let bearer = body_of(server.exchange_for(&key.value, json!({ "audience": MANAGEMENT })).await, StatusCode::OK).await;
         let bearer = bearer["access_token"].as_str().unwrap();
@@ -53,7 +55,8 @@ both! {
         assert_eq!(server.exchange(&jwt).await.status(), 401);
     }
 
-    async fn t_9701_01_a_stale_view_signs_no_answer(server: Server, "signing_keys.replica_staleness=1s") {
+    // Requirements: 9701-01.
+    async fn stale_key_snapshot_signs_no_response(server: Server, "signing_keys.replica_staleness=1s") {
         let key = server.generic_key(&[]).await;
         server.database.sql("ALTER TABLE signing_keys RENAME TO hidden");
         let mut last = 200;

@@ -20,30 +20,32 @@ use crate::{
 const PATH: &str = "/v1/api-keys/validate";
 const MANAGEMENT: &str = "http://keyswap.test/v1";
 
-async fn asked(server: &Server, body: Value) -> Value {
+async fn send_request(server: &Server, body: Value) -> Value {
     server.manage("POST", PATH, Some(body), 200).await
 }
 
 async fn validated(server: &Server, value: &str) -> Value {
-    asked(server, json!({ "value": value })).await
+    send_request(server, json!({ "value": value })).await
 }
 
 fn refused() -> Value {
     json!({ "api_key": null })
 }
 
-async fn token(server: &Server, key: &str, asked: Value) -> String {
-    let body = body_of(server.exchange_for(key, asked).await, StatusCode::OK).await;
+async fn token(server: &Server, key: &str, send_request: Value) -> String {
+    let body = body_of(server.exchange_for(key, send_request).await, StatusCode::OK).await;
     body["access_token"].as_str().unwrap().to_owned()
 }
 
 /// Requires these permissions and returns the missing ones.
 async fn missing(server: &Server, value: &str, required: &[&str]) -> Value {
-    asked(server, json!({ "value": value, "required_permissions": required })).await["missing_permissions"].clone()
+    send_request(server, json!({ "value": value, "required_permissions": required })).await["missing_permissions"]
+        .clone()
 }
 
 both! {
-    async fn w14_w17_one_call_tells_all_of_a_key(server: Server, "jobs=by_hand") {
+    // Features: W14, W17.
+    async fn one_call_returns_everything_about_a_key(server: Server, "jobs=by_hand") {
         people(&server).await;
         put(&server, "/v1/users/self", json!({ "profile": { "email": "self@acme.test" }, "metadata": { "plan": "pro" } })).await;
         member(&server, "acme", "self", &["self"]).await;
@@ -68,7 +70,8 @@ both! {
         assert!(validated(&server, &key.value).await["api_key"]["last_used_at"].is_string());
     }
 
-    async fn w15_what_a_service_gets_wrong_is_told(server: Server) {
+    // Features: W15.
+    async fn invalid_requests_of_services_name_the_fault(server: Server) {
         let key = server.generic_key(&[]).await;
         let outsider = server.client_key(&["keyswap:keys", "keyswap:directory", "keyswap:events"]).await;
         assert_eq!(server.post(PATH).json(&json!({ "value": key.value })).send().await.unwrap().status(), 401);
@@ -85,21 +88,23 @@ both! {
         assert_eq!(validated(&server, "").await, refused());
     }
 
-    async fn w16_a_missing_permission_is_named(server: Server) {
+    // Features: W16.
+    async fn missing_permission_is_named(server: Server) {
         let key = server.client_key(&["projects:read", "tasks:read"]).await;
         assert_eq!(missing(&server, &key.value, &["projects:read"]).await, json!([]));
         assert_eq!(missing(&server, &key.value, &["projects:write", "projects:read", "a"]).await, json!(["a", "projects:write"]));
         server.manage("PATCH", &format!("/v1/service-clients/{}", key.client), Some(json!({ "permissions": ["tasks:read"] })), 200).await;
-        let answer = asked(&server, json!({ "value": key.value, "required_permissions": ["projects:read", "tasks:read"] })).await;
+        let answer = send_request(&server, json!({ "value": key.value, "required_permissions": ["projects:read", "tasks:read"] })).await;
         assert_eq!(answer["missing_permissions"], json!(["projects:read"]), "what its owner has lost is not in effect");
         assert_eq!(answer["api_key"]["permissions"], json!(["projects:read", "tasks:read"]), "and still assigned");
     }
 
-    async fn w18_permissions_are_those_assigned_and_a_key_cannot_raise_itself(server: Server) {
+    // Features: W18.
+    async fn permissions_are_those_assigned_and_a_key_cannot_raise_them(server: Server) {
         people(&server).await;
         member(&server, "acme", "self", &["self", "reader"]).await;
         let key = personal(&server, "self", &["projects:read", "user-api-keys:manage-self"]).await;
-        let answer = asked(&server, json!({ "value": key.value, "required_permissions": ["projects:write"] })).await;
+        let answer = send_request(&server, json!({ "value": key.value, "required_permissions": ["projects:write"] })).await;
         assert_eq!(answer["api_key"]["permissions"], json!(["projects:read", "user-api-keys:manage-self"]));
         assert_eq!(answer["missing_permissions"], json!(["projects:write"]), "the user has it, the key does not");
         let more = json!({ "permissions": ["projects:read", "projects:write", "user-api-keys:manage-self"] });
@@ -109,32 +114,33 @@ both! {
         problem(call(&server, &key.value, "POST", "/v1/api-keys", Some(sibling)).await, 422, "invalid").await;
     }
 
-    async fn w19_revoked_means_refused_at_once_on_every_replica(server: Server) {
+    // Features: W19.
+    async fn revoked_key_is_invalid_at_once_on_every_replica(server: Server) {
         let replica = server.replica().await;
         let revoked = server.generic_key(&[]).await;
-        let minted = server.swap(&revoked.value).await;
+        let issued = server.fetch_token(&revoked.value).await;
         let elsewhere = async |value: &str| {
             let request = replica.post(PATH).bearer_auth(&server.admin).json(&json!({ "value": value }));
             body_of(request.send().await.unwrap(), StatusCode::OK).await
         };
-        for value in [&revoked.value, &minted] {
+        for value in [&revoked.value, &issued] {
             assert_eq!(elsewhere(value).await["api_key"]["id"], revoked.id);
         }
         server.step(&revoked, "revoke").await;
-        for value in [&revoked.value, &minted] {
+        for value in [&revoked.value, &issued] {
             assert_eq!(elsewhere(value).await, refused());
             assert_eq!(validated(&server, value).await, refused());
         }
         assert_eq!(replica.exchange(&revoked.value).await.status(), 401);
     }
 
-    async fn every_refusal_is_the_same(server: Server) {
+    async fn all_refusals_are_identical(server: Server) {
         people(&server).await;
         let generic = async || server.generic_key(&[]).await;
         let (revoked, suspended, expired, right) = (generic().await, generic().await, generic().await, generic().await);
-        let (of_revoked, of_right) = (server.swap(&revoked.value).await, server.swap(&right.value).await);
+        let (of_revoked, of_right) = (server.fetch_token(&revoked.value).await, server.fetch_token(&right.value).await);
         let blocked = personal(&server, "self", &["projects:read"]).await;
-        let of_blocked = server.swap(&blocked.value).await;
+        let of_blocked = server.fetch_token(&blocked.value).await;
         server.step(&revoked, "revoke").await;
         server.step(&suspended, "suspend").await;
         let end = server.services.store.now().await.unwrap().plus("1m".parse().unwrap());
@@ -167,10 +173,11 @@ both! {
         assert_eq!(validated(&server, &right.value).await["api_key"]["id"], right.id);
     }
 
-    async fn p8_the_key_may_come_with_its_scheme(server: Server) {
+    // Features: P8.
+    async fn key_is_accepted_with_or_without_the_bearer_scheme(server: Server) {
         let key = server.generic_key(&[]).await;
-        let minted = server.swap(&key.value).await;
-        for value in [&key.value, &minted] {
+        let issued = server.fetch_token(&key.value).await;
+        for value in [&key.value, &issued] {
             for shown in [value.clone(), format!("Bearer {value}"), format!("bearer  {value} ")] {
                 assert_eq!(validated(&server, &shown).await["api_key"]["id"], key.id, "{shown}");
             }
@@ -178,7 +185,8 @@ both! {
         }
     }
 
-    async fn p9_validation_tells_whom_a_key_was_issued_to(server: Server) {
+    // Features: P9.
+    async fn validation_returns_the_owner(server: Server) {
         people(&server).await;
         put(&server, "/v1/organizations/acme", json!({ "name": "Acme", "metadata": { "tier": 1 } })).await;
         let organization = json!({ "id": "acme", "name": "Acme", "metadata": { "tier": 1 } });
@@ -194,7 +202,8 @@ both! {
         assert_eq!(of(&alone).await, (user, Value::Null));
     }
 
-    async fn p10_keys_of_another_kind_are_refused(server: Server) {
+    // Features: P10.
+    async fn keys_of_unexpected_owner_types_are_refused(server: Server) {
         people(&server).await;
         let keys = [
             ("user", personal(&server, "self", &[]).await), ("organization", of_organization(&server, "acme", &[]).await),
@@ -202,21 +211,23 @@ both! {
         ];
         for (kind, key) in &keys {
             for (wanted, _) in &keys {
-                let answer = asked(&server, json!({ "value": key.value, "owner_type": wanted })).await;
+                let answer = send_request(&server, json!({ "value": key.value, "owner_type": wanted })).await;
                 assert_eq!(answer["api_key"].is_object(), kind == wanted, "{kind} {wanted}");
                 assert!(kind == wanted || answer == refused());
             }
         }
     }
 
-    async fn p11_metadata_is_echoed_as_it_is_now(server: Server) {
+    // Features: P11.
+    async fn current_metadata_is_returned(server: Server) {
         let key = server.key(json!({ "name": "a", "owner": { "type": "none" }, "metadata": { "n": 1.5, "deep": [{ "a": null }] } })).await;
         assert_eq!(validated(&server, &key.value).await["api_key"]["metadata"], json!({ "n": 1.5, "deep": [{ "a": null }] }));
         server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "metadata": { "n": 2 } })), 200).await;
         assert_eq!(validated(&server, &key.value).await["api_key"]["metadata"], json!({ "n": 2 }));
     }
 
-    async fn d6_the_whole_key_is_shown_and_never_its_value(server: Server) {
+    // Features: D6.
+    async fn whole_key_is_returned_without_its_value(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let rotated = server.manage("POST", &format!("/v1/api-keys/{}/rotate", key.id), Some(json!({ "grace": "1h" })), 200).await;
         for value in [key.value.as_str(), rotated["value"].as_str().unwrap()] {
@@ -230,7 +241,8 @@ both! {
         }
     }
 
-    async fn d7_the_answer_authenticates_and_authorizes(server: Server) {
+    // Features: D7.
+    async fn response_serves_authentication_and_authorization(server: Server) {
         let service = server.client_key(&["keyswap:validate"]).await;
         let key = server.client_key(&["projects:read"]).await;
         // The status that a service derives: 401 for an invalid credential, 403 for a missing
@@ -249,10 +261,11 @@ both! {
         assert_eq!(status(&key.value, "projects:read").await, 401);
     }
 
-    async fn a16_a_token_is_as_good_as_a_key_and_bound_by_its_scope(server: Server, "jobs=by_hand") {
+    // Features: A16.
+    async fn token_is_valid_like_a_key_within_its_scope(server: Server, "jobs=by_hand") {
         let key = server.client_key(&["projects:read", "projects:write"]).await;
         let narrow = token(&server, &key.value, json!({ "scope": "projects:read" })).await;
-        let answer = asked(&server, json!({ "value": narrow, "required_permissions": ["projects:read", "projects:write"] })).await;
+        let answer = send_request(&server, json!({ "value": narrow, "required_permissions": ["projects:read", "projects:write"] })).await;
         assert_eq!(answer["api_key"]["id"], key.id);
         assert_eq!(answer["api_key"]["permissions"], json!(["projects:read", "projects:write"]));
         assert_eq!(answer["missing_permissions"], json!(["projects:write"]));
@@ -263,24 +276,25 @@ both! {
         assert!(shown["last_used_at"].is_string());
     }
 
-    async fn a16_a_service_takes_what_is_meant_for_it(server: Server) {
+    // Features: A16.
+    async fn service_accepts_only_tokens_for_its_audience(server: Server) {
         let key = server.client_key(&["a", "b"]).await;
         let (one, other) = ("https://one.test/", "https://other.test/");
         server.audience(one, Some(&["a"])).await;
-        let shaped = server.audience(other, None).await;
+        let profiled = server.audience(other, None).await;
         let shape = json!({ "typ": "JWT", "scope_claim": "scp", "aud_claim": "array" });
-        server.manage("PATCH", &format!("/v1/audiences/{}", shaped["id"].as_str().unwrap()), Some(shape), 200).await;
+        server.manage("PATCH", &format!("/v1/audiences/{}", profiled["id"].as_str().unwrap()), Some(shape), 200).await;
         let (for_one, for_other) =
             (token(&server, &key.value, json!({ "audience": one })).await, token(&server, &key.value, json!({ "audience": other })).await);
         let is_taken = async |value: &str, audience: Option<&str>| {
-            asked(&server, json!({ "value": value, "audience": audience })).await["api_key"].is_object()
+            send_request(&server, json!({ "value": value, "audience": audience })).await["api_key"].is_object()
         };
         assert!(is_taken(&for_one, None).await && is_taken(&for_other, None).await);
         assert!(is_taken(&for_one, Some(one)).await && is_taken(&for_other, Some(other)).await);
         assert!(!is_taken(&for_one, Some(other)).await && !is_taken(&for_other, Some(one)).await);
         assert_eq!(missing(&server, &for_other, &["a", "b"]).await, json!([]), "scp is a scope too");
         let at_one = json!({ "value": key.value, "audience": one, "required_permissions": ["a", "b"] });
-        assert_eq!(asked(&server, at_one).await["missing_permissions"], json!(["b"]), "what the audience does not take");
+        assert_eq!(send_request(&server, at_one).await["missing_permissions"], json!(["b"]), "what the audience does not take");
 
         // The key is restricted to one of the audiences.
         server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "audiences": [one] })), 200).await;
@@ -289,27 +303,29 @@ both! {
         assert!(is_taken(&for_one, None).await);
         let path = format!("/v1/api-keys/{}", key.id);
         server.manage("PATCH", &path, Some(json!({ "audiences": null })), 200).await;
-        server.manage("DELETE", &format!("/v1/audiences/{}", shaped["id"].as_str().unwrap()), None, 204).await;
+        server.manage("DELETE", &format!("/v1/audiences/{}", profiled["id"].as_str().unwrap()), None, 204).await;
         assert!(!is_taken(&for_other, None).await, "no audience of ours any more");
     }
 
-    async fn a16_a_token_for_keyswap_itself_is_taken_where_it_is_asked_for(server: Server) {
+    // Features: A16.
+    async fn management_token_is_valid_only_if_requested(server: Server) {
         let key = server.client_key(&["keyswap:events", "a"]).await;
         let management = token(&server, &key.value, json!({ "audience": MANAGEMENT })).await;
         assert_eq!(validated(&server, &management).await, refused());
         let body = json!({ "value": management, "audience": MANAGEMENT, "required_permissions": ["keyswap:events", "a"] });
-        assert_eq!(asked(&server, body).await["missing_permissions"], json!(["a"]));
+        assert_eq!(send_request(&server, body).await["missing_permissions"], json!(["a"]));
         // A token without scope may be for both audiences.
         let bare = server.generic_key(&[]).await;
         let both = token(&server, &bare.value, json!({ "audience": [MANAGEMENT, "http://keyswap.test"] })).await;
         assert_eq!(validated(&server, &both).await, refused());
-        assert_eq!(asked(&server, json!({ "value": both, "audience": "http://keyswap.test" })).await, refused());
+        assert_eq!(send_request(&server, json!({ "value": both, "audience": "http://keyswap.test" })).await, refused());
     }
 
-    async fn a16_what_was_not_minted_for_an_audience_of_ours_is_no_token(server: Server) {
+    // Features: A16.
+    async fn token_of_an_unknown_audience_is_refused(server: Server) {
         let key = server.generic_key(&[]).await;
-        let minted = server.swap(&key.value).await;
-        let payload = URL_SAFE_NO_PAD.decode(minted.split('.').nth(1).unwrap()).unwrap();
+        let issued = server.fetch_token(&key.value).await;
+        let payload = URL_SAFE_NO_PAD.decode(issued.split('.').nth(1).unwrap()).unwrap();
         let claims: Claims = serde_json::from_slice(&payload).unwrap();
         // Each token is signed with the server's own key.
         let signed = async |typ: &str, claims: &Claims| {
@@ -321,13 +337,13 @@ both! {
         assert_eq!(validated(&server, &signed("JWT", &claims).await).await, refused(), "no audience has such tokens");
         let elsewhere = Claims { iss: "http://other.test".to_owned(), ..claims.clone() };
         assert_eq!(validated(&server, &signed("at+jwt", &elsewhere).await).await, refused());
-        let nobody = Claims { aud: AudienceClaim::Multiple(Vec::new()), ..claims.clone() };
-        assert_eq!(validated(&server, &signed("at+jwt", &nobody).await).await, refused());
+        let no_audience = Claims { aud: AudienceClaim::Multiple(Vec::new()), ..claims.clone() };
+        assert_eq!(validated(&server, &signed("at+jwt", &no_audience).await).await, refused());
         let unknown = Claims { aud: AudienceClaim::One("https://unknown.test/".parse().unwrap()), ..claims };
         assert_eq!(validated(&server, &signed("at+jwt", &unknown).await).await, refused());
     }
 
-    async fn failures_are_budgeted_by_credential_and_not_by_who_asks(
+    async fn failures_are_budgeted_by_credential_and_not_by_caller(
         server: Server, "brute_force.per_source=3", "brute_force.per_credential=3", "brute_force.refill=30s"
     ) {
         let service = server.client_key(&["keyswap:validate"]).await;

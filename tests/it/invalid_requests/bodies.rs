@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::traces;
+use super::stored_state;
 use crate::support::{
     Raw, both,
     wire::{exchange_of, problem},
@@ -31,8 +31,8 @@ fn closed(answer: &str, status: u16, oauth: bool) {
 }
 
 both! {
-    async fn a_stalled_body_or_head_is_given_up_after_five_seconds(server: Server) {
-        let before = traces(&server).await;
+    async fn stalled_body_or_head_times_out_after_five_seconds(server: Server) {
+        let before = stored_state(&server).await;
         let threads: Vec<_> = [
             (short("/oauth/token", FORM, "x", 100, "grant_type="), true),
             (short("/identity/token", FORM, "x", 100, ""), true),
@@ -63,11 +63,11 @@ both! {
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
         });
         tokio::task::spawn_blocking(move || for thread in threads.into_iter().chain([head]) { thread.join().unwrap() }).await.unwrap();
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 
-    async fn a_body_that_is_cut_off_changes_nothing(server: Server) {
-        let before = traces(&server).await;
+    async fn truncated_body_changes_nothing(server: Server) {
+        let before = stored_state(&server).await;
         let whole = json!({ "name": "a", "owner": { "type": "none" } }).to_string();
         for request in [
             short("/v1/api-keys", JSON, &server.admin, whole.len() + 1, &whole),
@@ -81,11 +81,11 @@ both! {
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
             assert!(!answer.contains("text/plain"), "{answer}");
         }
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 
-    async fn a_body_that_is_too_large_is_refused_and_the_connection_closed(server: Server) {
-        let before = traces(&server).await;
+    async fn too_large_body_is_refused_and_the_connection_closed(server: Server) {
+        let before = stored_state(&server).await;
         let huge = 10_000_000_000_usize;
         for (path, content_type, limit, oauth) in [
             ("/oauth/token", FORM, 16 * 1024, true), ("/v1/exchange", JSON, 64 * 1024, false), ("/v1/service-clients", JSON, 64 * 1024, false),
@@ -98,11 +98,11 @@ both! {
         let name = "a".repeat(16 * 1024 - 300);
         let pairs: Vec<_> = exchange_of(&server.admin).into_iter().chain([("foo", name.as_str())]).collect();
         assert_ne!(server.token(&pairs).await.status(), 413);
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 
-    async fn a_body_of_another_kind_is_415(server: Server) {
-        let before = traces(&server).await;
+    async fn unsupported_media_type_is_415(server: Server) {
+        let before = stored_state(&server).await;
         let body = json!({ "name": "a" }).to_string();
         for kind in ["text/plain", FORM, "application/json2", "application/merge-patch+json", ""] {
             for request in [server.post("/v1/service-clients"), server.http.patch(server.url("/v1/service-clients/svc_1")),
@@ -113,11 +113,11 @@ both! {
         }
         let exchange = server.post("/v1/exchange").bearer_auth(&server.admin).body("{}");
         problem(exchange.send().await.unwrap(), 415, "unsupported_media_type").await;
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 
-    async fn json_is_read_strictly(server: Server) {
-        let before = traces(&server).await;
+    async fn json_is_parsed_strictly(server: Server) {
+        let before = stored_state(&server).await;
         let deep = format!("{{\"name\":\"a\",\"metadata\":{}", "[".repeat(500));
         let nested = format!("{{\"name\":\"a\",\"metadata\":{}1{}}}", "{\"a\":".repeat(200), "}".repeat(200));
         for (status, bodies) in [
@@ -143,10 +143,10 @@ both! {
         assert!(request.body(nested).send().await.unwrap().status().is_client_error());
         let big = json!({ "name": "a", "metadata": { "a": "b".repeat(17 * 1024) } });
         server.manage("POST", "/v1/service-clients", Some(big), 422).await;
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 
-    async fn a_fault_is_named_and_what_was_sent_is_not(server: Server) {
+    async fn fault_is_named_without_echoing_the_value(server: Server) {
         let sent = json!({ "name": { "SECRET": 1 } });
         let answer = server.post("/v1/service-clients").bearer_auth(&server.admin).json(&sent).send().await.unwrap();
         let body = problem(answer, 422, "invalid").await;
@@ -154,9 +154,9 @@ both! {
         assert!(!body.to_string().contains("SECRET"), "{body}");
     }
 
-    async fn bad_conditions_and_idempotency_keys_are_400(server: Server) {
+    async fn invalid_conditions_and_idempotency_keys_are_400(server: Server) {
         let key = server.generic_key(&[]).await;
-        let before = traces(&server).await;
+        let before = stored_state(&server).await;
         let patch = || server.http.patch(server.url(&format!("/v1/api-keys/{}", key.id))).bearer_auth(&server.admin).json(&json!({ "name": "b" }));
         for tag in ["1", "\"x\"", "W/\"1\"", "\"1\", \"2\"", "\"\"", ""] {
             problem(patch().header("if-match", tag).send().await.unwrap(), 400, "bad_request").await;
@@ -167,6 +167,6 @@ both! {
             problem(create().header("idempotency-key", bad).send().await.unwrap(), 400, "bad_request").await;
         }
         problem(create().header("idempotency-key", "a").header("idempotency-key", "b").send().await.unwrap(), 400, "bad_request").await;
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::traces;
+use super::stored_state;
 use crate::support::{
     Key, Server, both,
     wire::{
@@ -54,7 +54,7 @@ async fn keys(server: &Server) -> (Vec<(&'static str, String)>, Key) {
 }
 
 both! {
-    async fn who_calls_is_asked_before_what_they_say(server: Server, "brute_force.per_source=3", "brute_force.refill=60s") {
+    async fn caller_is_authenticated_before_the_body_is_read(server: Server, "brute_force.per_source=3", "brute_force.refill=60s") {
         let send = async || {
             let request = server.post("/v1/api-keys").bearer_auth(unknown()).header("content-type", "text/plain");
             request.body("{").send().await.unwrap()
@@ -65,11 +65,11 @@ both! {
         problem(send().await, 429, "throttled").await;
     }
 
-    async fn every_bad_key_gets_the_same_bytes_on_each_form(server: Server, "jobs=by_hand") {
+    async fn invalid_keys_get_identical_responses_in_each_request_form(server: Server, "jobs=by_hand") {
         let (bad, right) = keys(&server).await;
         // Lets the jobs record the expiry event before the baseline is taken.
         server.run_jobs().await;
-        let before = traces(&server).await;
+        let before = stored_state(&server).await;
         for wire in Wire::ALL {
             let good = wire.request(&server, &right.value).send().await.unwrap();
             assert_eq!(good.status(), 200, "{wire:?}: the request is right but for the key");
@@ -89,10 +89,10 @@ both! {
                 problem(again, status, code).await;
             }
         }
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 
-    async fn a_right_key_under_another_name_is_a_bad_key(server: Server) {
+    async fn valid_key_with_another_client_id_is_refused(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let other = server.client_key(&["projects:read"]).await;
         let bad = snapshot(Wire::Body.request(&server, &unknown()).send().await.unwrap()).await;
@@ -102,8 +102,8 @@ both! {
         }
     }
 
-    async fn no_credentials_are_answered_as_each_path_speaks(server: Server) {
-        let before = traces(&server).await;
+    async fn missing_credentials_are_answered_in_the_format_of_the_path(server: Server) {
+        let before = stored_state(&server).await;
         oauth_error(server.token(&[CLIENT_CREDENTIALS]).await, 401, "invalid_client").await;
         oauth_error(server.token(&[("grant_type", TOKEN_EXCHANGE)]).await, 400, "invalid_request").await;
         oauth_error(server.token(&[("grant_type", IBM)]).await, 400, "invalid_request").await;
@@ -115,10 +115,10 @@ both! {
         ] {
             problem(request.send().await.unwrap(), 401, "unauthorized").await;
         }
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 
-    async fn two_credentials_are_refused_even_when_both_are_right(server: Server) {
+    async fn two_credentials_are_refused_even_if_both_are_valid(server: Server) {
         let key = server.client_key(&["projects:read", "keyswap:keys"]).await;
         for path in ["/v1/exchange", "/v1/exchange/explain"] {
             let both = server.post(path).bearer_auth(&key.value).header("x-api-key", &key.value);
@@ -133,8 +133,8 @@ both! {
         oauth_error(form(basic, &secret).send().await.unwrap(), 400, "invalid_request").await;
     }
 
-    async fn credentials_in_a_query_string_count_for_nothing(server: Server) {
-        let before = traces(&server).await;
+    async fn credentials_in_the_query_string_are_ignored(server: Server) {
+        let before = stored_state(&server).await;
         let admin = &server.admin;
         for query in [format!("access_token={admin}"), format!("api_key={admin}"), format!("x-api-key={admin}")] {
             for request in [server.get(&format!("/v1/api-keys?{query}")), server.post(&format!("/v1/exchange?{query}"))] {
@@ -149,6 +149,6 @@ both! {
             let also = form(server.post(&format!("/oauth/token?{query}")), &exchange_of(admin));
             oauth_error(also.send().await.unwrap(), 400, "invalid_request").await;
         }
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::Server;
 
 /// Returns all state that a refused request could have changed.
-pub async fn traces(server: &Server) -> Vec<Value> {
+pub async fn stored_state(server: &Server) -> Vec<Value> {
     let mut found = server.events().await;
     for list in ["api-keys", "service-clients", "permissions", "audiences", "signing-keys"] {
         let path = if list == "signing-keys" { "/v1/signing-keys".to_owned() } else { format!("/v1/{list}?limit=100") };

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::traces;
+use super::stored_state;
 use crate::support::{
     Server, both,
     wire::{IBM, TOKEN_EXCHANGE, Wire, client_id, exchange_of, form, oauth_error, problem},
@@ -29,25 +29,25 @@ async fn ask(server: &Server, wire: Wire, key: &str, extra: &[(&str, &str)]) -> 
 }
 
 both! {
-    async fn a_bad_scope_is_invalid_scope_on_every_form(server: Server) {
+    async fn invalid_scope_is_answered_in_every_request_form(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
-        let before = traces(&server).await;
+        let before = stored_state(&server).await;
         for scope in ["projects:write", "projects:read projects:write", "a\"b", "a\tb", " ", "é", "a  b"] {
             for wire in FORMS {
                 oauth_error(ask(&server, wire, &key.value, &[("scope", scope)]).await, 400, "invalid_scope").await;
             }
             problem(server.exchange_for(&key.value, json!({ "scope": scope })).await, 400, "invalid_scope").await;
         }
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 
-    async fn a_bad_audience_is_invalid_target_on_every_form(server: Server) {
+    async fn invalid_audience_is_invalid_target_in_every_request_form(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         server.audience("https://a.test/", None).await;
         server.audience("https://b.test/", None).await;
         let path = format!("/v1/api-keys/{}", key.id);
         server.manage("PATCH", &path, Some(json!({ "audiences": ["https://a.test/"] })), 200).await;
-        let before = traces(&server).await;
+        let before = stored_state(&server).await;
         for audience in ["https://unknown.test/", "https://b.test/", "http://keyswap.test/v1", "a\"b", "a b", "https://a.test/#x", "é"] {
             for wire in FORMS {
                 for name in ["audience", "resource"] {
@@ -64,10 +64,10 @@ both! {
         for wire in FORMS {
             oauth_error(ask(&server, wire, &key.value, &[]).await, 400, "invalid_target").await;
         }
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 
-    async fn a_repeated_or_empty_parameter_is_no_surprise(server: Server) {
+    async fn repeated_and_empty_parameters_are_handled(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         for wire in FORMS {
             let twice = ask(&server, wire, &key.value, &[("scope", "projects:read"), ("scope", "projects:read")]).await;
@@ -82,7 +82,7 @@ both! {
         oauth_error(server.token(&[("grant_type", IBM), ("apikey", "")]).await, 400, "invalid_request").await;
     }
 
-    async fn an_unknown_grant_is_named_as_one(server: Server) {
+    async fn unknown_grant_type_is_unsupported_grant_type(server: Server) {
         for grant in ["password", "urn:ietf:params:oauth:grant-type:jwt-bearer", "token-exchange", "é\""] {
             oauth_error(server.token(&[("grant_type", grant)]).await, 400, "unsupported_grant_type").await;
         }
@@ -91,7 +91,7 @@ both! {
         oauth_error(server.token(&details).await, 400, "invalid_request").await;
     }
 
-    async fn a_query_string_of_a_list_is_read_strictly(server: Server) {
+    async fn list_query_is_parsed_strictly(server: Server) {
         let admin = |path: &str| server.get(path).bearer_auth(&server.admin);
         for (query, status, code) in [
             ("limit=0", 422, "invalid"), ("limit=101", 422, "invalid"), ("limit=-1", 422, "invalid"), ("limit=x", 422, "invalid"),

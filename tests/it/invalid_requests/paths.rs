@@ -1,13 +1,13 @@
 //! Unknown paths, unsupported methods and request heads that are too long.
 
-use super::traces;
+use super::stored_state;
 use crate::support::{
     Raw, both,
     wire::{oauth_error, problem},
 };
 
 both! {
-    async fn an_unknown_path_is_answered_in_the_form_of_its_tree(server: Server) {
+    async fn unknown_path_is_answered_in_the_format_of_its_prefix(server: Server) {
         for path in ["/oauth/tokens", "/oauth/token/", "/oauth/", "/oauth", "/oauth/introspect/", "/oauth/revoke/", "/oauth/revocation", "/identity/x", "/.well-known/x", "/.well-known"] {
             for request in [server.get(path), server.post(path)] {
                 oauth_error(request.send().await.unwrap(), 404, "invalid_request").await;
@@ -21,7 +21,7 @@ both! {
         }
     }
 
-    async fn the_path_of_the_issuer_says_nothing_about_the_form(server: Server, "server.public_url=http://keyswap.test/oauth/x") {
+    async fn issuer_path_does_not_affect_the_error_format(server: Server, "server.public_url=http://keyswap.test/oauth/x") {
         for path in ["/oauth/x/v1/no-such", "/oauth/x/no-such", "/v1/no-such"] {
             problem(server.get(path).send().await.unwrap(), 404, "not_found").await;
         }
@@ -31,8 +31,8 @@ both! {
         oauth_error(server.get("/oauth/token").send().await.unwrap(), 405, "invalid_request").await;
     }
 
-    async fn a_wrong_method_names_the_right_ones(server: Server) {
-        let before = traces(&server).await;
+    async fn unsupported_method_lists_the_supported_ones(server: Server) {
+        let before = stored_state(&server).await;
         for (path, allow) in [
             ("/v1/exchange", "POST"), ("/v1/exchange/explain", "POST"), ("/v1/api-keys", "GET, POST"),
             ("/v1/api-keys/key_1", "GET, PATCH, DELETE"), ("/v1/api-keys/key_1/revoke", "POST"),
@@ -55,10 +55,10 @@ both! {
                 oauth_error(answer, 405, "invalid_request").await;
             }
         }
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 
-    async fn an_id_that_cannot_be_is_not_found_like_one_that_is_not_there(server: Server) {
+    async fn malformed_id_is_answered_like_an_unknown_one(server: Server) {
         let absent = async |path: String| {
             let answer = server.get(&path).bearer_auth(&server.admin).send().await.unwrap();
             let body = problem(answer, 404, "not_found").await;
@@ -74,7 +74,7 @@ both! {
         absent("/v1/permissions/no%20such".to_owned()).await;
     }
 
-    async fn a_head_that_is_too_long_ends_the_connection(server: Server) {
+    async fn too_long_head_ends_the_connection(server: Server) {
         for request in [
             format!("GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: {}\r\n\r\n", "a".repeat(200_000)),
             format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(200_000)),

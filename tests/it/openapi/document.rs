@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 use keyswap::domain::access::policy;
 use serde_json::{Value, json};
 
-use super::{document, operations, walk};
+use super::{document, operations, visit_values};
 
 #[test]
-fn the_committed_document_is_the_one_the_code_makes() {
+fn committed_document_equals_the_generated_one() {
     let made = keyswap::http::openapi::document("http://127.0.0.1:8080").unwrap().body;
     let committed = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json")).unwrap();
     let first = made.split(|byte| *byte == b'\n').zip(committed.split(|byte| *byte == b'\n')).position(|(a, b)| a != b);
@@ -36,11 +36,11 @@ const FREE: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn every_object_is_closed() {
+fn every_object_schema_is_closed() {
     let document = document();
     let mut objects = 0;
-    walk(&document["components"], "", &mut |path, value| closed(path, value, &mut objects));
-    walk(&document["paths"], "", &mut |path, value| closed(path, value, &mut objects));
+    visit_values(&document["components"], "", &mut |path, value| closed(path, value, &mut objects));
+    visit_values(&document["paths"], "", &mut |path, value| closed(path, value, &mut objects));
     assert!(objects > 30, "no objects were found");
     for (name, _) in FREE {
         assert_eq!(document["components"]["schemas"][name]["additionalProperties"], true, "{name} is free no more");
@@ -66,10 +66,10 @@ fn closed(path: &str, value: &Value, objects: &mut usize) {
 }
 
 #[test]
-fn every_reference_resolves_and_nothing_is_left_over() {
+fn every_reference_resolves_and_every_component_is_used() {
     let document = document();
     let mut used = BTreeSet::new();
-    walk(&document, "", &mut |path, value| {
+    visit_values(&document, "", &mut |path, value| {
         let Some(reference) = value.get("$ref").and_then(Value::as_str) else { return };
         let found = reference.strip_prefix('#').and_then(|pointer| document.pointer(pointer));
         assert!(found.is_some(), "{path} refers to {reference}");
@@ -77,13 +77,13 @@ fn every_reference_resolves_and_nothing_is_left_over() {
     });
     for kind in ["schemas", "responses"] {
         for name in document["components"][kind].as_object().unwrap().keys() {
-            assert!(used.contains(&format!("#/components/{kind}/{name}")), "nobody refers to {kind}/{name}");
+            assert!(used.contains(&format!("#/components/{kind}/{name}")), "{kind}/{name} is not referenced");
         }
     }
 }
 
 #[test]
-fn every_operation_says_what_it_does() {
+fn every_operation_is_described() {
     let document = document();
     let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
     let mut ids = BTreeSet::new();
@@ -114,7 +114,7 @@ fn every_operation_says_what_it_does() {
 
 /// Detects types without a schema, which would appear as empty objects.
 #[test]
-fn nothing_is_empty() {
+fn no_description_is_empty() {
     let document = document();
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         let says = ["type", "oneOf", "allOf", "$ref"].iter().any(|word| schema.get(word).is_some());
@@ -138,7 +138,7 @@ fn nothing_is_empty() {
 }
 
 #[test]
-fn permissions_are_those_of_the_one_table() {
+fn permissions_match_the_policy_table() {
     let document = document();
     let mut said = BTreeSet::new();
     for (path, method, operation) in operations(&document) {

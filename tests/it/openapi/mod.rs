@@ -26,11 +26,15 @@ pub fn operations(document: &Value) -> Vec<(&str, &str, &Map<String, Value>)> {
 }
 
 /// Visits every value in the document with its path.
-fn walk<'a>(value: &'a Value, path: &str, visit: &mut impl FnMut(&str, &'a Value)) {
+fn visit_values<'a>(value: &'a Value, path: &str, visit: &mut impl FnMut(&str, &'a Value)) {
     visit(path, value);
     match value {
-        Value::Object(map) => map.iter().for_each(|(name, value)| walk(value, &format!("{path}/{name}"), visit)),
-        Value::Array(all) => all.iter().enumerate().for_each(|(n, value)| walk(value, &format!("{path}/{n}"), visit)),
+        Value::Object(map) => {
+            map.iter().for_each(|(name, value)| visit_values(value, &format!("{path}/{name}"), visit))
+        }
+        Value::Array(all) => {
+            all.iter().enumerate().for_each(|(n, value)| visit_values(value, &format!("{path}/{n}"), visit))
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

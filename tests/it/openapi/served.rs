@@ -9,7 +9,7 @@ use super::operations;
 use crate::support::{body_of, both, wire};
 
 both! {
-    async fn the_document_is_served_and_kept(server: Server) {
+    async fn document_is_served_and_cacheable(server: Server) {
         let response = server.get("/openapi.json").send().await.unwrap();
         assert_eq!(response.headers()["content-type"], "application/json");
         let etag = response.headers()["etag"].clone();
@@ -20,7 +20,7 @@ both! {
         assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
     }
 
-    async fn the_program_prints_what_is_served(server: Server) {
+    async fn program_prints_the_served_document(server: Server) {
         let served = server.get("/openapi.json").send().await.unwrap().text().await.unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_keyswap"))
             .args(["openapi", "--set", "server.public_url=http://keyswap.test"])
@@ -29,7 +29,7 @@ both! {
         assert!(output.status.success() && output.stdout == served.as_bytes());
     }
 
-    async fn the_page_needs_nothing_from_elsewhere(server: Server) {
+    async fn swagger_page_loads_no_external_resources(server: Server) {
         let response = server.get("/docs").send().await.unwrap();
         let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header("x-content-type-options"), "nosniff");
@@ -55,7 +55,7 @@ both! {
     }
 
     /// Every operation requires the permission that the document states.
-    async fn every_operation_asks_for_the_permission_it_names(server: Server) {
+    async fn every_operation_requires_its_documented_permission(server: Server) {
         let document = server.get("/openapi.json").send().await.unwrap().json::<Value>().await.unwrap();
         let powerless = server.generic_key(&["projects:read"]).await;
         for (path, method, operation) in operations(&document) {
@@ -67,11 +67,11 @@ both! {
                 // before it authenticates.
                 if speaks_oauth { wire::form(request, &[]) } else { request }
             };
-            let (nobody, powerless) =
+            let (anonymous, powerless) =
                 (request().send().await.unwrap(), request().bearer_auth(&powerless.value).send().await.unwrap());
             match operation.get("x-keyswap-permissions").and_then(|all| all[0].as_str()) {
                 Some(permission) => {
-                    assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+                    assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
                     if speaks_oauth {
                         let challenge = powerless.headers()["www-authenticate"].to_str().unwrap().to_owned();
                         assert!(challenge.contains(&format!("scope=\"{permission}\"")), "{method} {path}: {challenge}");
@@ -83,8 +83,8 @@ both! {
                 }
                 None => {
                     assert_ne!(powerless.status(), StatusCode::FORBIDDEN, "{method} {path}");
-                    let declared = operation["responses"].as_object().unwrap().contains_key(nobody.status().as_str());
-                    assert!(declared, "{method} {path} answers {}", nobody.status());
+                    let declared = operation["responses"].as_object().unwrap().contains_key(anonymous.status().as_str());
+                    assert!(declared, "{method} {path} answers {}", anonymous.status());
                 }
             }
         }

@@ -5,20 +5,11 @@ use keyswap::{domain::common::time::Span, service::exchange::counts, store::Cloc
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::cookie_of;
 use crate::support::{Server, body_of, both, wire::problem};
 
 async fn enter(server: &Server, key: &str) -> Response {
     server.post("/console/sign-in").header("keyswap-page", "console").json(&json!({ "key": key })).send().await.unwrap()
-}
-
-/// Asserts success and returns the cookie in the form that the browser sends.
-fn cookie_of(answer: &Response) -> String {
-    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
-    let set = answer.headers()["set-cookie"].to_str().unwrap();
-    for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Strict"] {
-        assert!(set.split("; ").any(|part| part == attribute), "{set}");
-    }
-    set.split(';').next().unwrap().to_owned()
 }
 
 async fn with_cookie(server: &Server, method: &str, path: &str, cookie: &str) -> Response {
@@ -27,7 +18,7 @@ async fn with_cookie(server: &Server, method: &str, path: &str, cookie: &str) ->
 }
 
 both! {
-    async fn an_operators_key_is_swapped_for_a_session_that_can_be_given_back(server: Server) {
+    async fn operator_key_opens_a_session_that_can_be_ended(server: Server) {
         let answer = enter(&server, &server.admin).await;
         assert_eq!(answer.headers()["cache-control"], "no-store");
         assert!(answer.headers()["set-cookie"].to_str().unwrap().ends_with("Max-Age=3600"), "tokens.max_ttl");
@@ -50,7 +41,7 @@ both! {
         assert_eq!((&created["actor"], &created["data"]["api_key"]), (&caller["actor"], &caller["actor"]["id"]));
     }
 
-    async fn a_session_of_the_console_ends_with_its_time_and_with_its_key(server: Server) {
+    async fn console_session_ends_at_expiry_and_with_its_key(server: Server) {
         let key = server.client_key(&["keyswap:events"]).await;
         let cookie = cookie_of(&enter(&server, &key.value).await);
         assert_eq!(with_cookie(&server, "GET", "/v1/events", &cookie).await.status(), StatusCode::OK);
@@ -65,12 +56,12 @@ both! {
         problem(with_cookie(&server, "GET", "/v1/events", &cookie).await, 401, "invalid_token").await;
     }
 
-    async fn a_key_that_governs_nothing_does_not_enter(server: Server) {
+    async fn key_without_management_permissions_cannot_sign_in(server: Server) {
         server.permissions(&["projects:read"]).await;
         let key = server.client_key(&["projects:read"]).await;
         let bare = server.generic_key(&[]).await;
         // The permission manages organization keys, but this key belongs to no organization.
-        let nobodys = json!({ "name": "nobody's", "owner": { "type": "none" }, "permissions": ["api-keys:manage"] });
+        let nobodys = json!({ "name": "absent value", "owner": { "type": "none" }, "permissions": ["api-keys:manage"] });
         let nowhere = server.key(nobodys).await;
         for value in [&key.value, &bare.value, &nowhere.value] {
             let refused = enter(&server, value).await;
@@ -78,13 +69,13 @@ both! {
             problem(refused, 403, "forbidden").await;
         }
         server.step(&key, "revoke").await;
-        for nobody in [key.value.as_str(), "ks_", "", "eyJ.eyJ.x"] {
-            problem(enter(&server, nobody).await, 401, "invalid_token").await;
+        for absent in [key.value.as_str(), "ks_", "", "eyJ.eyJ.x"] {
+            problem(enter(&server, absent).await, 401, "invalid_token").await;
         }
         assert!(server.events().await.iter().all(|event| event["type"] != "console_session.created"));
     }
 
-    async fn only_the_console_asks_and_only_its_cookie_counts(server: Server) {
+    async fn console_endpoints_require_the_page_header_and_cookie(server: Server) {
         let body = json!({ "key": server.admin });
         for mark in [None, Some("1"), Some("2")] {
             let request = server.post("/console/sign-in").json(&body);
@@ -107,7 +98,7 @@ both! {
         problem(with_cookie(&server, "GET", "/v1/events", &of_key).await, 401, "invalid_token").await;
     }
 
-    async fn the_console_acts_for_a_user_as_its_key_may(server: Server) {
+    async fn console_acts_on_behalf_of_users_within_its_key(server: Server) {
         server.role("self", &["user-api-keys:manage-self"]).await;
         server.organization("acme").await;
         server.user("ada", &[]).await;
@@ -120,7 +111,7 @@ both! {
         assert_eq!(caller["permissions"], json!(["user-api-keys:manage-self"]));
     }
 
-    async fn who_looks_after_an_organization_enters_and_stays_inside(server: Server) {
+    async fn organization_manager_sees_only_the_organization(server: Server) {
         server.organization("acme").await;
         let owner = json!({ "type": "organization", "id": "acme" });
         let key = server.key(json!({ "name": "admin", "owner": owner, "permissions": ["api-keys:manage"] })).await;
@@ -129,18 +120,18 @@ both! {
         assert_eq!((&caller["organization_id"], &caller["permissions"]), (&json!("acme"), &json!(["api-keys:manage"])));
     }
 
-    async fn a_session_that_could_not_be_ended_is_not_forgotten(server: Server, "database.statement_timeout=1s") {
+    async fn failed_sign_out_keeps_the_session_cookie(server: Server, "database.statement_timeout=1s") {
         let cookie = cookie_of(&enter(&server, &server.admin).await);
         let held = server.database.hold_changes();
         let out = with_cookie(&server, "POST", "/console/sign-out", &cookie).await;
         assert_eq!(out.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert!(!out.headers().contains_key("set-cookie"), "else nobody could name it any more");
+        assert!(!out.headers().contains_key("set-cookie"), "else absent could name it any more");
         held.release();
         assert_eq!(with_cookie(&server, "POST", "/console/sign-out", &cookie).await.status(), StatusCode::NO_CONTENT);
         problem(with_cookie(&server, "GET", "/v1/caller", &cookie).await, 401, "invalid_token").await;
     }
 
-    async fn replicas_count_together(server: Server, "jobs=by_hand") {
+    async fn replicas_share_exchange_counts(server: Server, "jobs=by_hand") {
         let other = server.replica().await;
         let key = server.generic_key(&[]).await;
         for one in [&server, &other, &server] {
@@ -150,12 +141,12 @@ both! {
         assert!(a.is_ok() && b.is_ok());
         let (a, b) = tokio::join!(counts::flush(&server.services), counts::flush(&server.services));
         assert!(a.is_ok() && b.is_ok());
-        let told = server.manage("GET", "/v1/overview?hours=2", None, 200).await;
-        let granted: i64 = told["exchanges"].as_array().unwrap().iter().map(|hour| hour["granted"].as_i64().unwrap()).sum();
+        let reported = server.manage("GET", "/v1/overview?hours=2", None, 200).await;
+        let granted: i64 = reported["exchanges"].as_array().unwrap().iter().map(|hour| hour["granted"].as_i64().unwrap()).sum();
         assert_eq!(granted, 3);
     }
 
-    async fn what_was_exchanged_and_what_was_not_is_counted_by_the_hour(server: Server, "jobs=by_hand") {
+    async fn exchanges_and_refusals_are_counted_by_hour(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await;
         for _ in 0..3 {
             assert_eq!(server.exchange(&key.value).await.status(), StatusCode::OK);
@@ -212,7 +203,8 @@ both! {
         assert_eq!(states.map(more), [2, 1, 1, 1, 1], "{before} {keys}");
     }
 
-    async fn p5_hosted_pages_look_as_the_product_wishes(server: Server) {
+    // Features: P5.
+    async fn hosted_pages_use_the_configured_branding(server: Server) {
         let plain = body_of(server.get("/v1/branding").send().await.unwrap(), StatusCode::OK).await;
         assert_eq!((&plain["name"], &plain["version"]), (&Value::Null, &json!(1)));
         let wished = json!({
@@ -247,7 +239,7 @@ both! {
         problem(other.send().await.unwrap(), 403, "forbidden").await;
     }
 
-    async fn the_trail_is_read_from_either_end(server: Server) {
+    async fn events_are_read_in_both_directions(server: Server) {
         for _ in 0..3 {
             server.generic_key(&[]).await;
         }

@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::cookie_of;
 use crate::{
     portal::key_management::{member, people, put, session},
     support::{Server, body_of, both, wire::problem},
@@ -25,22 +26,14 @@ async fn spend(server: &Server, code: &str) -> Response {
     server.post("/portal/sign-in").header("keyswap-page", "1").json(&json!({ "code": code })).send().await.unwrap()
 }
 
-/// The cookie in the form that the browser sends.
-fn cookie_of(answer: &Response) -> String {
-    let set = answer.headers()["set-cookie"].to_str().unwrap();
-    for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Strict"] {
-        assert!(set.split("; ").any(|part| part == attribute), "{set}");
-    }
-    set.split(';').next().unwrap().to_owned()
-}
-
 async fn with_cookie(server: &Server, method: &str, path: &str, cookie: &str) -> Response {
     let request = server.http.request(method.parse().unwrap(), server.url(path));
     request.header("cookie", cookie).header("keyswap-page", "1").send().await.unwrap()
 }
 
 both! {
-    async fn p5_a_code_is_spent_once_for_a_session_that_can_be_given_back(server: Server) {
+    // Features: P5.
+    async fn code_opens_one_session_that_can_be_ended(server: Server) {
         people(&server).await;
         let opened = opened(&server).await;
         let url = opened["url"].as_str().unwrap();
@@ -62,20 +55,20 @@ both! {
 
         let events = server.events().await;
         let of_sessions: Vec<_> = events.iter().filter(|event| event["subject"]["type"] == "portal_session").collect();
-        let told: Vec<_> = of_sessions.iter().map(|event| (event["type"].as_str().unwrap(), event["data"]["kind"].as_str())).collect();
+        let listed: Vec<_> = of_sessions.iter().map(|event| (event["type"].as_str().unwrap(), event["data"]["kind"].as_str())).collect();
         let created = "portal_session.created";
-        assert_eq!(told, [(created, Some("token")), (created, Some("page")), ("portal_session.ended", None)]);
+        assert_eq!(listed, [(created, Some("token")), (created, Some("page")), ("portal_session.ended", None)]);
         assert_eq!(of_sessions[1]["on_behalf_of"], "manager");
-        assert_eq!(of_sessions[0]["data"]["code"], of_sessions[1]["actor"]["id"], "who opened it can be told");
+        assert_eq!(of_sessions[0]["data"]["code"], of_sessions[1]["actor"]["id"], "the opener is recorded");
         assert_eq!(of_sessions[1]["subject"], of_sessions[2]["subject"]);
     }
 
-    async fn who_is_no_user_has_no_page(server: Server) {
+    async fn unknown_user_gets_no_page(server: Server) {
         let answer = server.get(CURRENT).bearer_auth(&server.admin).send().await.unwrap();
         problem(answer, 400, "bad_request").await;
     }
 
-    async fn of_many_that_spend_a_code_at_once_one_gets_a_session(server: Server) {
+    async fn concurrent_uses_of_a_code_open_one_session(server: Server) {
         people(&server).await;
         let code = code_of(&opened(&server).await);
         let answers = join_all((0..8).map(|_| spend(&server, &code))).await;
@@ -84,7 +77,7 @@ both! {
         assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 7, "{statuses:?}");
     }
 
-    async fn a_code_is_dead_after_a_minute_and_a_session_after_its_time(server: Server, "portal.session_ttl=5m") {
+    async fn code_expires_after_a_minute_and_session_at_its_end(server: Server, "portal.session_ttl=5m") {
         people(&server).await;
         let (late, spent) = (code_of(&opened(&server).await), code_of(&opened(&server).await));
         let cookie = cookie_of(&spend(&server, &spent).await);
@@ -95,14 +88,14 @@ both! {
         problem(with_cookie(&server, "GET", CURRENT, &cookie).await, 401, "invalid_token").await;
     }
 
-    async fn a_blocked_user_spends_no_code(server: Server) {
+    async fn blocked_user_cannot_use_a_code(server: Server) {
         people(&server).await;
         let code = code_of(&opened(&server).await);
         server.manage("PATCH", "/v1/users/manager", Some(json!({ "blocked": true })), 200).await;
         problem(spend(&server, &code).await, 401, "invalid_token").await;
     }
 
-    async fn only_a_page_asks_and_nothing_but_a_code_is_spent(server: Server) {
+    async fn sign_in_requires_the_page_header_and_a_code(server: Server) {
         people(&server).await;
         let opened = opened(&server).await;
         let body = json!({ "code": code_of(&opened) });
@@ -118,7 +111,8 @@ both! {
         assert_eq!(spend(&server, &code_of(&opened)).await.status(), StatusCode::NO_CONTENT);
     }
 
-    async fn p5_pages_may_have_a_domain_of_their_own(server: Server, "portal.public_url=https://keys.example") {
+    // Features: P5.
+    async fn pages_can_have_their_own_domain(server: Server, "portal.public_url=https://keys.example") {
         people(&server).await;
         assert!(opened(&server).await["url"].as_str().unwrap().starts_with("https://keys.example/portal/organization-keys#code="));
         let body = json!({ "user_id": "manager" });
@@ -126,7 +120,8 @@ both! {
         assert!(outside["url"].as_str().unwrap().starts_with("https://keys.example/portal/user-keys#code="));
     }
 
-    async fn a12_what_a_user_chooses_is_told_to_the_page(server: Server, r#"portal.choices=["roles","resources"]"#) {
+    // Features: A12.
+    async fn page_receives_the_configured_choices(server: Server, r#"portal.choices=["roles","resources"]"#) {
         people(&server).await;
         put(&server, "/v1/permissions/team", json!({ "assignable_to": ["organization"] })).await;
         put(&server, "/v1/roles/lead", json!({ "permissions": ["team", "projects:write"], "description": "Leads" })).await;
@@ -142,20 +137,21 @@ both! {
             role("reader", None, &["projects:read", "projects:write"]),
             role("self", None, &["projects:read", "user-api-keys:manage-self"]),
         ]);
-        let mut told = current["user"]["roles"].as_array().unwrap().clone();
-        told.sort_by_key(|role| role["name"].as_str().unwrap().to_owned());
-        assert_eq!(json!(told), roles);
+        let mut listed = current["user"]["roles"].as_array().unwrap().clone();
+        listed.sort_by_key(|role| role["name"].as_str().unwrap().to_owned());
+        assert_eq!(json!(listed), roles);
         assert_eq!(current["organization"]["roles"], json!([]), "they change none of its keys");
     }
 
-    async fn a12_only_permissions_are_chosen_unless_told(server: Server) {
+    // Features: A12.
+    async fn only_permissions_are_selectable_by_default(server: Server) {
         people(&server).await;
         let token = session(&server, "self", "acme").await;
         let current = body_of(server.get(CURRENT).bearer_auth(&token).send().await.unwrap(), StatusCode::OK).await;
         assert_eq!((&current["choices"], &current["user"]["roles"]), (&json!(["permissions"]), &json!([])));
     }
 
-    async fn what_a_page_loads_is_kept_for_ever_and_packed(server: Server) {
+    async fn page_assets_are_immutable_and_compressed(server: Server) {
         for (page, most) in [("/portal/user-keys", 150_000), ("/console", 150_000)] {
             loads(&server, page, most).await;
         }

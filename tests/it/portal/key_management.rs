@@ -125,10 +125,11 @@ async fn refusal(server: &Server, credential: &str, method: &str, path: &str) ->
     snapshot(call(server, credential, method, path, None).await).await
 }
 
-const NOBODY: &str = "/v1/api-keys/key_01JD0000000000000000000000";
+const UNKNOWN_USER: &str = "/v1/api-keys/key_01JD0000000000000000000000";
 
 both! {
-    async fn w1_a_user_makes_and_revokes_their_own_keys(server: Server) {
+    // Features: W1.
+    async fn user_creates_and_revokes_own_keys(server: Server) {
         people(&server).await;
         let token = session(&server, "self", "acme").await;
         let made = make(&server, &token, json!({ "name": "laptop", "permissions": ["projects:read"] }), 201).await;
@@ -145,7 +146,8 @@ both! {
         assert_eq!(server.exchange(value).await.status(), 401);
     }
 
-    async fn w2_each_key_carries_the_permissions_that_were_chosen(server: Server) {
+    // Features: W2.
+    async fn key_has_the_selected_permissions(server: Server) {
         people(&server).await;
         let token = session(&server, "self", "acme").await;
         let none = make(&server, &token, json!({ "name": "a" }), 201).await;
@@ -162,7 +164,8 @@ both! {
         assert_eq!(call(&server, &token, "PATCH", &format!("/v1/api-keys/{id}"), Some(patch)).await.status(), 422);
     }
 
-    async fn w7_manage_self_reaches_the_own_keys_and_no_others(server: Server) {
+    // Features: W7.
+    async fn manage_self_covers_own_keys_only(server: Server) {
         people(&server).await;
         let token = session(&server, "self", "acme").await;
         let (own, other, whole) = (
@@ -175,14 +178,15 @@ both! {
         for key in [&other, &whole] {
             for (method, step) in [("GET", ""), ("DELETE", ""), ("POST", "/revoke"), ("POST", "/rotate")] {
                 let hidden = refusal(&server, &token, method, &format!("{}{step}", path(key))).await;
-                assert_eq!(hidden, refusal(&server, &token, method, &format!("{NOBODY}{step}")).await);
+                assert_eq!(hidden, refusal(&server, &token, method, &format!("{UNKNOWN_USER}{step}")).await);
                 assert_eq!(hidden.0, 404);
             }
         }
         make(&server, &token, json!({ "name": "a", "owner": { "type": "organization" } }), 422).await;
     }
 
-    async fn w7_manage_reaches_the_keys_of_the_organization_and_no_others(server: Server) {
+    // Features: W7.
+    async fn manage_covers_keys_of_the_organization_only(server: Server) {
         people(&server).await;
         let token = session(&server, "manager", "acme").await;
         let (personal, whole, elsewhere) = (
@@ -194,23 +198,25 @@ both! {
         }
         for key in [&personal, &elsewhere] {
             let hidden = refusal(&server, &token, "GET", &path(key)).await;
-            assert_eq!(hidden, refusal(&server, &token, "GET", NOBODY).await);
+            assert_eq!(hidden, refusal(&server, &token, "GET", UNKNOWN_USER).await);
         }
         make(&server, &token, json!({ "name": "a", "owner": { "type": "user" } }), 422).await;
     }
 
-    async fn w7_without_any_of_them_nothing_is_managed(server: Server) {
+    // Features: W7.
+    async fn nothing_is_managed_without_a_management_permission(server: Server) {
         people(&server).await;
         let token = session(&server, "reader", "acme").await;
         for (method, path, body) in [
             ("GET", "/v1/api-keys", None), ("POST", "/v1/api-keys", Some(json!({ "name": "a" }))), ("GET", "/v1/permissions", None),
-            ("GET", NOBODY, None), ("GET", "/v1/service-clients", None), ("GET", "/v1/users/reader", None), ("GET", "/v1/events", None),
+            ("GET", UNKNOWN_USER, None), ("GET", "/v1/service-clients", None), ("GET", "/v1/users/reader", None), ("GET", "/v1/events", None),
         ] {
             problem(call(&server, &token, method, path, body).await, 403, "forbidden").await;
         }
     }
 
-    async fn d1_a_role_opens_the_page_and_its_loss_closes_it(server: Server) {
+    // Features: D1.
+    async fn page_access_follows_the_role(server: Server) {
         people(&server).await;
         let token = session(&server, "reader", "acme").await;
         let refused = problem(call(&server, &token, "GET", "/v1/api-keys", None).await, 403, "forbidden").await;
@@ -221,7 +227,8 @@ both! {
         assert_eq!(status(&server, &token, "GET", "/v1/api-keys").await, 403);
     }
 
-    async fn w10_keys_are_the_organizations_unless_the_user_may_only_have_their_own(server: Server) {
+    // Features: W10.
+    async fn keys_belong_to_the_organization_unless_the_user_manages_own_keys_only(server: Server) {
         people(&server).await;
         member(&server, "acme", "self", &["self", "manager"]).await;
         let both = session(&server, "self", "acme").await;
@@ -233,26 +240,28 @@ both! {
         assert_eq!(make(&server, &manager, json!({ "name": "a" }), 201).await["owner"]["type"], "organization");
     }
 
-    async fn w11_whose_key_it_is_follows_from_the_session(server: Server) {
+    // Features: W11.
+    async fn owner_of_a_key_follows_from_the_session(server: Server) {
         people(&server).await;
         let client = server.client_key(&[]).await;
         member(&server, "acme", "self", &["self", "manager"]).await;
         let token = session(&server, "self", "acme").await;
         for owner in [
             json!({ "type": "user", "id": "reader" }), json!({ "type": "user", "id": "eve", "organization_id": "umbrella" }),
-            json!({ "type": "user", "id": "nobody" }), json!({ "type": "organization", "id": "umbrella" }),
+            json!({ "type": "user", "id": "absent" }), json!({ "type": "organization", "id": "umbrella" }),
             json!({ "type": "organization", "id": "nowhere" }), json!({ "type": "service_client", "id": client.client }),
             json!({ "type": "none" }),
         ] {
             let refused = make(&server, &token, json!({ "name": "a", "owner": owner }), 422).await;
             let said = json!([{ "field": "owner", "message": "there is no such owner, or none that you may make keys for" }]);
-            assert_eq!(refused["errors"], said, "{owner}: who is there is not told from who is not");
+            assert_eq!(refused["errors"], said, "{owner}: existing and missing owners are indistinguishable");
         }
         let own = json!({ "type": "user", "id": "self", "organization_id": "acme" });
         make(&server, &token, json!({ "name": "a", "owner": own }), 201).await;
     }
 
-    async fn w25_who_manages_all_sees_and_ends_every_key_of_the_organization(server: Server) {
+    // Features: W25.
+    async fn manage_all_sees_and_revokes_every_key_of_the_organization(server: Server) {
         people(&server).await;
         let creator = session(&server, "manager", "acme").await;
         let made = make(&server, &creator, json!({ "name": "the leaver's", "permissions": ["projects:read"] }), 201).await;
@@ -279,11 +288,11 @@ both! {
         }
         for (method, step) in [("GET", ""), ("POST", "/revoke"), ("DELETE", "")] {
             let hidden = refusal(&server, &token, method, &format!("{}{step}", path(&elsewhere))).await;
-            assert_eq!(hidden, refusal(&server, &token, method, &format!("{NOBODY}{step}")).await);
+            assert_eq!(hidden, refusal(&server, &token, method, &format!("{UNKNOWN_USER}{step}")).await);
         }
     }
 
-    async fn a_session_lives_as_long_as_its_user_is_there(server: Server) {
+    async fn session_ends_with_its_user(server: Server) {
         people(&server).await;
         let get = async |token: &str| status(&server, token, "GET", "/v1/api-keys").await;
         let blocked = session(&server, "self", "acme").await;
@@ -316,7 +325,7 @@ both! {
         assert_eq!(get(&blocked).await, 401, "by the database's clock");
     }
 
-    async fn every_fault_of_a_session_looks_the_same(server: Server) {
+    async fn all_invalid_sessions_get_identical_responses(server: Server) {
         people(&server).await;
         let token = session(&server, "self", "acme").await;
         let expired = session(&server, "self", "acme").await;
@@ -334,10 +343,10 @@ both! {
             key.id, &token[4..20],
         ));
         assert_eq!(refusal(&server, &token, "GET", "/v1/signing-keys").await.0, 403);
-        assert_eq!(server.exchange(&rekeyed(&token)).await.status(), 500, "it does not open there");
+        assert_eq!(server.exchange(&with_member_renamed(&token)).await.status(), 500, "it does not open there");
     }
 
-    async fn a_session_is_no_api_key_and_speaks_for_nobody_else(server: Server) {
+    async fn session_is_no_api_key_and_cannot_act_for_others(server: Server) {
         people(&server).await;
         let token = session(&server, "self", "acme").await;
         assert_eq!(server.exchange(&token).await.status(), 401);
@@ -349,12 +358,12 @@ both! {
         }
     }
 
-    async fn who_may_open_sessions_and_for_whom(server: Server) {
+    async fn opening_a_session_requires_permission_and_a_known_user(server: Server) {
         people(&server).await;
         put(&server, "/v1/users/blocked", json!({ "blocked": true })).await;
         let before = server.events().await.len();
         for (body, field) in [
-            (json!({ "user_id": "nobody" }), "user_id"), (json!({ "user_id": "blocked" }), "user_id"),
+            (json!({ "user_id": "absent" }), "user_id"), (json!({ "user_id": "blocked" }), "user_id"),
             (json!({ "user_id": "eve", "organization_id": "acme" }), "organization_id"),
             (json!({ "user_id": "eve", "organization_id": "nowhere" }), "organization_id"),
             (json!({ "organization_id": "acme" }), "body"), (json!({ "user_id": "self", "url": "x" }), "url"),
@@ -384,7 +393,7 @@ both! {
         assert!(events[before..].iter().all(|event| !event.to_string().contains(&token[21..])));
     }
 
-    async fn users_outside_any_organization_have_sessions_too(server: Server) {
+    async fn users_outside_organizations_can_have_sessions(server: Server) {
         people(&server).await;
         put(&server, "/v1/users/solo", json!({ "roles": ["self"] })).await;
         let opened = server.manage("POST", "/v1/portal-sessions", Some(json!({ "user_id": "solo" })), 201).await;
@@ -396,7 +405,8 @@ both! {
         assert_eq!(status(&server, opened["token"].as_str().unwrap(), "GET", "/v1/api-keys").await, 200);
     }
 
-    async fn w1_a_personal_key_may_manage_what_its_user_may(server: Server) {
+    // Features: W1.
+    async fn personal_key_manages_what_its_user_may(server: Server) {
         people(&server).await;
         let narrow = personal(&server, "self", &["user-api-keys:manage-self"]).await;
         make(&server, &narrow.value, json!({ "name": "a" }), 201).await;
@@ -408,7 +418,8 @@ both! {
         assert_eq!(status(&server, &wide.value, "GET", "/v1/api-keys").await, 403, "demoted: at once");
     }
 
-    async fn w7_an_organizations_key_may_manage_the_organizations_keys(server: Server) {
+    // Features: W7.
+    async fn organization_key_manages_keys_of_the_organization(server: Server) {
         people(&server).await;
         let key = of_organization(&server, "acme", &["api-keys:manage", "projects:read"]).await;
         let personal = personal(&server, "self", &[]).await;
@@ -419,11 +430,12 @@ both! {
         make(&server, &key.value, json!({ "name": "a", "owner": { "type": "user", "id": "self" } }), 422).await;
         for hidden in [&personal, &elsewhere] {
             let refused = refusal(&server, &key.value, "GET", &path(hidden)).await;
-            assert_eq!(refused, refusal(&server, &key.value, "GET", NOBODY).await);
+            assert_eq!(refused, refusal(&server, &key.value, "GET", UNKNOWN_USER).await);
         }
     }
 
-    async fn a23_a_back_end_acts_for_the_user_it_has_verified(server: Server) {
+    // Features: A23.
+    async fn back_end_acts_on_behalf_of_a_verified_user(server: Server) {
         let backend = server.client_key(&["keyswap:keys", "projects:read"]).await;
         people(&server).await;
         member(&server, "acme", "self", &["self", "reader"]).await;
@@ -444,7 +456,7 @@ both! {
         problem(post(Some("reader; organization=acme"), "/v1/api-keys", json!({ "name": "a" })).await, 403, "forbidden").await;
 
         put(&server, "/v1/users/blocked", json!({ "blocked": true, "roles": ["self"] })).await;
-        for who in ["nobody", "blocked", "self; organization=umbrella", "eve; organization=acme", "self; organization=nowhere"] {
+        for who in ["absent", "blocked", "self; organization=umbrella", "eve; organization=acme", "self; organization=nowhere"] {
             problem(post(Some(who), "/v1/api-keys", json!({ "name": "a" })).await, 403, "on_behalf_of").await;
         }
         for who in ["", "a b", "self; organisation=acme", "self;", "self; organization=", "self, eve"] {
@@ -454,7 +466,8 @@ both! {
         problem(call_for(&server, &other.value, here, "GET", "/v1/api-keys", None).await, 403, "on_behalf_of").await;
     }
 
-    async fn a23_a_service_client_is_named_after_its_user(server: Server) {
+    // Features: A23.
+    async fn service_client_created_on_behalf_belongs_to_the_user(server: Server) {
         let backend = server.client_key(&["keyswap:keys", "projects:read"]).await;
         people(&server).await;
         let named = async |credential: &str, who: Option<&str>, body: Value| {
@@ -473,7 +486,8 @@ both! {
         assert_eq!(fields, ["permissions", "name"], "everything at once");
     }
 
-    async fn a10_a_user_has_as_many_service_clients_as_they_wish(server: Server) {
+    // Features: A10.
+    async fn user_can_have_many_service_clients(server: Server) {
         people(&server).await;
         let token = session(&server, "self", "acme").await;
         for _ in 0..30 {
@@ -484,11 +498,12 @@ both! {
         assert_eq!(page["data"].as_array().unwrap().len(), 30);
     }
 
-    async fn a22_ordinary_keys_and_tokens_of_users_manage_nothing(server: Server) {
+    // Features: A22.
+    async fn ordinary_keys_and_user_tokens_manage_nothing(server: Server) {
         people(&server).await;
         let key = personal(&server, "self", &["projects:read", "user-api-keys:manage-self"]).await;
         let ordinary = personal(&server, "self", &["projects:read"]).await;
-        let browser = server.swap(&key.value).await;
+        let browser = server.fetch_token(&key.value).await;
         let stranger = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJzZWxmIn0.c2lnbmF0dXJl";
         for path in ["/v1/api-keys", "/v1/service-clients", "/v1/users", "/v1/portal-sessions"] {
             let method = if path == "/v1/portal-sessions" { "POST" } else { "GET" };
@@ -502,7 +517,8 @@ both! {
         assert_eq!(status(&server, management["access_token"].as_str().unwrap(), "GET", "/v1/api-keys").await, 200);
     }
 
-    async fn d3_a_page_learns_what_each_kind_of_key_may_carry(server: Server) {
+    // Features: D3.
+    async fn page_receives_assignable_permissions_of_each_key_type(server: Server) {
         people(&server).await;
         permission(&server, "a_b", &["organization"]).await;
         let token = session(&server, "self", "acme").await;
@@ -522,14 +538,14 @@ both! {
 }
 
 /// A session token as an API key: with another prefix and a matching checksum.
-fn rekeyed(token: &str) -> String {
+fn with_member_renamed(token: &str) -> String {
     use keyswap::domain::credentials::format::{ApiKeyValue, PresentedKey};
     let known = PresentedKey::parse(token).unwrap();
     ApiKeyValue::format(&"ks".parse().unwrap(), &known.credential_id, &known.secret).expose().to_owned()
 }
 
 #[test]
-fn the_configuration_keeps_the_prefix_and_the_life_of_sessions() {
+fn session_prefix_and_lifetime_follow_the_configuration() {
     let faults = |setting: &str| {
         keyswap::config::Settings::load(None, &[setting.to_owned()]).err().map(|error| error.to_string())
     };

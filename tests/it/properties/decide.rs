@@ -56,7 +56,7 @@ proptest! {
 
     /// Access records never extend a scope, and the details are never truncated to fit.
     #[test]
-    fn access_is_within_the_scope_and_whole(facts in facts(), request in request()) {
+    fn details_are_within_the_scope_and_complete(facts in facts(), request in request()) {
         let left = |scope: &PermissionSet| {
             facts.key.access_statements.iter().filter(|rule| rule.permissions.iter().any(|name| scope.contains(name))).count()
         };
@@ -82,7 +82,7 @@ proptest! {
     /// Invariant 5: a token outlives neither its key nor its credential, and every
     /// lifetime only shortens it.
     #[test]
-    fn a_token_outlives_nothing_it_hangs_on(facts in facts(), request in request()) {
+    fn token_never_outlives_its_dependencies(facts in facts(), request in request()) {
         let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
         prop_assert!(grant.expires_at > grant.issued_at);
         prop_assert!(grant.issued_at * 1000 <= NOW);
@@ -98,7 +98,7 @@ proptest! {
     /// In both directions: an invalid key is refused, and a valid key is not refused because of the
     /// key.
     #[test]
-    fn what_is_over_grants_nothing(
+    fn ended_key_gets_no_grant(
         facts in facts(), request in request(), end_with_creator in any::<bool>(), client in 0..5_u8,
     ) {
         let client_id = match client {
@@ -122,7 +122,7 @@ proptest! {
     /// Apart from the scope, a grant contains only data of this key and the claims
     /// that the audience maps.
     #[test]
-    fn a_grant_tells_what_is_known_of_its_key(facts in facts(), request in request()) {
+    fn grant_describes_its_key(facts in facts(), request in request()) {
         let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
         prop_assert_eq!(&grant.status, &facts.key.status);
         prop_assert_eq!((&grant.key, &grant.credential_id), (&facts.key.id, &facts.key.credential_id));
@@ -136,13 +136,13 @@ proptest! {
 
     /// A replaced credential reports since when and until when; other credentials report nothing.
     #[test]
-    fn a_replaced_value_is_told_of(facts in facts()) {
-        let told = facts.key.replacement().map(|replaced| (replaced.at, replaced.expires_at));
-        prop_assert_eq!(told, facts.key.credential_replaced_at.zip(facts.key.credential_expires_at));
+    fn replaced_credential_is_reported(facts in facts()) {
+        let reported = facts.key.replacement().map(|replaced| (replaced.at, replaced.expires_at));
+        prop_assert_eq!(reported, facts.key.credential_replaced_at.zip(facts.key.credential_expires_at));
     }
 
     #[test]
-    fn a_token_is_for_what_was_asked_and_allowed(facts in facts(), request in request()) {
+    fn audience_is_requested_and_permitted(facts in facts(), request in request()) {
         let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
         let limits = limits();
         let asked: Vec<_> = grant::requested_targets(&request, &limits);
@@ -157,7 +157,7 @@ proptest! {
 
     /// All audiences of a token have the same token profile.
     #[test]
-    fn audiences_of_a_token_look_alike(facts in facts(), request in request()) {
+    fn audiences_of_a_token_share_a_profile(facts in facts(), request in request()) {
         let limits = limits();
         let asked = grant::requested_targets(&request, &limits);
         let shapes: Vec<_> =
@@ -177,7 +177,7 @@ proptest! {
     /// Management permissions are granted only for the management audience, which accepts no
     /// others.
     #[test]
-    fn management_permissions_never_leave(facts in facts(), request in request()) {
+    fn management_permissions_are_in_no_token_for_others(facts in facts(), request in request()) {
         let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
         for name in grant.scope.iter() {
             prop_assert_eq!(name.is_management(), grant.audience.contains(AUDIENCES[3]));

@@ -156,7 +156,7 @@ prop_compose! {
     }
 }
 
-fn home() -> impl Strategy<Value = OwnerScope> {
+fn owner_scope() -> impl Strategy<Value = OwnerScope> {
     prop_oneof![
         Just(OwnerScope::Account),
         incarnation().prop_map(|generation_id| OwnerScope::Organization { id: "acme".parse().unwrap(), generation_id }),
@@ -170,14 +170,14 @@ fn home() -> impl Strategy<Value = OwnerScope> {
 
 prop_compose! {
     fn ownership()(
-        home in home(),
+        owner_scope in owner_scope(),
         of_client in any::<bool>(),
         client in option::weighted(0.9, (permissions(), proptest::bool::weighted(0.1))),
         creator in option::of(incarnation()),
         directory in directory(),
     ) -> Ownership {
         let id = ServiceClientId::generate(Timestamp::from_millis(NOW), &SystemEntropy::default()).unwrap();
-        let owner = match &home {
+        let owner = match &owner_scope {
             _ if of_client => Owner::ServiceClient(id),
             OwnerScope::Account => Owner::Unowned,
             OwnerScope::Organization { id, .. } => Owner::Organization(id.clone()),
@@ -186,7 +186,7 @@ prop_compose! {
         let creator = creator.filter(|_| matches!(owner, Owner::Organization(_)));
         Ownership {
             owner,
-            home,
+            home: owner_scope,
             creator_membership: creator.map(|incarnation| ("bob".parse().unwrap(), incarnation)),
             client: client.filter(|_| of_client).map(|(permissions, deleted)| ServiceClientSnapshot { permissions, deleted }),
             directory,

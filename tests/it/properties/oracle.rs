@@ -20,7 +20,7 @@ fn is_member(ownership: &Ownership, membership: Option<&MembershipSnapshot>, of:
 }
 
 /// Whether the owning user or organization was deleted or recreated after the creation of the key.
-fn is_home_gone(ownership: &Ownership) -> bool {
+fn is_scope_deleted(ownership: &Ownership) -> bool {
     let directory = &ownership.directory;
     match &ownership.home {
         OwnerScope::Account => false,
@@ -34,7 +34,7 @@ fn is_home_gone(ownership: &Ownership) -> bool {
     }
 }
 
-fn is_owner_gone(ownership: &Ownership, ends_with_creator: bool) -> bool {
+fn is_owner_deleted(ownership: &Ownership, ends_with_creator: bool) -> bool {
     match &ownership.owner {
         Owner::ServiceClient(_) => ownership.client.as_ref().is_none_or(|client| client.deleted),
         Owner::Organization(_) => ownership.creator_membership.as_ref().is_some_and(|(_, incarnation)| {
@@ -53,7 +53,7 @@ fn is_blocked(ownership: &Ownership) -> bool {
 pub fn faults(facts: &KeyContext, ends_with_creator: bool) -> Vec<CredentialError> {
     let (life, ownership) = (facts.key.lifecycle, &facts.key.ownership);
     let ended = |end: Option<Timestamp>| end.is_some_and(|end| end <= facts.now);
-    let gone = is_home_gone(ownership) || is_owner_gone(ownership, ends_with_creator);
+    let gone = is_scope_deleted(ownership) || is_owner_deleted(ownership, ends_with_creator);
     [
         (life.revoked_at.is_some(), CredentialError::Revoked),
         (ended(life.expires_at) || ended(facts.key.credential_expires_at), CredentialError::Expired),
@@ -76,7 +76,8 @@ pub fn ends_within_a_second(facts: &KeyContext) -> bool {
 /// Whether the owner currently has the permission. False if the owner is blocked or deleted.
 pub fn is_within_owner(facts: &KeyContext, name: &PermissionName, ends_with_creator: bool) -> bool {
     let ownership = &facts.key.ownership;
-    let is_there = !is_home_gone(ownership) && !is_owner_gone(ownership, ends_with_creator) && !is_blocked(ownership);
+    let is_there =
+        !is_scope_deleted(ownership) && !is_owner_deleted(ownership, ends_with_creator) && !is_blocked(ownership);
     let home_can = matches!(ownership.home, OwnerScope::Account) || ownership.directory.permissions.contains(name);
     let client_can = match &ownership.owner {
         Owner::ServiceClient(_) => ownership.client.as_ref().is_some_and(|client| client.permissions.contains(name)),

@@ -29,17 +29,17 @@ proptest! {
     }
 
     #[test]
-    fn no_text_panics_the_parser(text in any::<String>()) {
+    fn parser_accepts_any_text_without_panic(text in any::<String>()) {
         let _ = PresentedKey::parse(&text);
     }
 
     #[test]
-    fn no_text_of_the_right_alphabet_panics_the_parser(text in "[0-9A-Za-z_]{0,100}") {
+    fn parser_accepts_any_text_of_its_alphabet_without_panic(text in "[0-9A-Za-z_]{0,100}") {
         prop_assert!(PresentedKey::parse(&text).is_err(), "the chance is 2⁻³²");
     }
 
     #[test]
-    fn no_bytes_panic_the_parser(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+    fn parser_accepts_any_bytes_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
         let _ = PresentedKey::parse(&String::from_utf8_lossy(&bytes));
     }
 
@@ -52,7 +52,7 @@ proptest! {
 
 /// Exhaustive for sample keys: every substitution and every transposition of adjacent characters.
 #[test]
-fn every_changed_character_and_every_swap_is_caught() {
+fn checksum_detects_every_substitution_and_transposition() {
     let alphabet: Vec<u8> = (b'0'..=b'9').chain(b'A'..=b'Z').chain(b'a'..=b'z').chain([b'_']).collect();
     for prefix in ["ks", "sk_live", "a", "abcdefghijklmno1"] {
         let (_, _, value) = new_key(&prefix.parse().unwrap());
@@ -64,9 +64,9 @@ fn every_changed_character_and_every_swap_is_caught() {
                 assert_refused(&changed);
             }
             if at + 1 < key.len() && key[at] != key[at + 1] {
-                let mut swapped = key.to_vec();
-                swapped.swap(at, at + 1);
-                assert_refused(&swapped);
+                let mut transposed = key.to_vec();
+                transposed.swap(at, at + 1);
+                assert_refused(&transposed);
             }
         }
     }

@@ -36,7 +36,7 @@ pub async fn prepare(server: &Server) {
     server.manage("PATCH", &path, Some(json!({ "state": "disabled" })), 200).await;
 }
 
-pub async fn everything(server: &Server) {
+pub async fn call_everything(server: &Server) {
     every_get(server).await;
     within_organizations(server).await;
     directory(server).await;
@@ -120,7 +120,7 @@ async fn every_get(server: &Server) {
                     .find_map(|name| first[name].as_str())
                     .unwrap_or_default()
                     .to_owned();
-                assert!(!sample.is_empty(), "say above what stands in {path}");
+                assert!(!sample.is_empty(), "add a sample for {path} above");
             }
             url.replace_range(at..end, &sample);
         }
@@ -217,7 +217,7 @@ async fn keys(server: &Server) {
         json!({ "type": "none" }),
     ] {
         let key = server.key(json!({ "name": "a key", "owner": owner, "permissions": ["a:b"] })).await;
-        server.swap(&key.value).await;
+        server.fetch_token(&key.value).await;
         let explain = server.post("/v1/exchange/explain").bearer_auth(&key.value).send().await.unwrap();
         body_of(explain, StatusCode::OK).await;
         let path = format!("/v1/api-keys/{}", key.id);
@@ -260,7 +260,7 @@ async fn keys(server: &Server) {
     let key = server
         .key(json!({ "name": "a key", "owner": { "type": "organization", "id": "org-16" }, "permissions": ["a:b"] }))
         .await;
-    for value in [key.value.clone(), server.swap(&key.value).await] {
+    for value in [key.value.clone(), server.fetch_token(&key.value).await] {
         let found = server.manage("POST", "/v1/api-keys/validate", Some(json!({ "value": value })), 200).await;
         assert_eq!(found["api_key"]["id"], key.id);
     }
@@ -305,7 +305,7 @@ async fn access(server: &Server) {
     }
     let owner = json!({ "type": "user", "id": "user-16", "organization_id": "org-16" });
     let key = server.key(json!({ "name": "a key", "owner": owner, "permissions": ["a:b"] })).await;
-    server.swap(&key.value).await;
+    server.fetch_token(&key.value).await;
     let asked = json!({ "value": key.value, "permission": "a:b", "resource": "/projects/16" });
     server.manage("POST", "/v1/access/check", Some(asked), 200).await;
     server.manage("DELETE", &path, None, 204).await;

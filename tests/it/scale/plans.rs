@@ -53,7 +53,7 @@ const MAY_READ_ALL: [(&str, &str); 17] = [
     // it over the index on the organization.
     ("`deleted_at` IS NULL) AND (`api_keys`.`owner_type` = ?)", "of four types, each fills a page soon"),
     ("\"deleted_at\" IS NULL) AND (\"api_keys\".\"owner_type\" = $1)", "the same"),
-    ("`events`.`kind` IN (?, ?)", "several types in the order of the trail: whoever follows it begins near its end"),
+    ("`events`.`kind` IN (?, ?)", "several types in the order of the audit log: a follower begins near its end"),
     ("\"events\".\"kind\" = ANY($2)", "the same; where the types are rare, PostgreSQL knows and takes their index"),
     ("`webhook_deliveries`.`finished_at` >= ?", "only what has ended lately is looked through"),
     ("\"webhook_deliveries\".\"finished_at\" >= $3", "the same"),

@@ -10,7 +10,7 @@ use keyswap::{
 };
 use serde_json::Value;
 
-use crate::support::{BY_HAND, Database, Kind, Server};
+use crate::support::{Database, Kind, MANUAL_JOBS, Server};
 
 /// A machine clock that is 45 seconds behind.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ async fn command(database: &Database) -> Services {
 
 /// Only on PostgreSQL: with SQLite, the machine clock is the database clock.
 #[test]
-fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
-    Server::run(Kind::Postgres, &[BY_HAND], |server| async move {
+fn command_with_a_wrong_clock_restarts_no_delay() {
+    Server::run(Kind::Postgres, &[MANUAL_JOBS], |server| async move {
         // A server has checked the clock and recorded it.
         server.run_jobs().await;
         let services = command(&server.database).await;
@@ -65,6 +65,6 @@ fn a_command_on_a_machine_with_a_wrong_clock_lets_no_wait_begin_anew() {
             let about_45s = ["44s", "45s"].iter().any(|figure| refused.to_string().contains(figure));
             assert!(matches!(refused, Error::Conflict(_)) && about_45s, "{refused}");
         }
-        assert_eq!(signing::timeline(&services).await.unwrap().rules.stable_since, None, "and nothing begins anew");
+        assert_eq!(signing::timeline(&services).await.unwrap().rules.stable_since, None, "no delay restarts");
     });
 }

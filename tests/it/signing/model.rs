@@ -24,23 +24,23 @@ pub enum Mutant {
     /// A key is removed one tick before its last token becomes invalid.
     Gone,
     /// A replica signs with a snapshot of any age.
-    NoLease,
+    NoSnapshotAgeLimit,
     /// A new key gets the kid of a removed key.
     SameKid,
     /// A key counts as visible from the beginning of its transaction.
-    Unseen,
+    CountsBeforeCommit,
     /// The clock is not monitored.
-    NoWatch,
+    NoClockMonitor,
     /// A starting server loses the recorded time of the last clock check.
-    Forgetful,
+    ForgetsClock,
     /// A clock check is trusted at a later time, even if the clock was set in between.
-    TwoLooks,
+    TwoClockReads,
     /// A restored database is not detected.
-    NoWitness,
+    NoRollbackGuard,
     /// The rollback guard records the position in the audit log, but no keys.
-    NoKeysInWitness,
+    NoKeysInRollbackGuard,
     /// A restored database is accepted with the propagation delays recorded in it.
-    Believing,
+    AcceptsWithDelays,
 }
 
 /// Durations, in ticks. Replicas, caches and clocks exhaust them to the last tick.
@@ -132,7 +132,7 @@ pub struct Token {
 }
 
 #[derive(Debug, Clone)]
-pub struct World {
+pub struct Model {
     pub bounds: Bounds,
     pub mutant: Mutant,
     /// The true time, in ticks.
@@ -180,9 +180,9 @@ fn kid(material: u32) -> String {
     format!("{material:0>43}")
 }
 
-impl World {
+impl Model {
     pub fn new(bounds: Bounds, mutant: Mutant, replicas: usize, verifiers: &[Kind]) -> Self {
-        let mut world = Self {
+        let mut model = Self {
             bounds,
             mutant,
             now: 1000,
@@ -208,28 +208,28 @@ impl World {
         // The first start creates an active and a next key in one transaction. Both count as
         // visible at once, because no verifier has fetched a JWKS before (invariant K10).
         for state in [SigningKeyState::Active, SigningKeyState::Next] {
-            let mut key = world.new_key();
+            let mut key = model.new_key();
             key.info.state = state;
             key.info.seen_at = Some(key.info.published_at);
             key.info.activated_at = (state == SigningKeyState::Active).then_some(key.info.published_at);
-            world.keys.push(key);
+            model.keys.push(key);
         }
         let fresh = Replica {
             up: true,
             cut_off: false,
-            keys: world.keys.clone(),
-            looked: world.now,
-            looked_database: world.database(),
+            keys: model.keys.clone(),
+            looked: model.now,
+            looked_database: model.database(),
             watched: None,
             off: 0,
         };
-        world.replicas = vec![fresh; replicas];
-        let jwks = world.jwks_of(0);
-        world.front = (jwks.clone(), world.now, false);
+        model.replicas = vec![fresh; replicas];
+        let jwks = model.jwks_of(0);
+        model.front = (jwks.clone(), model.now, false);
         let verifier =
-            |kind: &Kind| Verifier { kind: *kind, jwks: jwks.clone(), fetched: world.now, off: 0, unpromised: false };
-        world.verifiers = verifiers.iter().map(verifier).collect();
-        world
+            |kind: &Kind| Verifier { kind: *kind, jwks: jwks.clone(), fetched: model.now, off: 0, unpromised: false };
+        model.verifiers = verifiers.iter().map(verifier).collect();
+        model
     }
 
     pub fn database(&self) -> i64 {
@@ -240,7 +240,7 @@ impl World {
         let stable_since = ClockStability { stable_since: at(self.steady) };
         let tolerance = Span::from_secs(self.bounds.skew);
         let stable_since = match self.mutant {
-            Mutant::NoWatch => stable_since,
+            Mutant::NoClockMonitor => stable_since,
             _ => stable_since.after_reading(at(self.noted), at(self.database()), tolerance),
         };
         RotationRules {
@@ -254,7 +254,7 @@ impl World {
 
     /// Whether an operator decision is pending. Until then nothing is signed or moved.
     pub fn is_halted(&self) -> bool {
-        self.newest.is_some() && self.mutant != Mutant::NoWitness
+        self.newest.is_some() && self.mutant != Mutant::NoRollbackGuard
     }
 
     fn saved(&self) -> Saved {
@@ -306,7 +306,7 @@ impl World {
         let signed = self.keys.iter().filter(|key| key.info.activated_at.is_some());
         self.revoked.extend(signed.map(|key| key.material).filter(|material| !before.contains(material)));
         self.backup = None;
-        if self.mutant != Mutant::Believing {
+        if self.mutant != Mutant::AcceptsWithDelays {
             (self.steady, self.noted) = (self.database(), self.database());
         }
     }
@@ -324,7 +324,7 @@ impl World {
                 algorithm: Algorithm::Es256,
                 state: SigningKeyState::Next,
                 published_at: at(self.database()),
-                seen_at: (self.mutant == Mutant::Unseen).then(|| at(self.database())),
+                seen_at: (self.mutant == Mutant::CountsBeforeCommit).then(|| at(self.database())),
                 activated_at: None,
                 retired_at: None,
                 removed_at: None,
@@ -341,13 +341,13 @@ impl World {
     /// The JWKS that a replica serves: the published keys of its snapshot. While an operator
     /// decision is pending, the keys in the rollback guard take precedence.
     pub fn jwks_of(&self, replica: usize) -> Jwks {
-        let witness = match &self.newest {
-            Some(newest) if self.is_halted() && self.mutant != Mutant::NoKeysInWitness => newest.keys.as_slice(),
+        let guard_file = match &self.newest {
+            Some(newest) if self.is_halted() && self.mutant != Mutant::NoKeysInRollbackGuard => newest.keys.as_slice(),
             _ => &[],
         };
-        let known: BTreeSet<_> = witness.iter().map(|key| key.material).collect();
+        let known: BTreeSet<_> = guard_file.iter().map(|key| key.material).collect();
         let others = self.replicas[replica].keys.iter().filter(|key| !known.contains(&key.material));
-        let published = witness.iter().chain(others).filter(|key| key.info.state.is_published());
+        let published = guard_file.iter().chain(others).filter(|key| key.info.state.is_published());
         published.map(|key| (key.info.kid.as_str().to_owned(), key.material)).collect()
     }
 
@@ -364,18 +364,18 @@ impl World {
         let of = &mut self.replicas[replica];
         (of.up, of.cut_off, of.watched, of.off) = (true, false, None, off);
         let now = self.database();
-        if self.mutant == Mutant::Forgetful {
+        if self.mutant == Mutant::ForgetsClock {
             self.noted = now;
         }
         for key in self.keys.iter_mut().filter(|key| key.info.seen_at.is_none()) {
             key.info.seen_at = Some(at(now));
             key.info.version += 1;
         }
-        self.look(replica);
+        self.refresh(replica);
     }
 
     /// Refreshes the snapshot of a replica.
-    pub fn look(&mut self, replica: usize) {
+    pub fn refresh(&mut self, replica: usize) {
         if self.replicas[replica].cut_off {
             return;
         }
@@ -401,13 +401,13 @@ impl World {
             None => moment.jump_at_first_reading(at(self.noted), tolerance),
         };
         self.noted = self.noted.max(self.database());
-        if jump.is_some() && self.mutant != Mutant::NoWatch {
+        if jump.is_some() && self.mutant != Mutant::NoClockMonitor {
             (self.steady, self.noted) = (self.database(), self.database());
         }
         self.replicas[replica].watched = Some(moment);
         self.offset += std::mem::take(&mut self.sneaks);
         let plans = ClockReading { database: at(self.database()), ..moment };
-        if plans.jump_since(moment, tolerance).is_some() && self.mutant != Mutant::TwoLooks {
+        if plans.jump_since(moment, tolerance).is_some() && self.mutant != Mutant::TwoClockReads {
             return;
         }
         if self.writing.is_some() || self.is_halted() {
@@ -443,7 +443,7 @@ impl World {
         }
         // A replica that moves keys refreshes immediately.
         if moved {
-            self.look(replica);
+            self.refresh(replica);
         }
     }
 
@@ -501,7 +501,7 @@ impl World {
         if self.is_halted() {
             return Ok(());
         }
-        let is_fresh = self.is_fresh(replica) || self.mutant == Mutant::NoLease;
+        let is_fresh = self.is_fresh(replica) || self.mutant == Mutant::NoSnapshotAgeLimit;
         let of = &self.replicas[replica];
         let signs = of.keys.iter().find(|key| key.info.state == SigningKeyState::Active && key.has_private_half);
         let (true, true, Some(key)) = (of.up, is_fresh, signs) else { return Ok(()) };

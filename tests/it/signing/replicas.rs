@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::rotation::{LOCK, in_state, keys, kid_of_next, until};
-use crate::support::{BY_HAND, Kind, Server, both};
+use crate::support::{Kind, MANUAL_JOBS, Server, both};
 
 both! {
-    async fn nobody_joins_while_a_key_is_moved(server: Server, "jobs=by_hand") {
+    async fn replica_does_not_register_during_a_key_change(server: Server, "jobs=by_hand") {
         let replicas = async || keys(&server).await["replicas"].as_array().unwrap().len();
         let (old, new) = (in_state(&server, "active").await[0]["kid"].clone(), kid_of_next(&server).await);
         let mut held = server.database.hold(LOCK);
-        let (database, settings) = (Arc::clone(&server.database), [BY_HAND, "tokens.max_ttl=4h"]);
+        let (database, settings) = (Arc::clone(&server.database), [MANUAL_JOBS, "tokens.max_ttl=4h"]);
         let joins = tokio::spawn(async move { Server::on(database, &settings).await });
         if server.database.kind == Kind::Postgres {
             until("it waits for the lock", async || server.database.waiting_for_locks() == 1).await;
@@ -29,7 +29,7 @@ both! {
         assert_eq!((&active[0]["kid"], &active[0]["longest_ttl"]), (&json!(new), &json!("4h")), "the new settings hold for it");
     }
 
-    async fn a_replica_that_was_forgotten_counts_again(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=3s", "tokens.max_ttl=4h") {
+    async fn replica_with_a_deleted_registration_registers_again(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=3s", "tokens.max_ttl=4h") {
         let longest = async || in_state(&server, "active").await[0]["longest_ttl"].clone();
         assert_eq!(longest().await, "4h");
         server.database.sql("DELETE FROM replicas; UPDATE signing_keys SET longest_ttl = 3600000");

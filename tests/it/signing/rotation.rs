@@ -4,7 +4,7 @@ use futures_util::future::join;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{BY_HAND, Kind, Server, both, header_of, run_jobs_of, until_jobs, wire::problem};
+use crate::support::{Kind, MANUAL_JOBS, Server, both, header_of, run_jobs_of, until_jobs, wire::problem};
 
 /// The lock that every operation on signing keys takes.
 pub(super) const LOCK: i64 = 0x006b_6579_7377_0001;
@@ -47,9 +47,9 @@ async fn events(server: &Server, kind: &str) -> usize {
 }
 
 both! {
-    async fn keys_rotate_by_themselves_when_their_period_is_over(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
+    async fn keys_rotate_automatically_after_their_period(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
         let key = server.generic_key(&[]).await.value;
-        let (first, next) = (server.swap(&key).await, kid_of_next(&server).await);
+        let (first, next) = (server.fetch_token(&key).await, kid_of_next(&server).await);
         let plan = keys(&server).await["plan"].clone();
         assert_eq!((&plan[0]["step"], &plan[0]["kid"], &plan[0]["waits_for"]), (&json!("activate"), &json!(next), &json!("period")));
         server.advance(2 * 3600 - 60);
@@ -59,7 +59,7 @@ both! {
         server.run_jobs().await;
         assert_eq!(in_state(&server, "active").await[0]["kid"], json!(next), "in the next run of the job");
         assert_eq!(in_state(&server, "next").await.len(), 1, "another one follows");
-        assert_eq!(header_of(&server.swap(&key).await)["kid"], json!(next));
+        assert_eq!(header_of(&server.fetch_token(&key).await)["kid"], json!(next));
         assert!(served(&server).await.contains(&header_of(&first)["kid"].as_str().unwrap().to_owned()));
         // The private key is destroyed first, and the key is removed later.
         let retiring = in_state(&server, "retiring").await[0].clone();
@@ -94,10 +94,10 @@ both! {
         assert_eq!(served(&server).await, served(&replica).await);
     }
 
-    async fn a_dry_run_says_what_would_be_and_changes_nothing(server: Server) {
+    async fn dry_run_reports_the_plan_and_changes_nothing(server: Server) {
         let early = server.post("/v1/signing-keys/rotate").bearer_auth(&server.admin).json(&json!({ "dry_run": true }));
-        let told = problem(early.send().await.unwrap(), 409, "too_early").await;
-        assert!(told["detail"].as_str().unwrap().contains("may sign from"), "{told}");
+        let reported = problem(early.send().await.unwrap(), 409, "too_early").await;
+        assert!(reported["detail"].as_str().unwrap().contains("may sign from"), "{reported}");
         server.advance(3661);
         let (before, events) = (keys(&server).await["data"].clone(), server.events().await.len());
         let planned = server.manage("POST", "/v1/signing-keys/rotate", Some(json!({ "dry_run": true })), 200).await;
@@ -111,7 +111,7 @@ both! {
         problem(again, 409, "too_early").await;
     }
 
-    async fn a_key_is_pulled_and_the_answer_says_what_is_still_accepted(server: Server) {
+    async fn emergency_revocation_reports_how_long_tokens_are_accepted(server: Server) {
         let key = server.generic_key(&[]).await.value;
         let active = in_state(&server, "active").await[0]["kid"].as_str().unwrap().to_owned();
         let next = kid_of_next(&server).await;
@@ -122,7 +122,7 @@ both! {
             assert!(revoked[member].as_str().unwrap() > now.as_str().unwrap(), "{member} is never at once: {revoked}");
         }
         assert!(!served(&server).await.contains(&active));
-        assert_eq!(header_of(&server.swap(&key).await)["kid"], json!(next), "another one signs at once");
+        assert_eq!(header_of(&server.fetch_token(&key).await)["kid"], json!(next), "another one signs at once");
         assert_eq!(in_state(&server, "next").await.len(), 1);
         let again = server.post(&format!("/v1/signing-keys/{active}/revoke")).bearer_auth(&server.admin).send().await.unwrap();
         problem(again, 409, "conflict").await;
@@ -136,7 +136,7 @@ both! {
         assert_eq!(in_state(&server, "next").await.len(), 1);
     }
 
-    async fn an_emergency_lets_no_key_sign_that_cannot(server: Server, "jobs=by_hand") {
+    async fn emergency_revocation_skips_a_key_that_cannot_sign(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
         let spoil = [
             // Encrypted for another kid, so decryption fails.
@@ -147,27 +147,27 @@ both! {
             // The key to be revoked is itself unreadable.
             "public_jwk = '{}' WHERE state = 'active'",
         ];
-        for spoilt in spoil {
+        for corrupted in spoil {
             let (active, next) = (in_state(&server, "active").await[0]["kid"].as_str().unwrap().to_owned(), kid_of_next(&server).await);
-            server.database.sql(&format!("UPDATE signing_keys SET {spoilt}"));
-            let bad = if spoilt.ends_with("'next'") { &next } else { &active };
+            server.database.sql(&format!("UPDATE signing_keys SET {corrupted}"));
+            let bad = if corrupted.ends_with("'next'") { &next } else { &active };
             server.refresh_keys().await;
-            let told = server.get("/readyz").send().await.unwrap().text().await.unwrap();
-            assert!(told.contains(bad.as_str()), "before it is its turn: {told}");
+            let reported = server.get("/readyz").send().await.unwrap().text().await.unwrap();
+            assert!(reported.contains(bad.as_str()), "before it is its turn: {reported}");
             let revoked = server.manage("POST", &format!("/v1/signing-keys/{active}/revoke"), None, 200).await;
-            let signs = header_of(&server.swap(&key).await)["kid"].clone();
-            assert_eq!(signs, revoked["activated"]["kid"], "{spoilt}");
-            assert_eq!(signs == json!(next), bad != &next, "{spoilt}");
+            let signs = header_of(&server.fetch_token(&key).await)["kid"].clone();
+            assert_eq!(signs, revoked["activated"]["kid"], "{corrupted}");
+            assert_eq!(signs == json!(next), bad != &next, "{corrupted}");
             assert!(served(&server).await.contains(&signs.as_str().unwrap().to_owned()));
             assert_eq!((in_state(&server, "next").await.len(), in_state(&server, "active").await.len()), (1, 1));
         }
     }
 
-    async fn a_next_key_whose_halves_do_not_match_is_not_rotated_to(server: Server, "jobs=by_hand") {
+    async fn next_key_with_mismatched_halves_is_not_activated(server: Server, "jobs=by_hand") {
         server.database.sql(r#"UPDATE signing_keys SET public_jwk = REPLACE(public_jwk, '"x":"', '"x":"A') WHERE state = 'next'"#);
         let next = kid_of_next(&server).await;
         server.run_jobs().await;
-        assert!(server.get("/readyz").send().await.unwrap().text().await.unwrap().contains(&next), "it is told");
+        assert!(server.get("/readyz").send().await.unwrap().text().await.unwrap().contains(&next), "the key is reported");
         server.advance(3661);
         for body in [None, Some(json!({ "dry_run": true }))] {
             let refused = server.manage("POST", "/v1/signing-keys/rotate", body, 409).await;
@@ -175,7 +175,7 @@ both! {
         }
     }
 
-    async fn a_clock_that_is_set_forward_fakes_no_wait(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
+    async fn clock_set_forward_shortens_no_delay(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
         let next = kid_of_next(&server).await;
         // From here on, the server has a reference for the clock.
         server.run_jobs().await;
@@ -199,7 +199,7 @@ both! {
         assert_eq!(in_state(&server, "active").await[0]["kid"], json!(next), "and nothing is taken back");
     }
 
-    async fn a_clock_that_was_set_back_while_nobody_ran_fakes_no_wait(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
+    async fn clock_set_back_while_stopped_shortens_no_delay(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
         server.advance(2 * 3600 + 1);
         until_jobs(&[&server], "one key retires", async || in_state(&server, "retiring").await.len() == 1).await;
         until_jobs(&[&server], "the next one counts", async || keys(&server).await["plan"][0]["step"] != "see").await;
@@ -207,7 +207,7 @@ both! {
         let database = server.stop().await;
         // The machine clock equals the database clock, as with SQLite.
         database.set_clock(-3600 * 1000);
-        let server = Server::on(database, &[BY_HAND, "signing_keys.rotation_period=2h"]).await;
+        let server = Server::on(database, &[MANUAL_JOBS, "signing_keys.rotation_period=2h"]).await;
         for _ in 0..3 {
             server.run_jobs().await;
             assert_eq!(events(&server, "clock.jumped").await, 1, "noticed, and once");
@@ -218,7 +218,7 @@ both! {
         assert!(served(&server).await.contains(&retiring.as_str().unwrap().to_owned()));
     }
 
-    async fn where_replicas_differ_the_stricter_setting_holds(server: Server) {
+    async fn strictest_setting_of_replicas_applies(server: Server) {
         let other = Server::on(std::sync::Arc::clone(&server.database), &["signing_keys.verifier_cache_ttl=6h", "tokens.max_ttl=4h"]).await;
         let rules = keys(&server).await["rules"].clone();
         assert_eq!((&rules["verifier_cache_ttl"], &rules["max_ttl"]), (&json!("6h"), &json!("4h")));
@@ -235,7 +235,7 @@ both! {
         server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
     }
 
-    async fn a_clock_that_is_set_after_the_look_at_it_fakes_no_wait(server: Server, "jobs=by_hand") {
+    async fn clock_set_after_its_check_shortens_no_delay(server: Server, "jobs=by_hand") {
         let next = kid_of_next(&server).await;
         if server.database.kind == Kind::Postgres {
             // A transaction in progress does not see a replaced function, but it does see changed
@@ -267,7 +267,7 @@ both! {
         assert_eq!(kid_of_next(&server).await, next);
     }
 
-    async fn what_the_alerts_watch_is_measured(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
+    async fn metrics_of_the_alerts_exist(server: Server, "jobs=by_hand", "signing_keys.rotation_period=2h") {
         server.run_jobs().await;
         let scraped = scraped(&server).await;
         let rules = include_str!("../../../docs/operations/alerts.yml");
@@ -292,7 +292,7 @@ both! {
     async fn live_tokens_are_counted_for_each_key(server: Server) {
         let key = server.generic_key(&[]).await.value;
         for _ in 0..7 {
-            server.swap(&key).await;
+            server.fetch_token(&key).await;
         }
         server.services.live_tokens.flush().await.unwrap();
         // The job may hold some of the counts and be about to write them.
@@ -300,7 +300,7 @@ both! {
         server.advance(3600);
         assert_eq!(in_state(&server, "active").await[0]["live_tokens"], 0);
         // A graceful stop writes the counts that are in memory.
-        server.swap(&key).await;
+        server.fetch_token(&key).await;
         let server = Server::on(server.stop().await, &["signing_keys.rotation_period="]).await;
         assert_eq!(in_state(&server, "active").await[0]["live_tokens"], 1);
     }

@@ -16,7 +16,8 @@ fn smuggled(version: &str, head: &str, body: &str) -> String {
 }
 
 both! {
-    async fn http_01_public_documents_are_cacheable_and_conditional(server: Server, "signing_keys.verifier_cache_ttl=20m") {
+    // Requirements: http-01.
+    async fn public_documents_are_cacheable_and_conditional(server: Server, "signing_keys.verifier_cache_ttl=20m") {
         for path in [JWKS, METADATA] {
             let get = server.get(path).send().await.unwrap();
             let of = |answer: &reqwest::Response, name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
@@ -49,7 +50,8 @@ both! {
         }
     }
 
-    async fn http_01_the_etag_changes_with_the_keys(server: Server) {
+    // Requirements: http-01.
+    async fn etag_changes_with_the_keys(server: Server) {
         let etag = async || server.get(JWKS).send().await.unwrap().headers()["etag"].clone();
         let before = etag().await;
         assert_eq!(etag().await, before);
@@ -58,7 +60,8 @@ both! {
         assert_ne!(etag().await, before);
     }
 
-    async fn http_02_freshness_is_said_once(server: Server) {
+    // Requirements: http-02.
+    async fn freshness_is_stated_once(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         for request in [
             server.get(JWKS), server.get(METADATA), server.get("/healthz"), server.get("/readyz"),
@@ -74,7 +77,8 @@ both! {
         }
     }
 
-    async fn http_04_a_request_of_doubtful_length_is_refused_and_the_connection_closed(server: Server) {
+    // Requirements: http-04.
+    async fn ambiguous_length_is_refused_and_the_connection_closed(server: Server) {
         let host = "Host: keyswap.test\r\n";
         let chunked = "Transfer-Encoding: chunked\r\n";
         let none = "0\r\n\r\n";
@@ -111,7 +115,8 @@ both! {
         }
     }
 
-    async fn http_04_a_length_that_is_clear_is_read_to_its_end(server: Server) {
+    // Requirements: http-04.
+    async fn unambiguous_length_is_read_completely(server: Server) {
         let host = "Host: keyswap.test\r\n";
         for (head, body) in [
             (format!("{host}Content-Length: 3\r\n"), "a=b"),
@@ -121,13 +126,14 @@ both! {
             let mut raw = Raw::open(&server.base);
             raw.send(smuggled("1.1", &head, body).replace("Host: hidden\r\n", "Host: hidden\r\nConnection: close\r\n").as_bytes());
             let answer = raw.read_all();
-            assert_eq!(answer.matches("HTTP/1.1 ").count(), 2, "what stands after the body is the next request: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 2, "what follows the body is the next request: {answer}");
             assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("grant_type is missing"), "{answer}");
             assert!(answer.contains("HTTP/1.1 200 OK") && answer.ends_with("ok\n"), "{answer}");
         }
     }
 
-    async fn http_05_what_is_left_of_a_body_is_never_the_next_request(server: Server) {
+    // Requirements: http-05.
+    async fn unread_body_is_never_parsed_as_a_request(server: Server) {
         for path in ["/oauth/token", "/v1/exchange"] {
             let limit = if path == "/oauth/token" { 16 * 1024 } else { 64 * 1024 };
             let body = "a".repeat(limit + 1);
@@ -146,7 +152,8 @@ both! {
         }
     }
 
-    async fn http_05_errors_have_the_length_they_say(server: Server) {
+    // Requirements: http-05.
+    async fn errors_have_their_declared_length(server: Server) {
         for request in [
             "GET /oauth/token HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
             "GET /v1/api-keys HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",

@@ -18,7 +18,7 @@ use keyswap::{
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::rfc8725::Forge;
+use super::rfc8725::TokenForger;
 use crate::support::{Server, body_of, both, header_of};
 
 /// A 1024-bit RSA key in PKCS#8.
@@ -87,10 +87,11 @@ fn check(jwk: &Value) {
 }
 
 both! {
-    async fn jose_01_crit_is_never_sent_and_never_accepted(server: Server) {
+    // Requirements: jose-01.
+    async fn crit_is_never_sent_and_never_accepted(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
-        assert!(header_of(&server.swap(&key.value).await).get("crit").is_none());
-        let forge = Forge::new(&server).await;
+        assert!(header_of(&server.fetch_token(&key.value).await).get("crit").is_none());
+        let forge = TokenForger::new(&server).await;
         assert!(forge.accepted(&forge.token(&forge.header, &forge.claims).await).await, "the forge works");
         for crit in [r#"["x-foo"]"#, "[]", r#"["exp"]"#, r#"["b64"]"#, "null", "\"x\""] {
             let header = forge.header.replace('}', &format!(r#","crit":{crit},"x-foo":1}}"#));
@@ -98,8 +99,9 @@ both! {
         }
     }
 
-    async fn jose_02_a_member_that_stands_twice_is_refused(server: Server) {
-        let forge = Forge::new(&server).await;
+    // Requirements: jose-02.
+    async fn duplicate_member_is_refused(server: Server) {
+        let forge = TokenForger::new(&server).await;
         for member in [r#""alg":"ES256""#, r#""typ":"at+jwt""#, r#""kid":"x""#] {
             let header = forge.header.replacen('{', &format!("{{{member},"), 1);
             assert!(!forge.accepted(&forge.token(&header, &forge.claims).await).await, "{member}");
@@ -113,8 +115,9 @@ both! {
         assert!(matches!(key_import::parse_private_key(jwk, Algorithm::Es256), Err(ImportError::UnknownFormat)));
     }
 
-    async fn jose_03_base64url_has_one_spelling(server: Server) {
-        let forge = Forge::new(&server).await;
+    // Requirements: jose-03.
+    async fn base64url_is_canonical(server: Server) {
+        let forge = TokenForger::new(&server).await;
         let good = forge.token(&forge.header, &forge.claims).await;
         assert!(forge.accepted(&good).await);
         let parts: Vec<_> = good.split('.').collect();
@@ -134,7 +137,8 @@ both! {
         }
     }
 
-    async fn jose_07_no_jwks_has_a_private_member_whatever_the_algorithms(server: Server) {
+    // Requirements: jose-07.
+    async fn jwks_contains_no_private_member(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let mut database = server.stop().await;
         let mut kids = BTreeSet::new();
@@ -154,7 +158,7 @@ both! {
             if algorithm != Algorithm::Es256 {
                 server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
             }
-            let header = header_of(&server.swap(&key.value).await);
+            let header = header_of(&server.fetch_token(&key.value).await);
             assert_eq!(header["alg"], algorithm.as_str());
             database = server.stop().await;
         }
@@ -164,7 +168,8 @@ both! {
         assert_eq!(distinct.len(), kids.len(), "jose-09, jose-11: a kid has one algorithm");
     }
 
-    async fn jose_09_10_keys_stand_under_distinct_kids_in_a_jwk_set(server: Server) {
+    // Requirements: jose-09, jose-10.
+    async fn keys_have_distinct_kids_in_a_jwk_set(server: Server) {
         let answer = server.get("/.well-known/jwks.json").send().await.unwrap();
         assert_eq!(answer.headers()["content-type"], "application/jwk-set+json");
         let keys = jwks(&server).await;
@@ -177,10 +182,11 @@ both! {
         }
     }
 
-    async fn jose_13_times_are_whole_numbers(server: Server) {
+    // Requirements: jose-13.
+    async fn times_are_integers(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         for _ in 0..20 {
-            let token = server.swap(&key.value).await;
+            let token = server.fetch_token(&key.value).await;
             let claims: Value = serde_json::from_slice(&decoded(&json!(token.split('.').nth(1).unwrap()))).unwrap();
             for name in ["exp", "iat"] {
                 assert!(claims[name].is_u64(), "{claims}");
@@ -190,8 +196,9 @@ both! {
     }
 }
 
+// Requirements: jose-04.
 #[tokio::test]
-async fn jose_04_ecdsa_signatures_have_a_fixed_width() {
+async fn ecdsa_signatures_have_a_fixed_width() {
     for (algorithm, width, count) in [(Algorithm::Es256, 64, 4000), (Algorithm::Es384, 96, 1000)] {
         let signer = pair(algorithm);
         let mut short = 0;
@@ -204,8 +211,9 @@ async fn jose_04_ecdsa_signatures_have_a_fixed_width() {
     }
 }
 
+// Requirements: jose-05.
 #[test]
-fn jose_05_rsa_keys_are_long_enough() {
+fn rsa_keys_are_long_enough() {
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{SHORT_RSA}\n-----END PRIVATE KEY-----\n");
     for algorithm in [Algorithm::Rs256, Algorithm::Ps256] {
         assert!(key_import::parse_private_key(&pem, algorithm).is_err(), "1024 bits from outside");
@@ -214,8 +222,9 @@ fn jose_05_rsa_keys_are_long_enough() {
     check(&serde_json::to_value(pair(Algorithm::Rs256).jwk()).unwrap());
 }
 
+// Requirements: jose-06, jose-08.
 #[test]
-fn jose_06_08_coordinates_have_full_width_and_kids_are_thumbprints() {
+fn coordinates_have_full_width_and_kids_are_thumbprints() {
     let mut leading_zeros = 0;
     for _ in 0..1500 {
         let jwk = serde_json::to_value(pair(Algorithm::Es256).jwk()).unwrap();
@@ -230,8 +239,9 @@ fn jose_06_08_coordinates_have_full_width_and_kids_are_thumbprints() {
     }
 }
 
+// Requirements: jose-11.
 #[test]
-fn jose_11_a_key_without_its_algorithm_is_no_key() {
+fn every_published_key_has_an_algorithm() {
     let jwk = serde_json::to_value(pair(Algorithm::EdDsa).jwk()).unwrap();
     for name in ["alg", "kid", "kty", "use"] {
         let mut without = jwk.clone();
@@ -242,8 +252,9 @@ fn jose_11_a_key_without_its_algorithm_is_no_key() {
     assert!(Signer::from_pkcs8(Algorithm::Es384, &Signer::generate(Algorithm::Es256).unwrap()).is_err());
 }
 
+// Requirements: jose-12.
 #[test]
-fn jose_12_eddsa_is_there_for_who_asks_and_es256_otherwise() {
+fn eddsa_is_available_and_es256_is_the_default() {
     assert_eq!(Algorithm::EdDsa.as_str(), "EdDSA");
     assert!(keyswap::config::DEFAULTS.contains("algorithm = \"ES256\""));
     assert!("Ed25519".parse::<Algorithm>().is_err(), "RFC 9864's name waits until verifiers know it");

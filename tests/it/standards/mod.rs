@@ -1,4 +1,4 @@
-//! The applicable requirements of the standards, each as a test that is named after its id.
+//! The applicable requirements of the standards, each as a test; a comment names its requirement.
 
 mod http;
 mod jose;

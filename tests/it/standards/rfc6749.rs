@@ -16,7 +16,8 @@ fn with<'a>(pairs: &[(&'a str, &'a str)], name: &'a str, value: &'a str) -> Vec<
 }
 
 both! {
-    async fn t_6749_01_tokens_are_posted_for_and_nothing_else(server: Server) {
+    // Requirements: 6749-01.
+    async fn token_endpoint_accepts_post_only(server: Server) {
         for path in ["/oauth/token", "/identity/token"] {
             for method in ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"] {
                 let answer = server.http.request(method.parse().unwrap(), server.url(path)).send().await.unwrap();
@@ -28,7 +29,8 @@ both! {
         }
     }
 
-    async fn t_6749_02_a_repeated_parameter_is_refused(server: Server) {
+    // Requirements: 6749-02.
+    async fn repeated_parameter_is_refused(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let id = client_id(&key.value);
         let body = [CLIENT_CREDENTIALS, ("client_id", &id), ("client_secret", &key.value), ("scope", "projects:read")];
@@ -45,12 +47,14 @@ both! {
         oauth_error(server.token(&ibm).await, 400, "invalid_request").await;
     }
 
-    async fn t_6749_03_an_unknown_parameter_is_ignored(server: Server) {
+    // Requirements: 6749-03.
+    async fn unknown_parameter_is_ignored(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         body_of(server.token(&with(&exchange_of(&key.value), "foo", "1")).await, StatusCode::OK).await;
     }
 
-    async fn t_6749_04_an_empty_parameter_is_one_that_was_not_sent(server: Server) {
+    // Requirements: 6749-04.
+    async fn empty_parameter_counts_as_omitted(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let mut pairs = exchange_of(&key.value).to_vec();
         for name in ["scope", "resource", "audience", "requested_token_type", "actor_token", "actor_token_type",
@@ -63,7 +67,8 @@ both! {
         assert!(oauth_error(answer, 400, "invalid_request").await["error_description"].as_str().unwrap().contains("missing"));
     }
 
-    async fn t_6749_05_credentials_in_the_url_are_not_honoured(server: Server) {
+    // Requirements: 6749-05.
+    async fn credentials_in_the_url_are_refused(server: Server) {
         let metadata = body_of(server.get("/.well-known/oauth-authorization-server").send().await.unwrap(), StatusCode::OK).await;
         assert!(!metadata["token_endpoint"].as_str().unwrap().contains(['#', '?']));
         let key = server.client_key(&["projects:read"]).await;
@@ -84,7 +89,8 @@ both! {
         }
     }
 
-    async fn t_6749_06_basic_carries_id_and_secret_form_encoded(server: Server) {
+    // Requirements: 6749-06.
+    async fn basic_credentials_are_form_encoded(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
         for id in [client_id(&key.value), key.id.clone(), key.client.clone()] {
@@ -104,7 +110,8 @@ both! {
         }
     }
 
-    async fn t_6749_07_the_body_carries_them_as_well(server: Server) {
+    // Requirements: 6749-07.
+    async fn credentials_in_the_body_are_accepted(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         for id in [client_id(&key.value), key.id.clone(), key.client.clone()] {
             let pairs = [CLIENT_CREDENTIALS, ("client_id", &id), ("client_secret", &key.value)];
@@ -112,7 +119,8 @@ both! {
         }
     }
 
-    async fn t_6749_08_two_mechanisms_in_one_request_are_refused(server: Server) {
+    // Requirements: 6749-08.
+    async fn two_authentication_methods_in_one_request_are_refused(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let id = client_id(&key.value);
         let basic = || server.post("/oauth/token").basic_auth(&id, Some(&key.value));
@@ -126,7 +134,8 @@ both! {
         body_of(same, StatusCode::OK).await;
     }
 
-    async fn t_6749_09_a_bad_client_is_401_with_a_challenge(server: Server) {
+    // Requirements: 6749-09.
+    async fn invalid_client_is_401_with_a_challenge(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let pairs = |id: &'static str| [CLIENT_CREDENTIALS, ("client_id", id), ("client_secret", &key.value)];
         let basic = server.post("/oauth/token").basic_auth("someone-else", Some(&key.value));
@@ -143,7 +152,8 @@ both! {
         }
     }
 
-    async fn t_6749_10_grant_types_are_those_of_the_metadata(server: Server) {
+    // Requirements: 6749-10.
+    async fn grant_types_match_the_metadata(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         for other in ["password", "authorization_code", "refresh_token", "CLIENT_CREDENTIALS", "client_credentials ", "x\"\\\n"] {
             let pairs = [("grant_type", other), ("client_id", &key.client), ("client_secret", &key.value)];
@@ -153,7 +163,8 @@ both! {
         oauth_error(server.token(&[]).await, 400, "invalid_request").await;
     }
 
-    async fn t_6749_11_a_scope_outside_the_grammar_or_the_grant_is_invalid(server: Server) {
+    // Requirements: 6749-11.
+    async fn scope_outside_the_grammar_or_the_grant_is_invalid(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         server.permissions(&["projects:write"]).await;
         for scope in [
@@ -165,7 +176,8 @@ both! {
         }
     }
 
-    async fn t_6749_12_no_scope_is_all_of_it_and_case_matters_but_order_does_not(server: Server) {
+    // Requirements: 6749-12.
+    async fn omitted_scope_is_the_full_scope_and_scope_is_case_sensitive(server: Server) {
         let key = server.client_key(&["projects:read", "projects:write"]).await;
         let all = body_of(server.token(&exchange_of(&key.value)).await, StatusCode::OK).await;
         assert_eq!(all["scope"], "projects:read projects:write");
@@ -175,7 +187,8 @@ both! {
         oauth_error(server.token(&with(&exchange_of(&key.value), "scope", "Projects:read")).await, 400, "invalid_scope").await;
     }
 
-    async fn t_6749_13_14_17_the_answer_has_what_it_must_and_nothing_more(server: Server) {
+    // Requirements: 6749-13, 6749-14, 6749-17.
+    async fn response_has_exactly_the_required_members(server: Server) {
         let key = server.client_key(&["projects:read", "projects:write"]).await;
         let asked = with(&exchange_of(&key.value), "scope", "projects:read");
         let basic = form(server.post("/oauth/token").basic_auth(&key.id, Some(&key.value)), &[CLIENT_CREDENTIALS]);
@@ -193,7 +206,8 @@ both! {
         }
     }
 
-    async fn t_6749_15_nothing_keeps_an_answer_with_a_secret(server: Server) {
+    // Requirements: 6749-15.
+    async fn responses_with_secrets_are_not_cacheable(server: Server) {
         server.permissions(&["projects:read"]).await;
         let admin = |path: &str| server.post(path).bearer_auth(&server.admin);
         let body = json!({ "name": "a", "owner": { "type": "none" }, "permissions": ["projects:read"] });
@@ -204,7 +218,8 @@ both! {
         assert_eq!((rotated.status(), &rotated.headers()["cache-control"]), (StatusCode::OK, &"no-store".parse().unwrap()));
     }
 
-    async fn t_6749_18_guessing_is_slow(server: Server, "brute_force.per_source=5", "brute_force.refill=30s") {
+    // Requirements: 6749-18.
+    async fn guesses_are_rate_limited(server: Server, "brute_force.per_source=5", "brute_force.refill=30s") {
         let key = server.client_key(&["projects:read"]).await;
         let guess = || async { server.token(&exchange_of(&unknown())).await };
         for _ in 0..5 {
@@ -218,7 +233,8 @@ both! {
         assert_eq!(right.status(), 429, "before the look-up, whatever the key: 429 tells a guesser nothing");
     }
 
-    async fn t_6749_19_a_body_that_cannot_be_read_is_answered_in_json(server: Server) {
+    // Requirements: 6749-19.
+    async fn unreadable_body_is_answered_in_json(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(exchange_of(&key.value)).finish();
         for content_type in ["application/json", "text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded2", ""] {
@@ -233,7 +249,8 @@ both! {
         oauth_error(server.token(&with(&exchange_of(&key.value), "foo", &long)).await, 413, "invalid_request").await;
     }
 
-    async fn t_6749_20_nobody_chooses_a_client_id(server: Server) {
+    // Requirements: 6749-20.
+    async fn client_ids_cannot_be_chosen(server: Server) {
         let chosen = json!({ "name": "a", "id": "user-1" });
         server.manage("POST", "/v1/service-clients", Some(chosen), 422).await;
         let key = server.client_key(&["projects:read"]).await;
@@ -244,7 +261,8 @@ both! {
         assert_eq!(claims["client_id"], claims["sub"]);
     }
 
-    async fn t_6749_16_errors_keep_to_their_characters_and_never_echo(server: Server) {
+    // Requirements: 6749-16.
+    async fn errors_use_the_permitted_characters_and_never_echo_input(server: Server) {
         const MARK: &str = "EcHo7";
         let names = ["grant_type", "scope", "client_id", "client_secret", "subject_token", "subject_token_type",
             "requested_token_type", "resource", "audience", "apikey", "actor_token", "client_assertion", MARK];

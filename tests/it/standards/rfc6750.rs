@@ -39,7 +39,8 @@ fn challenges(answer: &Response, expected: &[(&str, &str)]) {
 }
 
 both! {
-    async fn t_6750_01_without_credentials_the_challenge_names_no_error(server: Server) {
+    // Requirements: 6750-01.
+    async fn challenge_without_credentials_has_no_error(server: Server) {
         let requests = || [server.get("/v1/api-keys"), server.get("/v1/events"), server.post("/v1/exchange")];
         for request in requests() {
             let answer = request.send().await.unwrap();
@@ -53,7 +54,8 @@ both! {
         }
     }
 
-    async fn t_6750_02_each_fault_has_its_status_and_error(server: Server) {
+    // Requirements: 6750-02.
+    async fn each_fault_has_its_status_and_error(server: Server) {
         for garbage in ["garbage", "a.b.c", "", unknown().as_str()] {
             let request = server.get("/v1/api-keys").header("authorization", format!("Bearer {garbage}"));
             let answer = request.send().await.unwrap();
@@ -75,7 +77,8 @@ both! {
         body_of(twice().send().await.unwrap(), StatusCode::OK).await;
     }
 
-    async fn t_6750_03_the_scheme_is_read_in_any_case_and_the_url_never(server: Server) {
+    // Requirements: 6750-03.
+    async fn scheme_is_case_insensitive_and_the_url_is_ignored(server: Server) {
         for header in ["Bearer", "bearer", "BEARER", "Bearer ", "bEaReR   "] {
             let request = server.get("/v1/api-keys").header("authorization", format!("{header} {}", server.admin));
             body_of(request.send().await.unwrap(), StatusCode::OK).await;

@@ -20,13 +20,15 @@ async fn metadata(server: &Server, path: &str) -> Value {
 }
 
 both! {
-    async fn t_8414_01_it_stands_at_the_well_known_paths(server: Server) {
+    // Requirements: 8414-01.
+    async fn metadata_is_at_the_well_known_paths(server: Server) {
         assert_eq!(metadata(&server, OAUTH).await, metadata(&server, OPENID).await);
         oauth_error(server.get(&format!("{OAUTH}/")).send().await.unwrap(), 404, "invalid_request").await;
         oauth_error(server.get(&format!("{OAUTH}/t1")).send().await.unwrap(), 404, "invalid_request").await;
     }
 
-    async fn t_8414_01_it_stands_between_host_and_path(server: Server, "server.public_url=http://keyswap.test/t1/t2") {
+    // Requirements: 8414-01.
+    async fn well_known_path_precedes_the_issuer_path(server: Server, "server.public_url=http://keyswap.test/t1/t2") {
         let inserted = metadata(&server, &format!("{OAUTH}/t1/t2")).await;
         assert_eq!(inserted["issuer"], "http://keyswap.test/t1/t2");
         for path in [format!("/t1/t2{OPENID}"), format!("{OPENID}/t1/t2"), format!("/t1/t2{OAUTH}")] {
@@ -42,18 +44,20 @@ both! {
         assert_eq!(claims["iss"], inserted["issuer"]);
     }
 
-    async fn t_8414_02_the_issuer_is_the_same_everywhere_byte_for_byte(server: Server, "server.public_url=https://Keyswap.Test:8443/A") {
+    // Requirements: 8414-02.
+    async fn issuer_is_identical_everywhere(server: Server, "server.public_url=https://Keyswap.Test:8443/A") {
         let found = metadata(&server, &format!("{OAUTH}/A")).await;
         assert_eq!(found["issuer"], "https://Keyswap.Test:8443/A");
         let key = server.client_key(&["projects:read"]).await;
-        let claims = verify(&server, &server.swap(&key.value).await, "https://Keyswap.Test:8443/A").await;
+        let claims = verify(&server, &server.fetch_token(&key.value).await, "https://Keyswap.Test:8443/A").await;
         assert_eq!(claims["iss"], found["issuer"]);
         for other in [format!("{OAUTH}/a"), format!("{OAUTH}/A/")] {
             assert_eq!(server.get(&other).send().await.unwrap().status(), 404);
         }
     }
 
-    async fn t_8414_03_response_types_are_there_and_not_empty(server: Server) {
+    // Requirements: 8414-03.
+    async fn response_types_are_present_and_not_empty(server: Server) {
         let found = metadata(&server, OAUTH).await;
         assert_eq!(found["response_types_supported"], json!(["none"]));
         assert!(found.get("authorization_endpoint").is_none());
@@ -62,7 +66,8 @@ both! {
         }
     }
 
-    async fn t_8414_04_it_names_what_there_is(server: Server) {
+    // Requirements: 8414-04.
+    async fn metadata_names_the_supported_features(server: Server) {
         let found = metadata(&server, OAUTH).await;
         let issuer = "http://keyswap.test";
         assert_eq!(found["token_endpoint"], format!("{issuer}/oauth/token"));
@@ -87,7 +92,8 @@ both! {
         assert_eq!(names, known, "8414-05: nothing is announced that does not answer");
     }
 
-    async fn t_8414_06_identifiers_are_compared_by_code_point(server: Server) {
+    // Requirements: 8414-06.
+    async fn identifiers_are_compared_by_code_point(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         server.audience("https://a.test/%7Eb", None).await;
         let ask = async |audience: &str| {
@@ -104,7 +110,8 @@ both! {
         oauth_error(server.token(&pairs).await, 401, "invalid_client").await;
     }
 
-    async fn t_8414_07_any_page_may_read_the_public_documents_and_nothing_else(server: Server) {
+    // Requirements: 8414-07.
+    async fn cors_permits_only_the_public_documents(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let origin = |request: reqwest::RequestBuilder| request.header("origin", "https://page.test");
         for path in [OAUTH, OPENID, "/.well-known/jwks.json"] {

@@ -13,7 +13,8 @@ fn with<'a>(key: &'a Key, extra: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str
 }
 
 both! {
-    async fn t_8693_01_02_subject_token_and_its_type_are_needed(server: Server) {
+    // Requirements: 8693-01, 8693-02.
+    async fn subject_token_and_its_type_are_required(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let whole = exchange_of(&key.value);
         body_of(server.token(&whole).await, StatusCode::OK).await;
@@ -25,7 +26,8 @@ both! {
         }
     }
 
-    async fn t_8693_03_an_invalid_subject_token_is_invalid_request_whatever_is_wrong(server: Server) {
+    // Requirements: 8693-03.
+    async fn any_invalid_subject_token_is_invalid_request(server: Server) {
         let [revoked, suspended, expired, right] = [(); 4].map(|()| server.client_key(&["projects:read"]));
         let (revoked, suspended, expired, right) = (revoked.await, suspended.await, expired.await, right.await);
         server.step(&revoked, "revoke").await;
@@ -37,7 +39,7 @@ both! {
         let last = checksum.pop().unwrap();
         checksum.push(if last == '0' { '1' } else { '0' });
         let mut bodies = Vec::new();
-        let token = server.swap(&right.value).await;
+        let token = server.fetch_token(&right.value).await;
         for bad in [revoked.value, suspended.value, expired.value, unknown(), wrong(&right.value), checksum, token,
             "x".to_owned(), format!("{} ", right.value)] {
             bodies.push(oauth_error(server.token(&exchange_of(&bad)).await, 400, "invalid_request").await);
@@ -46,7 +48,8 @@ both! {
         assert_eq!(bodies.len(), 1, "{bodies:?}");
     }
 
-    async fn t_8693_04_actor_tokens_are_refused_in_every_combination(server: Server) {
+    // Requirements: 8693-04.
+    async fn actor_tokens_are_refused_in_every_combination(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let (actor, kind) = (("actor_token", key.value.as_str()), ("actor_token_type", API_KEY));
         for extra in [&[actor][..], &[kind], &[actor, kind]] {
@@ -54,7 +57,8 @@ both! {
         }
     }
 
-    async fn t_8693_05_07_08_the_token_type_asked_for_is_the_one_issued(server: Server) {
+    // Requirements: 8693-05, 8693-07, 8693-08.
+    async fn issued_token_type_is_the_requested_one(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         for (asked, issued) in [(None, ACCESS_TOKEN), (Some(ACCESS_TOKEN), ACCESS_TOKEN), (Some(JWT), JWT)] {
             let extra: Vec<_> = asked.map(|kind| ("requested_token_type", kind)).into_iter().collect();
@@ -70,7 +74,8 @@ both! {
         }
     }
 
-    async fn t_8693_06_audiences_and_resources_repeat_and_combine(server: Server) {
+    // Requirements: 8693-06.
+    async fn audiences_and_resources_can_be_repeated_and_combined(server: Server) {
         let key = server.client_key(&["projects:read", "projects:write", "billing:read"]).await;
         server.audience("https://a.test/", Some(&["projects:read", "projects:write"])).await;
         server.audience("b", Some(&["projects:read", "billing:read"])).await;
@@ -90,7 +95,8 @@ both! {
         }
     }
 
-    async fn t_8693_09_the_type_of_the_subject_token_is_ours_or_its_alias(server: Server) {
+    // Requirements: 8693-09.
+    async fn subject_token_type_is_the_urn_or_its_alias(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let of = |kind| [("grant_type", TOKEN_EXCHANGE), ("subject_token", key.value.as_str()), ("subject_token_type", kind)];
         for kind in [API_KEY, ACCESS_TOKEN] {
@@ -101,7 +107,8 @@ both! {
         }
     }
 
-    async fn t_8693_10_an_exchange_spends_nothing_and_ends_with_its_key(server: Server) {
+    // Requirements: 8693-10.
+    async fn exchange_does_not_invalidate_the_key(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         for _ in 0..3 {
             body_of(server.token(&exchange_of(&key.value)).await, StatusCode::OK).await;
@@ -114,7 +121,8 @@ both! {
         assert!(claims["exp"].as_i64().unwrap() <= end.seconds());
     }
 
-    async fn t_8693_11_a_client_secret_beside_the_subject_token_is_not_passed_over(server: Server) {
+    // Requirements: 8693-11.
+    async fn client_secret_with_a_subject_token_is_refused(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let in_body = [("client_id", key.client.as_str()), ("client_secret", key.value.as_str())];
         oauth_error(server.token(&with(&key, &in_body)).await, 400, "invalid_request").await;
@@ -124,7 +132,8 @@ both! {
         oauth_error(form(wrong, &with(&key, &[])).send().await.unwrap(), 400, "invalid_request").await;
     }
 
-    async fn t_8693_14_scope_is_one_string_and_client_id_the_client(server: Server) {
+    // Requirements: 8693-14.
+    async fn scope_is_one_string_and_client_id_is_the_client(server: Server) {
         let key = server.client_key(&["projects:read", "projects:write"]).await;
         let body = body_of(server.token(&with(&key, &[])).await, StatusCode::OK).await;
         let claims = verify(&server, body["access_token"].as_str().unwrap(), "http://keyswap.test").await;

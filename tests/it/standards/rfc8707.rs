@@ -12,7 +12,8 @@ use crate::support::{
 };
 
 both! {
-    async fn t_8707_01_a_resource_is_an_absolute_uri_that_is_known_and_permitted(server: Server) {
+    // Requirements: 8707-01.
+    async fn resource_must_be_a_known_permitted_absolute_uri(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         server.audience("https://a.test/", None).await;
         server.audience("https://b.test/", None).await;
@@ -35,7 +36,8 @@ both! {
         oauth_error(server.token(&exchange_of(&key.value)).await, 400, "invalid_target").await;
     }
 
-    async fn t_8707_02_a_token_is_good_nowhere_it_was_not_asked_for(server: Server) {
+    // Requirements: 8707-02.
+    async fn token_is_valid_only_at_requested_resources(server: Server) {
         let uris: Vec<_> = (0..4).map(|i| format!("https://{i}.test/")).collect();
         for uri in &uris {
             server.audience(uri, None).await;

@@ -22,7 +22,7 @@ use crate::support::{
 };
 
 /// Creates arbitrary tokens that are signed with the active key of a server.
-pub struct Forge<'a> {
+pub struct TokenForger<'a> {
     server: &'a Server,
     signer: Signer,
     /// The header and the claims of a valid token for `/v1`.
@@ -30,7 +30,7 @@ pub struct Forge<'a> {
     pub claims: String,
 }
 
-impl<'a> Forge<'a> {
+impl<'a> TokenForger<'a> {
     pub async fn new(server: &'a Server) -> Self {
         let services = &server.services;
         let keys = services
@@ -96,8 +96,9 @@ fn changed(text: &str, changes: Value) -> String {
 }
 
 both! {
-    async fn bcp_01_algorithms_are_compared_exactly_and_none_is_none(server: Server) {
-        let forge = Forge::new(&server).await;
+    // Requirements: bcp-01.
+    async fn algorithms_are_compared_exactly_and_none_is_refused(server: Server) {
+        let forge = TokenForger::new(&server).await;
         assert!(forge.accepted(&forge.token(&forge.header, &forge.claims).await).await, "the forge works");
         for alg in ["none", "None", "nOnE", "es256", "Es256", "ES256 ", "HS256", "hs256", "RS256", "ES384", ""] {
             let token = forge.with_header(json!({ "alg": alg })).await;
@@ -108,8 +109,9 @@ both! {
         assert!(!forge.accepted(&forge.with_header(json!({ "alg": null })).await).await);
     }
 
-    async fn bcp_02_a_public_key_is_no_secret_for_hs256(server: Server) {
-        let forge = Forge::new(&server).await;
+    // Requirements: bcp-02.
+    async fn public_key_is_not_accepted_as_hs256_secret(server: Server) {
+        let forge = TokenForger::new(&server).await;
         let kid = header_of(&forge.token(&forge.header, "{}").await)["kid"].as_str().unwrap().to_owned();
         let jwks = body_of(server.get("/.well-known/jwks.json").send().await.unwrap(), StatusCode::OK).await;
         let jwk = jwks["keys"].as_array().unwrap().iter().find(|jwk| jwk["kid"] == kid.as_str()).unwrap().clone();
@@ -128,8 +130,9 @@ both! {
         }
     }
 
-    async fn bcp_03_04_only_the_compact_form_of_a_signature_is_read(server: Server) {
-        let forge = Forge::new(&server).await;
+    // Requirements: bcp-03, bcp-04.
+    async fn only_compact_jws_is_accepted(server: Server) {
+        let forge = TokenForger::new(&server).await;
         let good = forge.token(&forge.header, &forge.claims).await;
         let parts: Vec<_> = good.split('.').collect();
         let json_form = json!({ "protected": parts[0], "payload": parts[1], "signature": parts[2] }).to_string();
@@ -145,8 +148,9 @@ both! {
         assert!(!forge.accepted(&forge.with_header(json!({ "b64": false })).await).await);
     }
 
-    async fn bcp_05_issuer_audience_subject_and_time_are_checked(server: Server) {
-        let forge = Forge::new(&server).await;
+    // Requirements: bcp-05.
+    async fn issuer_audience_subject_and_time_are_checked(server: Server) {
+        let forge = TokenForger::new(&server).await;
         assert!(forge.accepted(&forge.with_claims(json!({ "aud": ["http://keyswap.test/v1", "https://b.test/"] })).await).await);
         for changes in [
             json!({ "iss": "http://keyswap.test/" }), json!({ "iss": "http://KEYSWAP.test" }), json!({ "iss": null }),
@@ -164,8 +168,9 @@ both! {
         assert!(!forge.accepted(&forge.token(&forge.header, &forge.claims).await).await, "expired, by the database's clock");
     }
 
-    async fn bcp_06_a_kid_is_no_path_and_no_query(server: Server) {
-        let forge = Forge::new(&server).await;
+    // Requirements: bcp-06.
+    async fn kid_is_no_path_and_no_query(server: Server) {
+        let forge = TokenForger::new(&server).await;
         let long = "a".repeat(10_000);
         for kid in ["../../etc/passwd", "' OR 1=1--", "\0", "%00", "a'; DROP TABLE signing_keys; --", "", &long] {
             assert!(!forge.accepted(&forge.with_header(json!({ "kid": kid })).await).await, "{kid}");
@@ -175,11 +180,12 @@ both! {
         }
     }
 
-    async fn bcp_07_no_key_is_fetched_from_where_a_token_says(server: Server) {
+    // Requirements: bcp-07.
+    async fn no_key_is_fetched_from_a_url_in_a_token(server: Server) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
-        let forge = Forge::new(&server).await;
+        let forge = TokenForger::new(&server).await;
         let own: Value = serde_json::to_value(forge.signer.jwk()).unwrap();
         for member in [json!({ "jku": url }), json!({ "x5u": url }), json!({ "jwk": own }), json!({ "x5c": ["MIIB"] })] {
             let token = forge.with_header(member.clone()).await;
@@ -188,11 +194,12 @@ both! {
         }
         // All requests of the server have ended once it has stopped.
         server.stop().await;
-        assert!(listener.accept().is_err(), "nobody came");
+        assert!(listener.accept().is_err(), "no connection was made");
     }
 
-    async fn bcp_08_only_an_access_token_is_an_access_token(server: Server) {
-        let forge = Forge::new(&server).await;
+    // Requirements: bcp-08.
+    async fn token_with_another_typ_is_refused(server: Server) {
+        let forge = TokenForger::new(&server).await;
         for typ in ["JWT", "jwt", "application/at+jwt", "AT+JWT", "statuslist+jwt", "secevent+jwt", "token-introspection+jwt", "dpop+jwt", ""] {
             assert!(!forge.accepted(&forge.with_header(json!({ "typ": typ })).await).await, "{typ}");
         }

@@ -12,9 +12,10 @@ use crate::support::{
 };
 
 both! {
-    async fn t_9068_01_the_header_has_typ_alg_and_kid(server: Server) {
+    // Requirements: 9068-01.
+    async fn header_has_typ_alg_and_kid(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
-        let header = header_of(&server.swap(&key.value).await);
+        let header = header_of(&server.fetch_token(&key.value).await);
         assert_eq!(header["typ"], "at+jwt");
         assert_eq!(header["alg"], "ES256");
         let published = body_of(server.get("/.well-known/jwks.json").send().await.unwrap(), StatusCode::OK).await;
@@ -22,18 +23,20 @@ both! {
         assert_eq!(header.as_object().unwrap().len(), 3, "no jku, no jwk, no crit: {header}");
     }
 
-    async fn t_9068_01_rs256_is_among_the_algorithms(server: Server, "signing_keys.algorithm=RS256") {
+    // Requirements: 9068-01.
+    async fn rs256_is_supported(server: Server, "signing_keys.algorithm=RS256") {
         let key = server.client_key(&["projects:read"]).await;
-        let token = server.swap(&key.value).await;
+        let token = server.fetch_token(&key.value).await;
         assert_eq!(header_of(&token)["alg"], "RS256");
         verify(&server, &token, "http://keyswap.test").await;
     }
 
-    async fn t_9068_02_the_claims_are_those_it_requires_and_those_documented(server: Server) {
+    // Requirements: 9068-02.
+    async fn claims_are_the_required_and_documented_ones(server: Server) {
         let client = server.client_key(&["projects:read"]).await;
         let generic = server.generic_key(&[]).await;
         for (key, scope) in [(&client, true), (&generic, false)] {
-            let claims = verify(&server, &server.swap(&key.value).await, "http://keyswap.test").await;
+            let claims = verify(&server, &server.fetch_token(&key.value).await, "http://keyswap.test").await;
             let names: BTreeSet<_> = claims.as_object().unwrap().keys().map(String::as_str).collect();
             let mut expected: BTreeSet<_> = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti", "sub_type", "key_id", "status"].into();
             if scope {
@@ -46,10 +49,11 @@ both! {
         }
     }
 
-    async fn t_9068_03_aud_is_the_resource_or_the_default(server: Server, "tokens.default_audience=https://api.test/") {
+    // Requirements: 9068-03.
+    async fn aud_is_the_resource_or_the_default(server: Server, "tokens.default_audience=https://api.test/") {
         let key = server.client_key(&["projects:read"]).await;
         server.audience("https://other.test/", None).await;
-        let claims = verify(&server, &server.swap(&key.value).await, "https://api.test/").await;
+        let claims = verify(&server, &server.fetch_token(&key.value).await, "https://api.test/").await;
         assert_eq!(claims["aud"], "https://api.test/");
         let asked: Vec<_> = exchange_of(&key.value).into_iter().chain([("resource", "https://other.test/")]).collect();
         let body = body_of(server.token(&asked).await, StatusCode::OK).await;
@@ -57,7 +61,8 @@ both! {
         assert_eq!(claims["aud"], "https://other.test/");
     }
 
-    async fn t_9068_04_a_scope_its_audience_does_not_take_is_invalid(server: Server) {
+    // Requirements: 9068-04.
+    async fn scope_not_accepted_by_its_audience_is_invalid(server: Server) {
         let key = server.client_key(&["projects:read", "billing:read"]).await;
         server.audience("https://a.test/", Some(&["projects:read"])).await;
         server.audience("https://b.test/", Some(&["billing:read"])).await;
@@ -77,7 +82,8 @@ both! {
         oauth_error(server.token(&admin).await, 400, "invalid_scope").await;
     }
 
-    async fn t_9068_05_two_resources_have_two_identifiers(server: Server) {
+    // Requirements: 9068-05.
+    async fn resources_have_distinct_identifiers(server: Server) {
         server.audience("https://a.test/", None).await;
         for taken in ["https://a.test/", "http://keyswap.test", "http://keyswap.test/v1"] {
             server.manage("POST", "/v1/audiences", Some(json!({ "identifier": taken })), 409).await;
@@ -85,7 +91,8 @@ both! {
         server.audience("https://a.test", None).await;
     }
 
-    async fn t_9068_06_sub_is_the_client_and_the_request_has_no_say(server: Server) {
+    // Requirements: 9068-06.
+    async fn sub_is_the_client_regardless_of_the_request(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let claimed = ["sub", "iss", "aud", "roles", "groups", "entitlements", "sub_type", "key_id", "username"];
         let pairs: Vec<_> = exchange_of(&key.value).into_iter().chain(claimed.map(|name| (name, "root"))).collect();
@@ -95,13 +102,15 @@ both! {
         assert!(!claims.to_string().contains("root"));
     }
 
-    async fn t_9068_07_both_metadata_documents_agree(server: Server) {
+    // Requirements: 9068-07.
+    async fn both_metadata_documents_agree(server: Server) {
         let read = async |path: &str| body_of(server.get(path).send().await.unwrap(), StatusCode::OK).await;
         let oauth = read("/.well-known/oauth-authorization-server").await;
         assert_eq!(oauth, read("/.well-known/openid-configuration").await);
     }
 
-    async fn t_9068_08_no_two_tokens_share_a_jti(server: Server) {
+    // Requirements: 9068-08.
+    async fn jti_is_unique(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let replicas = [server.replica().await, server.replica().await, server];
         let mut tasks = Vec::new();

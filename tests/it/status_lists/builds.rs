@@ -38,12 +38,12 @@ async fn revoke(server: &Server, key: &str, token: &str) {
 
 // No job builds in between.
 both! {
-    async fn a_build_is_written_however_many_tokens_are_revoked_meanwhile(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=10m") {
+    async fn build_succeeds_while_tokens_are_revoked(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=10m") {
         each(&server).await;
         let key = server.generic_key(&["a:b"]).await;
         let (one, two) = (token(&server, &key.value).await, token(&server, &key.value).await);
         let (uri, index) = place_in(&claims(&two));
-        keep(&server).await;
+        build_lists(&server).await;
         revoke(&server, &key.value, &one).await;
         // A build that has read its input and is not written yet.
         let (before, seq) = server
@@ -58,14 +58,14 @@ both! {
         let written = server.services.store.run_transaction(Origin::of(Actor::System), move |tx| {
             Ok::<_, StoreError>(Outcome::without_event(signed_lists::write(tx, &before, seq, None, &[])?, NoEvent::InternalState))
         });
-        assert!(written.await.unwrap(), "whoever revokes a token gets in no builder's way");
-        keep(&server).await;
+        assert!(written.await.unwrap(), "a revocation does not block a build");
+        build_lists(&server).await;
         assert_eq!(marked(&server, &uri).await.get(&index), Some(&INVALID), "what came meanwhile is news for the next");
         let build = server.services.store.read(store::status_lists::signed_lists::read_build_state).await.unwrap();
         assert_eq!((build.revoked_token_count, build.included_revoked_token_count), (2, 2));
     }
 
-    async fn a_key_that_was_revoked_meanwhile_gets_no_token_that_stays_valid(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=10m") {
+    async fn key_revoked_during_an_exchange_gets_no_valid_status(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=10m") {
         each(&server).await;
         let key = server.generic_key(&["a:b"]).await;
         let (uri, _) = place_in(&claims(&token(&server, &key.value).await));
@@ -83,9 +83,9 @@ both! {
         assert!(status_lists::assign_token_index(&server.services, &slow, "alive").await.unwrap().is_some());
         step(&server, &key.id, "revoke").await;
         // The build reads the revocation, and no index of the token yet.
-        keep(&server).await;
+        build_lists(&server).await;
         let place = status_lists::assign_token_index(&server.services, &slow, "revoked").await;
-        keep(&server).await;
+        build_lists(&server).await;
         match place {
             Err(denied) => assert!(matches!(denied, AuthError::Credential(_)), "{denied:?}"),
             Ok(place) => {
@@ -95,11 +95,11 @@ both! {
         }
     }
 
-    async fn a_list_that_was_thrown_away_is_not_written_again(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=10m") {
+    async fn deleted_list_is_not_written_again(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=10m") {
         each(&server).await;
         let key = server.generic_key(&["a:b"]).await;
         let (uri, _) = place_in(&claims(&token(&server, &key.value).await));
-        keep(&server).await;
+        build_lists(&server).await;
         signed(&server, &uri).await;
         let list: StatusListId = uri.rsplit('/').next().unwrap().parse().unwrap();
         // A build that has read the list and is not written yet.
@@ -128,30 +128,30 @@ both! {
         assert_eq!(server.get(path(&uri)).send().await.unwrap().status(), 404);
     }
 
-    async fn an_index_that_was_altered_takes_no_other_along(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=10m") {
+    async fn altered_index_affects_no_other(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=10m") {
         let (bad, good) = (server.generic_key(&["a:b"]).await, server.generic_key(&["a:b"]).await);
         let (uri, index) = place(&server, &good.value).await;
-        keep(&server).await;
+        build_lists(&server).await;
         server.database.sql(&format!("UPDATE credentials SET status_index = 900000 WHERE key_id = '{}'", bad.id));
         for key in [&bad, &good] {
             step(&server, &key.id, "revoke").await;
         }
-        keep(&server).await;
+        build_lists(&server).await;
         assert_eq!(marked(&server, &uri).await, [(index, INVALID)].into());
         server.database.sql(&format!("UPDATE credentials SET status_index = -1 WHERE key_id = '{}'", bad.id));
         server.generic_key(&["c:d"]).await;
-        keep(&server).await;
+        build_lists(&server).await;
         assert_eq!(marked(&server, &uri).await, [(index, INVALID)].into());
     }
 
-    async fn how_long_no_build_went_well_and_until_when_lists_last_is_measured(server: Server, "jobs=by_hand") {
+    async fn time_since_last_build_and_list_expiry_are_measured(server: Server, "jobs=by_hand") {
         let measured = async |name: &str| {
             let scraped = server.get("/metrics").bearer_auth(&server.admin).send().await.unwrap().text().await.unwrap();
             let line = scraped.lines().find_map(|line| line.strip_prefix(&format!("keyswap_status_list_{name} ")).map(str::to_owned));
             line.unwrap_or_else(|| panic!("{name}: {scraped}")).parse::<f64>().unwrap()
         };
         let before = Instant::now();
-        keep(&server).await;
+        build_lists(&server).await;
         let (kept, age) = (Instant::now(), measured("build_age_seconds").await);
         assert!(age <= before.elapsed().as_secs_f64(), "{age}");
         let left = measured("soonest_end_seconds").await;
@@ -169,10 +169,10 @@ both! {
         assert!(measured("soonest_end_seconds").await < 0.0, "it has ended");
         server.database.sql("ALTER TABLE hidden RENAME TO status_list_build");
         let before = Instant::now();
-        keep(&server).await;
+        build_lists(&server).await;
         let age = measured("build_age_seconds").await;
         assert!(age <= before.elapsed().as_secs_f64(), "it is built again: {age}");
         assert!(measured("soonest_end_seconds").await > 3000.0);
-        assert!(measured("builds_lost_total").await < 0.5, "nobody else builds");
+        assert!(measured("builds_lost_total").await < 0.5, "no other replica builds");
     }
 }

@@ -12,7 +12,8 @@ use super::*;
 use crate::support::both;
 
 both! {
-    async fn tsl_03_no_index_is_given_twice_by_two_servers(server: Server) {
+    // Requirements: tsl-03.
+    async fn two_servers_never_allocate_an_index_twice(server: Server) {
         server.permissions(&["a:b"]).await;
         let replica = server.replica().await;
         // The list is almost full, so both servers continue with the same new list.
@@ -34,7 +35,7 @@ both! {
         }
     }
 
-    async fn credentials_of_a_version_before_get_their_places_and_keep_them(server: Server) {
+    async fn unallocated_credentials_get_indexes_and_keep_them(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         let before = place(&server, &key.value).await;
         // The job may assign the indexes before the calls below do.
@@ -43,11 +44,11 @@ both! {
         let after = place(&server, &key.value).await;
         assert_eq!(after.0, before.0);
         step(&server, &key.id, "revoke").await;
-        keep(&server).await;
+        build_lists(&server).await;
         assert_eq!(marked(&server, &after.0).await, [(after.1, INVALID)].into());
     }
 
-    async fn a_change_that_fails_takes_no_index(server: Server) {
+    async fn failed_change_allocates_no_index(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         let used = || used(&server);
         let before = used();
@@ -70,7 +71,7 @@ both! {
         place(&server, &key.value).await;
     }
 
-    async fn an_audience_may_want_a_status_for_each_token(server: Server) {
+    async fn audience_can_require_a_status_per_token(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         let body = json!({ "identifier": "https://each.test", "status": "token" });
         let made = server.manage("POST", "/v1/audiences", Some(body), 201).await;
@@ -91,7 +92,7 @@ both! {
         let uri = places[0].0.clone();
         assert_ne!(uri, shared.0);
         assert_eq!(places.iter().collect::<BTreeSet<_>>().len(), 3);
-        keep(&server).await;
+        build_lists(&server).await;
         assert!(marked(&server, &uri).await.is_empty());
 
         // RFC 7009: the holder of the key revokes one of its tokens, and the list shows the
@@ -102,7 +103,7 @@ both! {
             let answer = request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
         };
-        for token in [&raw_one, &raw_one, &"nobody's".to_owned()] {
+        for token in [&raw_one, &raw_one, &"absent value".to_owned()] {
             revoke(token).await;
         }
         let jti = one["jti"].as_str().unwrap().to_owned();
@@ -111,18 +112,18 @@ both! {
         let found = found.await.unwrap().unwrap();
         assert_eq!((found.key.to_string(), found.revoked_at.is_some()), (key.id.clone(), true));
         assert_eq!(found.place.index, places[0].1);
-        keep(&server).await;
+        build_lists(&server).await;
         assert_eq!(marked(&server, &uri).await, [(places[0].1, INVALID)].into(), "the token and no other");
         assert!(marked(&server, &shared.0).await.is_empty(), "the credential holds");
 
         step(&server, &key.id, "suspend").await;
-        keep(&server).await;
+        build_lists(&server).await;
         let expected = [(places[0].1, INVALID), (places[1].1, SUSPENDED), (places[2].1, SUSPENDED)];
         assert_eq!(marked(&server, &uri).await, expected.into(), "tokens fall with their credential");
         assert_eq!(marked(&server, &shared.0).await, [(shared.1, SUSPENDED)].into());
     }
 
-    async fn a_full_list_of_tokens_goes_when_its_last_token_is_dead(server: Server) {
+    async fn full_token_list_is_deleted_after_its_last_token_expired(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         server.manage("POST", "/v1/audiences", Some(json!({ "identifier": "https://each.test", "status": "token" })), 201).await;
         let body = body_of(server.exchange_for(&key.value, json!({ "audience": "https://each.test" })).await, StatusCode::OK).await;
@@ -144,7 +145,7 @@ both! {
         signed(&server, &place(&server, &key.value).await.0).await;
     }
 
-    async fn a_clock_that_was_set_back_makes_no_list_for_each_token(server: Server) {
+    async fn clock_set_back_does_not_open_a_list_per_token(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         server.manage("POST", "/v1/audiences", Some(json!({ "identifier": "https://each.test", "status": "token" })), 201).await;
         let each = async || {
@@ -169,7 +170,7 @@ both! {
         }
     }
 
-    async fn a_list_of_tokens_that_is_not_the_open_one_goes_full_or_not(server: Server) {
+    async fn closed_token_list_is_deleted_full_or_not(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         server.manage("POST", "/v1/audiences", Some(json!({ "identifier": "https://each.test", "status": "token" })), 201).await;
         let each = async || {

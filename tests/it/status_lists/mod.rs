@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::support::{Server, body_of};
 
 /// The URL and the index of the status list entry in a token.
-type Place = (String, u32);
+type StatusIndex = (String, u32);
 
 const VALID: u8 = 0;
 const INVALID: u8 = 1;
@@ -31,15 +31,15 @@ fn claims(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
 
-fn place_in(claims: &Value) -> Place {
+fn place_in(claims: &Value) -> StatusIndex {
     let status = &claims["status"]["status_list"];
     let index = status["idx"].as_u64().unwrap_or_else(|| panic!("{claims}"));
     (status["uri"].as_str().unwrap().to_owned(), index.try_into().unwrap())
 }
 
 /// The status list entry in the tokens of a key.
-async fn place(server: &Server, key: &str) -> Place {
-    place_in(&claims(&server.swap(key).await))
+async fn place(server: &Server, key: &str) -> StatusIndex {
+    place_in(&claims(&server.fetch_token(key).await))
 }
 
 fn path(uri: &str) -> &str {
@@ -83,8 +83,8 @@ async fn marked(server: &Server, uri: &str) -> BTreeMap<u32, u8> {
 }
 
 /// Runs the periodic build and refresh once.
-async fn keep(server: &Server) {
-    status_lists::build_lists(&server.services).await.unwrap();
+async fn build_lists(server: &Server) {
+    status_lists::keep(&server.services).await.unwrap();
     status_lists::refresh(&server.services).await.unwrap();
 }
 

@@ -20,7 +20,7 @@ async fn raw(server: &Server, uri: &str) -> (String, String) {
 }
 
 both! {
-    async fn a_token_of_any_kind_points_at_a_list_that_is_there(server: Server) {
+    async fn every_token_refers_to_an_existing_list(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         // Immediately: no job has run since.
         let (uri, index) = place(&server, &key.value).await;
@@ -38,16 +38,16 @@ both! {
     async fn replicas_and_restarts_serve_the_same_bytes(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         let (uri, _) = place(&server, &key.value).await;
-        keep(&server).await;
+        build_lists(&server).await;
         let first = raw(&server, &uri).await;
         let replica = server.replica().await;
         assert_eq!(raw(&replica, &uri).await, first);
         // Each replica reads everything once, and unchanged contents are not signed again.
-        keep(&replica).await;
+        build_lists(&replica).await;
         assert_eq!(raw(&replica, &uri).await, first);
         server.generic_key(&["c:d"]).await;
-        keep(&server).await;
-        assert_eq!(raw(&server, &uri).await, first, "a new key is as valid as an index that nobody has");
+        build_lists(&server).await;
+        assert_eq!(raw(&server, &uri).await, first, "a new key is as valid as an unallocated index");
         // Of two concurrent builds, one writes.
         step(&server, &key.id, "revoke").await;
         let (one, two) = tokio::join!(status_lists::build_lists(&server.services), status_lists::build_lists(&replica.services));
@@ -64,29 +64,30 @@ both! {
         assert_eq!(raw(&again, &uri).await, second);
     }
 
-    async fn a_list_is_signed_again_in_time(server: Server) {
+    async fn list_is_signed_again_before_it_expires(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         let (uri, _) = place(&server, &key.value).await;
-        keep(&server).await;
+        build_lists(&server).await;
         let first = raw(&server, &uri).await;
         server.advance(1700);
-        keep(&server).await;
+        build_lists(&server).await;
         assert_eq!(raw(&server, &uri).await, first, "not half of its life has passed");
         server.advance(200);
-        keep(&server).await;
+        build_lists(&server).await;
         let second = raw(&server, &uri).await;
         assert_ne!(second, first);
         // The signing key is no longer in the JWKS, as after an emergency revocation.
         server.database.sql(&format!("UPDATE status_list_tokens SET kid = '{}'", "A".repeat(43)));
-        keep(&server).await;
+        build_lists(&server).await;
         assert_ne!(raw(&server, &uri).await, second);
         signed(&server, &uri).await;
     }
 
-    async fn tsl_02_a_list_is_kept_and_asked_for_again_as_http_has_it(server: Server) {
+    // Requirements: tsl-02.
+    async fn list_supports_http_caching_and_conditional_requests(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         let (uri, _) = place(&server, &key.value).await;
-        keep(&server).await;
+        build_lists(&server).await;
         let plain = server.get(path(&uri)).send().await.unwrap();
         let of = |answer: &reqwest::Response, name: &str| answer.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(of(&plain, "cache-control"), "public, max-age=30");
@@ -116,7 +117,8 @@ both! {
         assert!(head.contains(&format!("content-length: {}", jwt.len())), "{head}");
     }
 
-    async fn tsl_05_the_past_is_not_kept_and_what_is_not_there_not_found(server: Server) {
+    // Requirements: tsl-05.
+    async fn time_parameter_is_501_and_unknown_list_is_404(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         let (uri, _) = place(&server, &key.value).await;
         let past = server.get(&format!("{}?time=1686925000", path(&uri))).send().await.unwrap();
@@ -131,10 +133,10 @@ both! {
         assert_eq!(answers.len(), 1);
     }
 
-    async fn a_list_is_nobodys_token(server: Server) {
+    async fn status_list_is_not_accepted_as_a_token(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         let (uri, _) = place(&server, &key.value).await;
-        keep(&server).await;
+        build_lists(&server).await;
         let (_, jwt) = raw(&server, &uri).await;
         let status = server.get("/v1/api-keys").bearer_auth(&jwt).send().await.unwrap().status();
         assert_eq!(status, 401);
@@ -146,10 +148,10 @@ both! {
         server.manage("POST", "/v1/audiences", Some(body), 422).await;
     }
 
-    async fn what_may_be_out_of_date_is_not_served(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=1s") {
+    async fn stale_list_is_not_served(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=1s") {
         let key = server.generic_key(&["a:b"]).await;
         let (uri, index) = place(&server, &key.value).await;
-        keep(&server).await;
+        build_lists(&server).await;
         signed(&server, &uri).await;
         let status = async || server.get(path(&uri)).send().await.unwrap().status().as_u16();
         server.database.sql("ALTER TABLE status_list_tokens RENAME TO hidden");
@@ -164,14 +166,14 @@ both! {
         }
         server.database.sql("ALTER TABLE hidden RENAME TO status_list_tokens");
         until("it looks again", LONG, async || status().await == 200).await;
-        keep(&server).await;
+        build_lists(&server).await;
         assert_eq!(marked(&server, &uri).await, [(index, INVALID)].into());
     }
 
-    async fn who_has_not_looked_for_long_looks_before_it_serves(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=1s") {
+    async fn stale_snapshot_is_refreshed_before_a_list_is_served(server: Server, "jobs=by_hand", "signing_keys.replica_staleness=1s") {
         let key = server.generic_key(&["a:b"]).await;
         let (uri, _) = place(&server, &key.value).await;
-        keep(&server).await;
+        build_lists(&server).await;
         // A replica whose jobs do not run.
         let dir = server.database.dir.path().join("keys").display().to_string();
         let settings = [
@@ -186,7 +188,7 @@ both! {
         let before = status_lists::get(&other, &id).await.unwrap().plain.etag.clone();
         assert_eq!(before, raw(&server, &uri).await.0);
         step(&server, &key.id, "revoke").await;
-        keep(&server).await;
+        build_lists(&server).await;
         let second = Span::from_secs(1);
         until("what it has is too old", LONG, async || !other.status_lists.is_fresh(second)).await;
         let after = status_lists::get(&other, &id).await.unwrap().plain.etag.clone();

@@ -10,8 +10,9 @@ use keyswap::{
 };
 use serde_json::Value;
 
+// Requirements: tsl-06.
 #[test]
-fn tsl_06_the_vectors_of_the_draft_are_read_and_written() {
+fn test_vectors_of_the_draft_are_decoded_and_encoded() {
     let file: Value = serde_json::from_str(include_str!("vectors.json")).unwrap();
     let vectors = file["vectors"].as_array().unwrap();
     assert_eq!(vectors.len(), 4);

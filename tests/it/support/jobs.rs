@@ -16,7 +16,7 @@ use super::Server;
 
 /// A setting for `Server`: no job runs on schedule, each runs when the test calls it. It applies to
 /// the server's replicas as well.
-pub const BY_HAND: &str = "jobs=by_hand";
+pub const MANUAL_JOBS: &str = "jobs=by_hand";
 
 /// Upper bound on repeated runs of a job. No test needs this many before the work is done.
 const MOST_RUNS: usize = 100;

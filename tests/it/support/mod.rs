@@ -17,7 +17,7 @@ mod verify;
 pub mod wire;
 
 pub use database::{Database, Kind, MovedClock, sqlite};
-pub use jobs::{BY_HAND, run_jobs_of, until_jobs};
+pub use jobs::{MANUAL_JOBS, run_jobs_of, until_jobs};
 pub use raw_http::Raw;
 pub use server::{Key, Server, body_of, client};
 pub use verify::{header_of, verify};

@@ -20,9 +20,9 @@ pub fn seeds(fixed: Range<u64>, of_today: u64) -> Vec<u64> {
 
 /// A xorshift generator. Equal seeds give equal sequences.
 #[derive(Debug, Clone)]
-pub struct Chance(u64);
+pub struct Random(u64);
 
-impl Chance {
+impl Random {
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
@@ -52,7 +52,7 @@ impl Chance {
     }
 
     /// A random subset: each item with probability 1/2.
-    pub fn some<T: Clone>(&mut self, all: &[T]) -> Vec<T> {
+    pub fn subset<T: Clone>(&mut self, all: &[T]) -> Vec<T> {
         all.iter().filter(|_| self.one_in(2)).cloned().collect()
     }
 }

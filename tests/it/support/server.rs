@@ -15,7 +15,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{BY_HAND, Database, Kind, panics};
+use super::{Database, Kind, MANUAL_JOBS, panics};
 
 pub struct Server {
     pub services: Arc<Services>,
@@ -43,7 +43,7 @@ type Started = (Arc<Services>, String, Vec<ServerHandle>);
 
 impl Server {
     /// Runs a test with a new server on a new database. Each setting is a text such as
-    /// `tokens.max_ttl=5m`, or `BY_HAND`.
+    /// `tokens.max_ttl=5m`, or `MANUAL_JOBS`.
     pub fn run<F: Future<Output = ()>>(kind: Kind, settings: &[&str], test: impl FnOnce(Self) -> F) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async { test(Self::on(Arc::new(Database::new(kind)), settings).await).await });
@@ -81,8 +81,8 @@ impl Server {
             // Rotation is off: tests move the clock by months and count events.
             "signing_keys.rotation_period=".to_owned(),
         ];
-        all.extend(settings.iter().filter(|text| **text != BY_HAND).map(|text| (*text).to_owned()));
-        let by_clock = !settings.contains(&BY_HAND);
+        all.extend(settings.iter().filter(|text| **text != MANUAL_JOBS).map(|text| (*text).to_owned()));
+        let by_clock = !settings.contains(&MANUAL_JOBS);
         let (started, running) = oneshot::channel::<Started>();
         let clock = database.clock();
         let thread = thread::spawn(move || {
@@ -156,7 +156,7 @@ impl Server {
     }
 
     /// Exchanges a key that must be accepted, and returns the token.
-    pub async fn swap(&self, key: &str) -> String {
+    pub async fn fetch_token(&self, key: &str) -> String {
         let body = body_of(self.exchange(key).await, StatusCode::OK).await;
         body["access_token"].as_str().unwrap().to_owned()
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::support::both;
 
 loopback! {
-    async fn only_what_is_asked_for_is_sent(server: Server) {
+    async fn only_selected_event_types_are_sent(server: Server) {
         let receivers = [Receiver::new(Reply::Status(200)), Receiver::new(Reply::Status(200)), Receiver::new(Reply::Status(200))];
         hook(&server, &receivers[0].url, &["permission.*"]).await;
         hook(&server, &receivers[1].url, &["permission.deleted", "audience.created"]).await;
@@ -32,7 +32,7 @@ loopback! {
         assert_eq!(receivers[2].all().len(), 0);
     }
 
-    async fn an_organization_may_be_asked_for(server: Server) {
+    async fn events_can_be_limited_to_an_organization(server: Server) {
         let receiver = Receiver::new(Reply::Status(200));
         let body = json!({ "url": receiver.url, "organization_id": "acme" });
         let made = server.manage("POST", "/v1/webhooks", Some(body), 201).await;
@@ -50,7 +50,7 @@ loopback! {
         assert_eq!(all[0].json()["data"]["subject"]["id"], "b");
     }
 
-    async fn nothing_from_before_it_was_made_is_sent(server: Server) {
+    async fn events_before_creation_are_not_sent(server: Server) {
         server.permissions(&["before"]).await;
         let receiver = Receiver::new(Reply::Status(200));
         let hook = hook(&server, &receiver.url, &[]).await;
@@ -83,7 +83,7 @@ loopback! {
         assert_eq!(subjects, ["a", "a", "b", "a"]);
     }
 
-    async fn the_log_is_paged_and_forgets_after_thirty_days(server: Server) {
+    async fn delivery_log_is_paged_and_kept_for_thirty_days(server: Server) {
         let receiver = Receiver::new(Reply::Status(200));
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         server.permissions(&["a", "b", "c", "d", "e"]).await;
@@ -101,7 +101,7 @@ loopback! {
         assert_eq!(log(&server, &hook).await.len(), 0, "forgotten");
     }
 
-    async fn a_delivery_that_is_being_sent_is_not_sent_twice(server: Server) {
+    async fn leased_delivery_is_not_sent_twice(server: Server) {
         let receiver = Receiver::new(Reply::Held);
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         server.permissions(&["a"]).await;
@@ -114,7 +114,7 @@ loopback! {
         assert!(refused["detail"].as_str().unwrap().contains("right now"), "{refused}");
         server.deliver().await;
         assert_eq!(receiver.all().len(), 1, "nor by another replica");
-        receiver.let_go();
+        receiver.release();
         sends.await.unwrap().unwrap();
         newest(&server, &hook, "delivered", 1).await;
         server.manage("POST", &retry, None, 200).await;
@@ -124,7 +124,7 @@ loopback! {
         assert_eq!(all[0].id(), all[1].id());
     }
 
-    async fn a_queue_is_bounded_and_what_comes_after_waits_in_the_trail(server: Server) {
+    async fn queue_is_bounded_and_further_events_stay_in_the_audit_log(server: Server) {
         let receiver = Receiver::new(Reply::Status(500));
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         server.permissions(&["a"]).await;
@@ -153,7 +153,7 @@ loopback! {
 
 // Uses the job itself, because its work for one webhook must not wait for another.
 both! {
-    async fn a_receiver_that_hangs_does_not_hold_up_another(server: Server, r#"webhooks.allowed_networks=["127.0.0.0/8"]"#, r#"webhooks.allowed_ports=["1024-65535"]"#, "webhooks.allow_http=true") {
+    async fn slow_receiver_does_not_delay_others(server: Server, r#"webhooks.allowed_networks=["127.0.0.0/8"]"#, r#"webhooks.allowed_ports=["1024-65535"]"#, "webhooks.allow_http=true") {
         let hanging = Receiver::new(Reply::Hang);
         let mut hooks = Vec::new();
         for _ in 0..3 {

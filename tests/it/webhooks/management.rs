@@ -14,7 +14,7 @@ use crate::{
 const HOOKS: &str = "/v1/webhooks";
 
 loopback! {
-    async fn a_webhook_lives_and_ends(server: Server) {
+    async fn webhook_is_created_changed_and_deleted(server: Server) {
         let before = server.events().await.len();
         let body = json!({ "url": "https://a.test/hook", "description": "first", "event_types": ["api_key.*", "audience.created"], "organization_id": "acme" });
         let mut made = server.manage("POST", HOOKS, Some(body.clone()), 201).await;
@@ -51,7 +51,7 @@ loopback! {
         ]);
     }
 
-    async fn a_replay_answers_the_webhook_without_its_secret(server: Server) {
+    async fn replay_returns_the_webhook_without_its_secret(server: Server) {
         let send = async || {
             let body = json!({ "url": "https://a.test/" });
             call(&server, &server.admin, "POST", HOOKS, Some(body), &[("idempotency-key", "k")]).await
@@ -64,7 +64,7 @@ loopback! {
         assert_eq!(first["id"], replay["id"]);
     }
 
-    async fn a_change_is_for_the_version_that_was_read(server: Server) {
+    async fn change_requires_the_current_version(server: Server) {
         let path = hook(&server, "https://a.test/", &[]).await.path();
         let stale = [("if-match", "\"7\"")];
         for (method, path, body) in [
@@ -78,7 +78,7 @@ loopback! {
         assert_eq!((changed.status().as_u16(), &changed.headers()["etag"]), (200, &"\"2\"".parse().unwrap()));
     }
 
-    async fn what_is_wrong_is_named(server: Server) {
+    async fn invalid_fields_are_named(server: Server) {
         let path = hook(&server, "https://a.test/", &[]).await.path();
         for (body, field) in [
             (json!({ "url": "ftp://a.test/" }), "url"), (json!({ "url": "https://u:p@a.test/" }), "url"),
@@ -102,7 +102,7 @@ loopback! {
         server.manage("POST", &format!("{path}/deliveries/whd_01JD0000000000000000000000/retry"), None, 404).await;
     }
 
-    async fn webhooks_are_for_the_administrator_alone(server: Server) {
+    async fn webhooks_require_the_administrator(server: Server) {
         let hook = hook(&server, "https://a.test/", &[]).await;
         let other = server.client_key(&["keyswap:keys", "keyswap:events", "keyswap:signing-keys"]).await;
         for (method, path) in [
@@ -115,7 +115,7 @@ loopback! {
         }
     }
 
-    async fn webhooks_are_read_by_cursor_newest_first(server: Server) {
+    async fn webhooks_are_paged_newest_first(server: Server) {
         for i in 0..5 {
             hook(&server, &format!("https://{i}.test/"), &[]).await;
         }
@@ -126,7 +126,7 @@ loopback! {
         }
     }
 
-    async fn a_test_says_what_came_back(server: Server) {
+    async fn test_delivery_reports_the_response(server: Server) {
         let before = server.events().await.len();
         for (reply, status, delivered) in [
             (Reply::Status(200), json!(200), true), (Reply::Status(204), json!(204), true), (Reply::Status(500), json!(500), false),
@@ -162,7 +162,7 @@ loopback! {
 }
 
 both! {
-    async fn without_leave_nothing_private_can_be_named(server: Server) {
+    async fn private_addresses_require_permission(server: Server) {
         for url in [
             "http://a.test/", "https://127.0.0.1/", "https://[::1]/", "https://10.0.0.1/", "https://169.254.169.254/latest/meta-data",
             "https://2130706433/", "https://0x7f.1/", "https://0177.0.0.1/", "https://[::ffff:127.0.0.1]/", "https://[fd00::1]/",

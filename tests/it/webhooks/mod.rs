@@ -9,7 +9,7 @@ mod standard;
 
 use serde_json::{Value, json};
 
-use crate::support::{BY_HAND, Server};
+use crate::support::{MANUAL_JOBS, Server};
 use receiver::Received;
 
 /// Settings that permit deliveries to receivers on this machine.
@@ -20,7 +20,7 @@ pub const LOOPBACK: [&str; 3] = [
 ];
 
 /// The same for a server whose jobs run only when the test calls them.
-pub const LOOPBACK_BY_HAND: [&str; 4] = [LOOPBACK[0], LOOPBACK[1], LOOPBACK[2], BY_HAND];
+pub const LOOPBACK_MANUAL_JOBS: [&str; 4] = [LOOPBACK[0], LOOPBACK[1], LOOPBACK[2], MANUAL_JOBS];
 
 /// Like `both!`, with servers that reach receivers on the loopback interface and deliver when the
 /// test calls `Server::deliver`.
@@ -32,11 +32,11 @@ macro_rules! loopback {
             async fn test($server: crate::support::Server) $body
             #[test]
             fn sqlite() {
-                crate::support::Server::run(crate::support::Kind::Sqlite, &crate::webhooks::LOOPBACK_BY_HAND, test);
+                crate::support::Server::run(crate::support::Kind::Sqlite, &crate::webhooks::LOOPBACK_MANUAL_JOBS, test);
             }
             #[test]
             fn postgres() {
-                crate::support::Server::run(crate::support::Kind::Postgres, &crate::webhooks::LOOPBACK_BY_HAND, test);
+                crate::support::Server::run(crate::support::Kind::Postgres, &crate::webhooks::LOOPBACK_MANUAL_JOBS, test);
             }
         })*
     };

@@ -27,12 +27,12 @@ use crate::support::both;
 
 /// A malicious resolver. It returns each answer once and then repeats the last one.
 #[derive(Debug)]
-struct Lies {
+struct SpoofedResolver {
     answers: Vec<Vec<IpAddr>>,
     asked: Mutex<Vec<String>>,
 }
 
-impl Lies {
+impl SpoofedResolver {
     fn new(answers: &[&[&str]]) -> Arc<Self> {
         let answers = answers.iter().map(|one| one.iter().map(|text| text.parse().unwrap()).collect()).collect();
         Arc::new(Self { answers, asked: Mutex::default() })
@@ -43,7 +43,7 @@ impl Lies {
     }
 }
 
-impl Resolve for Lies {
+impl Resolve for SpoofedResolver {
     fn resolve<'a>(
         &'a self,
         name: &'a str,
@@ -85,7 +85,7 @@ fn free_port() -> u16 {
 const PRIVATE: RequestError = RequestError::Refused(Refused::AddressNotAllowed);
 
 #[test]
-fn ssrf_every_spelling_of_a_private_address_is_refused() {
+fn every_notation_of_a_private_address_is_refused() {
     run(async {
         let receiver = Receiver::new(Reply::Status(200));
         let port = receiver.port;
@@ -139,7 +139,7 @@ fn ssrf_every_spelling_of_a_private_address_is_refused() {
 }
 
 #[test]
-fn ssrf_a_name_that_means_a_private_address_is_refused() {
+fn name_resolving_to_a_private_address_is_refused() {
     run(async {
         let receiver = Receiver::new(Reply::Status(200));
         let url = format!("http://a.test:{}/", receiver.port);
@@ -154,23 +154,23 @@ fn ssrf_a_name_that_means_a_private_address_is_refused() {
             "0.0.0.0",
             "::",
         ] {
-            let resolver = Lies::new(&[&[address]]);
+            let resolver = SpoofedResolver::new(&[&[address]]);
             let refused = post(&outbound(strict(), resolver.clone()), &url).await;
             assert_eq!(refused, Err(PRIVATE), "{address}");
             assert_eq!(*resolver.asked.lock().unwrap(), ["a.test"]);
             let text = refused.unwrap_err().to_string();
-            assert!(!text.contains(address), "what it resolved to is not told: {text}");
+            assert!(!text.contains(address), "the resolved address is not revealed: {text}");
         }
         assert_eq!(receiver.connections(), 0);
         // Of several addresses only permitted ones are used. The others are not tried.
-        let mixed = Lies::new(&[&["10.0.0.1", "::1", "127.0.0.1"]]);
+        let mixed = SpoofedResolver::new(&[&["10.0.0.1", "::1", "127.0.0.1"]]);
         let answer = post(&outbound(with_loopback(), mixed), &url).await.unwrap();
         assert_eq!((answer.status, receiver.connections()), (200, 1));
     });
 }
 
 #[test]
-fn ssrf_a_name_that_changes_its_mind_gains_nothing() {
+fn dns_rebinding_is_refused() {
     run(async {
         let receiver = Receiver::new(Reply::Status(200));
         let url = format!("http://a.test:{}/", receiver.port);
@@ -178,18 +178,18 @@ fn ssrf_a_name_that_changes_its_mind_gains_nothing() {
         // name first resolves to the former and then to the latter: it must not be resolved again
         // between check and connection.
         let guard = || Guard { allowed_networks: vec!["127.0.0.2/32".parse().unwrap()], ..strict() };
-        let flips = Lies::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
+        let flips = SpoofedResolver::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
         let flipping = outbound(guard(), flips.clone());
         assert_eq!(
             post(&flipping, &url).await,
             Err(RequestError::ConnectionFailed),
-            "nobody listens on the checked address"
+            "the checked address has no listener"
         );
         assert_eq!(flips.asked(), 1, "asked once");
-        assert_eq!(post(&flipping, &url).await, Err(PRIVATE), "and each time anew");
+        assert_eq!(post(&flipping, &url).await, Err(PRIVATE), "resolved for each delivery");
         assert_eq!((flips.asked(), receiver.connections()), (2, 0));
         // The reverse: an address that was reached once is not reached again without a check.
-        let flips = Lies::new(&[&["127.0.0.1"], &["10.0.0.1"]]);
+        let flips = SpoofedResolver::new(&[&["127.0.0.1"], &["10.0.0.1"]]);
         let flipping = outbound(with_loopback(), flips.clone());
         assert_eq!(post(&flipping, &url).await.unwrap().status, 200);
         assert_eq!(post(&flipping, &url).await, Err(PRIVATE));
@@ -198,10 +198,10 @@ fn ssrf_a_name_that_changes_its_mind_gains_nothing() {
 }
 
 #[test]
-fn ssrf_redirects_go_nowhere() {
+fn redirects_are_not_followed() {
     run(async {
         let private = Receiver::new(Reply::Status(200));
-        let outbound = outbound(with_loopback(), Lies::new(&[&["127.0.0.1"]]));
+        let outbound = outbound(with_loopback(), SpoofedResolver::new(&[&["127.0.0.1"]]));
         for location in [
             private.url.clone(),
             "http://169.254.169.254/".to_owned(),
@@ -216,9 +216,9 @@ fn ssrf_redirects_go_nowhere() {
 }
 
 #[test]
-fn ssrf_only_named_ports_are_reached() {
+fn only_permitted_ports_are_reached() {
     run(async {
-        let public = Lies::new(&[&["127.0.0.1"]]);
+        let public = SpoofedResolver::new(&[&["127.0.0.1"]]);
         let guard = |allow_http: bool, ports: &[&str]| Guard {
             allowed_networks: vec!["127.0.0.0/8".parse().unwrap()],
             allowed_ports: ports.iter().map(|one| one.parse().unwrap()).collect(),
@@ -242,10 +242,10 @@ fn ssrf_only_named_ports_are_reached() {
 }
 
 #[test]
-fn ssrf_an_endless_body_is_cut_off() {
+fn endless_response_body_is_cut_off() {
     run(async {
         let receiver = Receiver::new(Reply::Endless);
-        let outbound = outbound(with_loopback(), Lies::new(&[]));
+        let outbound = outbound(with_loopback(), SpoofedResolver::new(&[]));
         // The call returns although the body never ends.
         assert_eq!(post(&outbound, &receiver.url).await.unwrap().status, 200);
         // The connection was closed during the write. Bytes that were written and not read
@@ -256,10 +256,11 @@ fn ssrf_an_endless_body_is_cut_off() {
     });
 }
 
+// Requirements: wh-05.
 #[test]
-fn wh_05_a_slow_answer_is_given_up_between_15_and_30_seconds() {
+fn slow_response_times_out_between_15_and_30_seconds() {
     run(async {
-        let patient = outbound(with_loopback(), Lies::new(&[]));
+        let patient = outbound(with_loopback(), SpoofedResolver::new(&[]));
         assert!((15..=30).contains(&patient.deadline().as_secs()), "{:?}", patient.deadline());
         // The same with a shorter deadline. Neither receiver ever answers.
         let hasty = patient.within(Duration::from_millis(200));
@@ -272,9 +273,9 @@ fn wh_05_a_slow_answer_is_given_up_between_15_and_30_seconds() {
 }
 
 #[test]
-fn what_is_not_http_and_who_is_not_there_are_failures() {
+fn non_http_and_unreachable_receivers_are_failures() {
     run(async {
-        let outbound = outbound(with_loopback(), Lies::new(&[]));
+        let outbound = outbound(with_loopback(), SpoofedResolver::new(&[]));
         let nonsense = Receiver::new(Reply::Nonsense);
         assert_eq!(post(&outbound, &nonsense.url).await, Err(RequestError::Broken));
         assert_eq!(
@@ -286,7 +287,7 @@ fn what_is_not_http_and_who_is_not_there_are_failures() {
 }
 
 #[test]
-fn a_proxy_in_the_environment_is_not_asked() {
+fn proxy_of_the_environment_is_ignored() {
     // No proxy support is compiled in: the feature that reads the environment is disabled, and
     // `no_proxy` is set as well.
     let manifest = include_str!("../../../Cargo.toml");
@@ -331,19 +332,19 @@ fn tls_server() -> (u16, ClientConfig) {
 }
 
 #[test]
-fn tls_is_for_the_name_and_from_someone_trusted() {
+fn tls_requires_a_trusted_certificate_for_the_name() {
     run(async {
         let (port, trusting) = tls_server();
         let (url, other) = (format!("https://localhost:{port}/"), format!("https://a.test:{port}/"));
-        let make = || outbound(with_loopback(), Lies::new(&[&["127.0.0.1"]]));
+        let make = || outbound(with_loopback(), SpoofedResolver::new(&[&["127.0.0.1"]]));
         assert_eq!(post(&make().with_tls_config(trusting.clone()), &url).await.unwrap().status, 204);
         assert_eq!(post(&make().with_tls_config(trusting), &other).await, Err(RequestError::Tls), "another name");
-        assert_eq!(post(&make(), &url).await, Err(RequestError::Tls), "nobody the machine trusts signed it");
+        assert_eq!(post(&make(), &url).await, Err(RequestError::Tls), "the certificate is not trusted");
     });
 }
 
 #[test]
-fn names_that_lead_nowhere_are_not_looked_up_at_once_again() {
+fn failed_name_resolution_is_not_repeated_at_once() {
     run(async {
         let resolver = SystemResolver::default();
         // A lookup runs in another thread and does not complete at once. A cached
@@ -358,7 +359,8 @@ fn names_that_lead_nowhere_are_not_looked_up_at_once_again() {
 }
 
 both! {
-    async fn wh_06_a_name_of_this_machine_is_refused_when_it_is_sent_to(server: Server, "jobs=by_hand", "webhooks.allow_http=true", r#"webhooks.allowed_ports=["1-65535"]"#) {
+    // Requirements: wh-06.
+    async fn name_of_this_machine_is_refused_at_delivery(server: Server, "jobs=by_hand", "webhooks.allow_http=true", r#"webhooks.allowed_ports=["1-65535"]"#) {
         let receiver = Receiver::new(Reply::Status(200));
         for name in ["localhost", "LocalHost"] {
             let made = hook(&server, &format!("http://{name}:{}/", receiver.port), &["permission.created"]).await;
@@ -374,7 +376,8 @@ both! {
 }
 
 loopback! {
-    async fn wh_06_what_is_allowed_is_reached_by_name_too(server: Server) {
+    // Requirements: wh-06.
+    async fn permitted_address_is_reached_by_name(server: Server) {
         let receiver = Receiver::new(Reply::Status(200));
         let made = hook(&server, &format!("http://localhost:{}/", receiver.port), &["permission.created"]).await;
         let said = server.manage("POST", &format!("{}/test", made.path()), None, 200).await;

@@ -133,7 +133,7 @@ impl Receiver {
     }
 
     /// Releases `Held` replies, current and future ones.
-    pub fn let_go(&self) {
+    pub fn release(&self) {
         *self.held.0.lock().unwrap() = false;
         self.held.1.notify_all();
     }

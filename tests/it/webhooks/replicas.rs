@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    LOOPBACK, LOOPBACK_BY_HAND, hook, logged, loopback, newest,
+    LOOPBACK, LOOPBACK_MANUAL_JOBS, hook, logged, loopback, newest,
     receiver::{Received, Receiver, Reply},
 };
 use crate::support::Server;
@@ -18,7 +18,7 @@ fn by_id(all: Vec<Received>) -> BTreeMap<String, Vec<Received>> {
 }
 
 loopback! {
-    async fn two_replicas_lose_nothing_and_never_send_one_at_the_same_time(server: Server) {
+    async fn two_replicas_send_each_event_without_overlap(server: Server) {
         let replica = server.replica().await;
         let receiver = Receiver::answering(|place| if place % 5 == 4 { Reply::Status(500) } else { Reply::Slow(200, 20) });
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
@@ -41,14 +41,14 @@ loopback! {
         for id in made {
             let attempts = &found[&id];
             let taken = attempts.iter().filter(|one| one.reply != Reply::Status(500)).count();
-            assert_eq!(taken, 1, "{id}: nobody died, so once is enough");
+            assert_eq!(taken, 1, "{id}: one attempt without a crash");
             assert!(attempts.windows(2).all(|pair| pair[0].to <= pair[1].from), "{id}: never two at once");
             assert!(attempts.iter().all(|one| hook.signed(one)));
         }
         replica.stop().await;
     }
 
-    async fn what_was_cut_off_is_sent_again_under_the_same_id(server: Server) {
+    async fn interrupted_delivery_is_repeated_with_the_same_id(server: Server) {
         // This server delivers automatically and is stopped during a delivery.
         let server = Server::on(server.stop().await, &LOOPBACK).await;
         let receiver = Receiver::new(Reply::Hang);
@@ -57,9 +57,9 @@ loopback! {
         receiver.wait(1).await;
         let database = server.stop().await;
         receiver.now(Reply::Status(200));
-        let again = Server::on(database, &LOOPBACK_BY_HAND).await;
+        let again = Server::on(database, &LOOPBACK_MANUAL_JOBS).await;
         again.deliver().await;
-        assert_eq!(receiver.all().len(), 1, "the claim of the dead still stands");
+        assert_eq!(receiver.all().len(), 1, "the lease of the killed replica is valid");
         again.advance(61);
         newest(&again, &hook, "delivered", 2).await;
         let all = receiver.all();
@@ -68,7 +68,7 @@ loopback! {
         assert!(hook.signed(&all[1]));
     }
 
-    async fn events_that_were_made_while_nobody_ran_are_sent_by_whoever_comes(server: Server) {
+    async fn events_recorded_while_stopped_are_sent_after_the_start(server: Server) {
         let receiver = Receiver::new(Reply::Status(200));
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         let replica = server.replica().await;
@@ -77,7 +77,7 @@ loopback! {
         let database = server.stop().await;
         replica.stop().await;
         assert_eq!(receiver.all().len(), 0);
-        let again = Server::on(database, &LOOPBACK_BY_HAND).await;
+        let again = Server::on(database, &LOOPBACK_MANUAL_JOBS).await;
         logged(&again, &hook, "three", |found| found.len() == 3 && found.iter().all(|one| one["state"] == "delivered")).await;
         assert_eq!(by_id(receiver.all()).len(), 3);
     }

@@ -12,7 +12,8 @@ use super::{
 };
 
 loopback! {
-    async fn wh_01_what_is_sent_verifies_with_the_stock_library(server: Server) {
+    // Requirements: wh-01.
+    async fn delivery_verifies_with_the_standard_library(server: Server) {
         let receiver = Receiver::new(Reply::Status(200));
         let hook = hook(&server, &receiver.url, &[]).await;
         server.permissions(&["a:b"]).await;
@@ -42,7 +43,8 @@ loopback! {
         assert!(!text.contains(": ") && !text.contains('\n'), "compact: {text}");
     }
 
-    async fn wh_02_secrets_are_random_and_one_for_each_endpoint(server: Server) {
+    // Requirements: wh-02.
+    async fn secrets_are_random_and_distinct_per_endpoint(server: Server) {
         let mut seen = BTreeSet::new();
         for i in 0..5 {
             let made = hook(&server, &format!("https://{i}.test/"), &[]).await;
@@ -52,7 +54,8 @@ loopback! {
         }
     }
 
-    async fn wh_03_both_secrets_sign_while_they_overlap(server: Server) {
+    // Requirements: wh-03.
+    async fn both_secrets_sign_during_the_overlap(server: Server) {
         let receiver = Receiver::new(Reply::Status(200));
         let old = hook(&server, &receiver.url, &["permission.created"]).await;
         let rotate = async |overlap: &str| {
@@ -82,7 +85,8 @@ loopback! {
         assert!(read["old_secret_until"].is_null());
     }
 
-    async fn wh_04_ids_have_no_dot_and_are_the_same_at_each_attempt(server: Server) {
+    // Requirements: wh-04.
+    async fn ids_have_no_dot_and_stay_the_same_at_each_attempt(server: Server) {
         let receiver = Receiver::answering(|place| Reply::Status(if place < 2 { 500 } else { 200 }));
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         server.permissions(&["a.b.c"]).await;
@@ -103,7 +107,8 @@ loopback! {
         assert_eq!(times.len(), 3);
     }
 
-    async fn wh_05_a_redirect_is_a_failure_and_never_followed(server: Server) {
+    // Requirements: wh-05.
+    async fn redirect_is_a_failure_and_never_followed(server: Server) {
         let elsewhere = Receiver::new(Reply::Status(200));
         for status in [301, 302, 303, 307, 308] {
             let receiver = Receiver::new(Reply::With(status, format!("location: {}", elsewhere.url)));
@@ -117,7 +122,8 @@ loopback! {
         assert_eq!(elsewhere.connections(), 0);
     }
 
-    async fn wh_05_gone_disables_and_enabling_goes_on_where_it_stopped(server: Server) {
+    // Requirements: wh-05.
+    async fn status_410_disables_and_enabling_continues_from_the_cursor(server: Server) {
         let receiver = Receiver::new(Reply::Status(410));
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         server.permissions(&["a"]).await;
@@ -142,7 +148,8 @@ loopback! {
         assert_eq!(subjects, [r#""a""#.to_owned(), r#""b""#.to_owned()].into(), "nothing is missed");
     }
 
-    async fn wh_05_a_throttled_receiver_is_left_alone_as_long_as_it_says(server: Server) {
+    // Requirements: wh-05.
+    async fn retry_after_of_a_receiver_is_respected(server: Server) {
         let receiver = Receiver::new(Reply::With(429, "retry-after: 3600".to_owned()));
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         server.permissions(&["a"]).await;
@@ -160,11 +167,12 @@ loopback! {
         receiver.wait(3).await;
     }
 
-    async fn wh_05_exhaustion_disables_and_is_told(server: Server) {
+    // Requirements: wh-05.
+    async fn exhausted_attempts_disable_the_webhook_with_an_event(server: Server) {
         let receiver = Receiver::answering(|place| Reply::Status([500, 400, 404, 200 + 300][place % 4]));
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
-        let witness = Receiver::new(Reply::Status(200));
-        crate::webhooks::hook(&server, &witness.url, &["webhook.disabled"]).await;
+        let observer = Receiver::new(Reply::Status(200));
+        crate::webhooks::hook(&server, &observer.url, &["webhook.disabled"]).await;
         server.permissions(&["a"]).await;
         for attempts in 1..14 {
             newest(&server, &hook, "waiting", attempts).await;
@@ -176,10 +184,10 @@ loopback! {
         let read = server.manage("GET", &hook.path(), None, 200).await;
         assert_eq!((&read["state"], &read["disabled_reason"]), (&json!("disabled"), &json!("exhausted")));
         server.deliver().await;
-        let told = witness.wait(1).await.swap_remove(0).json();
-        assert_eq!(told["data"]["data"]["reason"], "exhausted");
-        assert_eq!(told["data"]["subject"]["id"], hook.id);
-        assert_eq!(told["data"]["data"]["event_id"], delivery["event_id"]);
+        let notice = observer.wait(1).await.swap_remove(0).json();
+        assert_eq!(notice["data"]["data"]["reason"], "exhausted");
+        assert_eq!(notice["data"]["subject"]["id"], hook.id);
+        assert_eq!(notice["data"]["data"]["event_id"], delivery["event_id"]);
         assert_eq!(receiver.all().len(), 14);
         // A delivery that was given up can be retried.
         receiver.now(Reply::Status(200));
@@ -193,7 +201,8 @@ loopback! {
         assert_eq!(receiver.wait(15).await[14].id(), delivery["event_id"].as_str().unwrap());
     }
 
-    async fn wh_05_one_event_it_cannot_bear_does_not_disable_a_receiver_that_works(server: Server) {
+    // Requirements: wh-05.
+    async fn one_failing_event_does_not_disable_a_working_receiver(server: Server) {
         let receiver = Receiver::new(Reply::Status(400));
         let hook = hook(&server, &receiver.url, &["permission.created"]).await;
         server.permissions(&["a"]).await;

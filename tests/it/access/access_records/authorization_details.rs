@@ -10,7 +10,8 @@ use crate::support::{
 };
 
 both! {
-    async fn a4_a_key_never_gets_more_from_a_record_than_it_has(server: Server) {
+    // Features: A4.
+    async fn access_record_never_adds_permissions(server: Server) {
         sample_roles(&server).await;
         let key = server.generic_key(&["docs:read"]).await;
         assert_eq!(details(&server, &key.value).await, Value::Null, "nothing without a record");
@@ -33,7 +34,8 @@ both! {
         assert_eq!(details(&server, &key.value).await, Value::Null);
     }
 
-    async fn a5_the_four_sample_roles(server: Server) {
+    // Features: A5.
+    async fn four_sample_roles_yield_their_details(server: Server) {
         sample_roles(&server).await;
         let key = server.generic_key(&["docs:read", "docs:edit", "docs:create"]).await;
         make(&server, record("api_key", &key.id, json!([
@@ -46,7 +48,8 @@ both! {
         ]));
     }
 
-    async fn a7_records_reach_keys_by_themselves_their_service_clients_and_their_users(server: Server) {
+    // Features: A7.
+    async fn records_apply_to_keys_through_key_service_client_and_user(server: Server) {
         sample_roles(&server).await;
         user(&server, "alice", &["Viewer"]).await;
         let of_alice = personal_key(&server, "alice", None, &["docs:read"]).await;
@@ -65,7 +68,7 @@ both! {
         assert_eq!(details(&server, &of_alice.value).await.as_array().unwrap().len(), 2);
     }
 
-    async fn a_record_is_cut_to_what_its_user_can_do_now(server: Server) {
+    async fn record_is_limited_to_current_permissions_of_its_user(server: Server) {
         sample_roles(&server).await;
         organization(&server, "acme").await;
         user(&server, "alice", &["Admin"]).await;
@@ -86,7 +89,7 @@ both! {
         assert_eq!(details(&server, &of_client.value).await[0]["actions"], json!(["docs:edit"]));
     }
 
-    async fn a_token_says_no_more_than_was_asked_for_and_its_audience_takes(server: Server) {
+    async fn token_details_are_limited_to_requested_scope_and_audience(server: Server) {
         sample_roles(&server).await;
         let key = server.generic_key(&["docs:read", "docs:edit"]).await;
         make(&server, record("api_key", &key.id, json!([statement(&["Admin"], &["/docs/*"])]))).await;
@@ -105,7 +108,7 @@ both! {
         oauth_error(server.token(&asked).await, 400, "invalid_request").await;
     }
 
-    async fn tenants_are_walls_for_records_too(server: Server) {
+    async fn records_do_not_apply_across_tenants(server: Server) {
         sample_roles(&server).await;
         for id in ["acme", "other"] {
             organization(&server, id).await;
@@ -145,7 +148,7 @@ both! {
         assert_eq!(details(&server, &keys[1].value).await, json!([detail(&["docs:read"], &["/other"])]));
     }
 
-    async fn what_was_deleted_and_put_again_has_none_of_the_old_records(server: Server) {
+    async fn recreated_principal_has_no_old_records(server: Server) {
         sample_roles(&server).await;
         organization(&server, "acme").await;
         user(&server, "alice", &["Viewer", "self"]).await;
@@ -155,8 +158,8 @@ both! {
         member(&server, "acme", "alice", &["Viewer", "self"]).await;
         body["organization_id"] = json!("acme");
         let inside = make(&server, body).await;
-        by(&server, "alice", "GET", &path_of(&outside), None, 200).await;
-        by(&server, "alice; organization=acme", "GET", &path_of(&inside), None, 200).await;
+        call_on_behalf(&server, "alice", "GET", &path_of(&outside), None, 200).await;
+        call_on_behalf(&server, "alice; organization=acme", "GET", &path_of(&inside), None, 200).await;
         server.manage("DELETE", "/v1/organizations/acme", None, 204).await;
         server.manage("GET", &path_of(&inside), None, 404).await;
         organization(&server, "acme").await;
@@ -172,7 +175,7 @@ both! {
         user(&server, "alice", &["Viewer", "self"]).await;
         let key = personal_key(&server, "alice", None, &["docs:read"]).await;
         assert_eq!(details(&server, &key.value).await, Value::Null);
-        by(&server, "alice", "GET", &path_of(&outside), None, 404).await;
+        call_on_behalf(&server, "alice", "GET", &path_of(&outside), None, 404).await;
         assert!(!asked(&server, json!({ "principal": { "type": "user", "id": "alice" }, "permission": "docs:read", "resource": "/x" })).await);
         // Roles named only by records of deleted owners can be deleted.
         server.manage("DELETE", &path_of(&outside), None, 204).await;
@@ -181,7 +184,7 @@ both! {
         }
     }
 
-    async fn details_that_do_not_fit_give_no_token_and_say_why(server: Server) {
+    async fn too_long_details_are_refused_with_a_reason(server: Server) {
         sample_roles(&server).await;
         let key = server.generic_key(&["docs:read"]).await;
         let of_length = |length: usize| {
@@ -216,7 +219,7 @@ both! {
         details(&server, &key.value).await;
     }
 
-    async fn keyswaps_own_audience_has_no_records(server: Server) {
+    async fn management_audience_has_no_authorization_details(server: Server) {
         sample_roles(&server).await;
         let key = server.client_key(&["keyswap:keys", "docs:read"]).await;
         role(&server, "any", &["api-keys:manage", "docs:read"]).await;

@@ -14,7 +14,8 @@ async fn checked(server: &Server, body: Value) -> (StatusCode, Vec<String>, Stri
 }
 
 both! {
-    async fn a8_a_key_for_one_users_resources_is_refused_on_anothers(server: Server) {
+    // Features: A8.
+    async fn key_for_resources_of_one_user_is_refused_on_those_of_another(server: Server) {
         sample_roles(&server).await;
         user(&server, "alice", &["Viewer", "Editor"]).await;
         user(&server, "bob", &["Viewer"]).await;
@@ -22,7 +23,7 @@ both! {
         for name in ["alice", "bob"] {
             make(&server, record("user", name, json!([statement(&["Viewer", "Editor"], &[&format!("/Users/{name}/Resources/*")])]))).await;
         }
-        let token = server.swap(&key.value).await;
+        let token = server.fetch_token(&key.value).await;
         let principal = json!({ "type": "user", "id": "alice" });
         for (permission, resource, allowed) in [
             ("docs:read", "/Users/alice/Resources/7", true), ("docs:read", "/Users/alice/Resources/7/parts/1", true),
@@ -48,7 +49,7 @@ both! {
         }
     }
 
-    async fn who_is_not_in_force_may_not_and_looks_the_same(server: Server) {
+    async fn inactive_principals_are_denied_with_identical_responses(server: Server) {
         sample_roles(&server).await;
         organization(&server, "acme").await;
         user(&server, "alice", &[]).await;
@@ -57,7 +58,7 @@ both! {
         let mut body = record("user", "alice", json!([statement(&["Viewer"], &["/a"])]));
         body["organization_id"] = json!("acme");
         make(&server, body).await;
-        let token = server.swap(&key.value).await;
+        let token = server.fetch_token(&key.value).await;
         let ask = |who: &str, value: Value| json!({ who: value, "permission": "docs:read", "resource": "/a" });
         let inside = json!({ "type": "user", "id": "alice", "organization_id": "acme" });
         for asking in [ask("value", json!(key.value)), ask("value", json!(token)), ask("principal", inside.clone())] {
@@ -90,26 +91,26 @@ both! {
         assert!(asked(&server, ask("principal", inside)).await, "the user is still there");
     }
 
-    async fn a_token_may_no_more_than_it_carries_and_no_longer_than_it_lives(server: Server) {
+    async fn token_is_denied_beyond_its_scope_and_lifetime(server: Server) {
         sample_roles(&server).await;
         let key = server.generic_key(&["docs:read", "docs:edit"]).await;
         make(&server, record("api_key", &key.id, json!([statement(&["Admin"], &["/a"])]))).await;
-        let shaped = json!({ "identifier": "https://a.test/", "typ": "JWT", "scope_claim": "scp" });
-        server.manage("POST", "/v1/audiences", Some(shaped), 201).await;
+        let token_profile = json!({ "identifier": "https://a.test/", "typ": "JWT", "scope_claim": "scp" });
+        server.manage("POST", "/v1/audiences", Some(token_profile), 201).await;
         for asked_for in [json!({ "scope": "docs:read" }), json!({ "scope": "docs:read", "audience": "https://a.test/" })] {
             let body = body_of(server.exchange_for(&key.value, asked_for).await, StatusCode::OK).await;
             let ask = |permission: &str| asked(&server, json!({ "value": body["access_token"], "permission": permission, "resource": "/a" }));
             assert!(ask("docs:read").await);
             assert!(!ask("docs:edit").await, "the key may, and the token does not carry it");
         }
-        let token = server.swap(&key.value).await;
+        let token = server.fetch_token(&key.value).await;
         let ask = || asked(&server, json!({ "value": token, "permission": "docs:edit", "resource": "/a" }));
         assert!(ask().await);
         server.advance(3600);
         assert!(!ask().await);
     }
 
-    async fn what_was_shown_must_be_good_for_the_service_that_asks(server: Server) {
+    async fn presented_credential_must_be_valid_for_the_calling_service(server: Server) {
         sample_roles(&server).await;
         for (identifier, takes) in [("https://a.test/", "docs:read"), ("https://b.test/", "docs:edit")] {
             let audience = json!({ "identifier": identifier, "permissions": [takes] });
@@ -134,7 +135,7 @@ both! {
         assert_eq!(server.manage("POST", "/v1/access/check", Some(principal), 422).await["errors"][0]["field"], "audience");
     }
 
-    async fn a_service_client_is_asked_about_by_its_own_records(server: Server) {
+    async fn service_client_is_checked_by_its_own_records(server: Server) {
         sample_roles(&server).await;
         organization(&server, "acme").await;
         user(&server, "alice", &["Viewer"]).await;
@@ -158,13 +159,13 @@ both! {
         }
     }
 
-    async fn a_question_names_one_and_is_for_services_that_validate(server: Server) {
+    async fn check_names_one_principal_and_requires_validate_permission(server: Server) {
         let both = json!({ "value": "a", "principal": { "type": "user", "id": "a" }, "permission": "a", "resource": "/a" });
         let neither = json!({ "permission": "a", "resource": "/a" });
         for body in [both, neither] {
             assert_eq!(server.manage("POST", "/v1/access/check", Some(body), 422).await["errors"][0]["field"], "value");
         }
-        for principal in [json!({ "type": "nobody", "id": "a" }), json!({ "type": "user" }), json!({ "type": "user", "id": "a", "x": 1 })] {
+        for principal in [json!({ "type": "absent", "id": "a" }), json!({ "type": "user" }), json!({ "type": "user", "id": "a", "x": 1 })] {
             let body = json!({ "principal": principal, "permission": "a", "resource": "/a" });
             server.manage("POST", "/v1/access/check", Some(body), 422).await;
         }
@@ -178,7 +179,7 @@ both! {
 
     /// Rejected values that a service submits do not count against the service's own brute-force
     /// limit.
-    async fn questions_about_bad_keys_are_no_guesses(server: Server, "brute_force.per_source=3", "brute_force.refill=1h") {
+    async fn checks_of_invalid_keys_do_not_count_as_guesses(server: Server, "brute_force.per_source=3", "brute_force.refill=1h") {
         for _ in 0..10 {
             assert!(!asked(&server, json!({ "value": unknown(), "permission": "a", "resource": "/a" })).await);
         }

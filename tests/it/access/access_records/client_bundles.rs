@@ -10,7 +10,7 @@ use crate::{
     support::{Kind, both, header_of, race::race},
 };
 
-fn whole(permissions: &[&str]) -> Value {
+fn bundle(permissions: &[&str]) -> Value {
     json!({
         "name": "Reports", "permissions": permissions, "metadata": { "team": "a" },
         "access_record": { "name": "Reports", "statements": [statement(&["Viewer"], &["/reports/*"])] },
@@ -19,7 +19,8 @@ fn whole(permissions: &[&str]) -> Value {
 }
 
 both! {
-    async fn a3_service_clients_are_of_users_organizations_and_the_account(server: Server) {
+    // Features: A3.
+    async fn service_clients_belong_to_users_organizations_and_the_account(server: Server) {
         sample_roles(&server).await;
         organization(&server, "acme").await;
         user(&server, "alice", &["Viewer"]).await;
@@ -29,7 +30,7 @@ both! {
             (json!({ "type": "user", "id": "alice", "organization_id": "acme" }), json!("acme")),
             (json!({ "type": "organization", "id": "acme" }), json!("acme")),
         ] {
-            let mut body = whole(&["docs:read"]);
+            let mut body = bundle(&["docs:read"]);
             body["owner"] = owner.clone();
             let client = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
             assert_eq!((&client["owner"]["type"], &client["owner"]["organization_id"]), (&owner["type"], &organization));
@@ -44,7 +45,8 @@ both! {
         }
     }
 
-    async fn a10_or_as_many_as_the_deployment_lets_them(server: Server, "service_clients.max_per_user=2") {
+    // Features: A10.
+    async fn number_of_service_clients_per_user_is_limited_by_configuration(server: Server, "service_clients.max_per_user=2") {
         sample_roles(&server).await;
         organization(&server, "acme").await;
         for id in ["alice", "bob"] {
@@ -68,11 +70,11 @@ both! {
         for _ in 0..3 {
             server.manage("POST", "/v1/service-clients", Some(json!({ "name": "a" })), 201).await;
         }
-        by(&server, "alice", "DELETE", &format!("/v1/service-clients/{}", first["id"].as_str().unwrap()), None, 204).await;
+        call_on_behalf(&server, "alice", "DELETE", &format!("/v1/service-clients/{}", first["id"].as_str().unwrap()), None, 204).await;
         assert_eq!(create("alice").await.status(), 201);
     }
 
-    async fn of_two_clients_made_at_once_one_is_the_last(server: Server, "service_clients.max_per_user=1") {
+    async fn concurrent_creations_do_not_exceed_the_client_limit(server: Server, "service_clients.max_per_user=1") {
         let replica = server.replica().await;
         sample_roles(&server).await;
         for user_id in ["alice", "bob"] {
@@ -94,10 +96,11 @@ both! {
         }
     }
 
-    async fn a24_client_record_and_key_in_one_call(server: Server) {
+    // Features: A24.
+    async fn one_call_creates_client_record_and_key(server: Server) {
         sample_roles(&server).await;
         let before = server.events().await.len();
-        let post = async || call(&server, &server.admin, "POST", "/v1/service-clients", Some(whole(&["docs:read"])), &[("idempotency-key", "a")]).await;
+        let post = async || call(&server, &server.admin, "POST", "/v1/service-clients", Some(bundle(&["docs:read"])), &[("idempotency-key", "a")]).await;
         let made = body_of(post().await, StatusCode::CREATED).await;
         assert_eq!(events_after(&server, before).await, ["service_client.created", "access_record.created", "api_key.created"]);
         let (record, key) = (&made["access_record"], &made["api_key"]);
@@ -105,7 +108,7 @@ both! {
         assert_eq!((&key["owner"]["id"], &key["max_token_ttl"]), (&made["id"], &json!("5m")));
         let value = key["value"].as_str().unwrap();
         assert_eq!(details(&server, value).await, json!([detail(&["docs:read"], &["/reports/*"])]));
-        assert_eq!(header_of(&server.swap(value).await)["typ"], "at+jwt");
+        assert_eq!(header_of(&server.fetch_token(value).await)["typ"], "at+jwt");
         // Each object equals the one that a separate creation call returns.
         assert_eq!(&server.manage("GET", &path_of(record), None, 200).await, record);
         let mut shown = key.clone();
@@ -128,17 +131,18 @@ both! {
         assert_eq!((again.get("access_record"), again.get("api_key")), (None, None));
         // `access_record` and `api_key` are independently optional.
         for part in ["access_record", "api_key"] {
-            let mut body = whole(&["docs:read"]);
+            let mut body = bundle(&["docs:read"]);
             body.as_object_mut().unwrap().remove(part);
             let made = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
             assert_eq!(made.get(part), None);
         }
     }
 
-    async fn a24_a_failure_of_any_part_leaves_nothing_behind(server: Server) {
+    // Features: A24.
+    async fn failure_of_any_part_creates_nothing(server: Server) {
         sample_roles(&server).await;
         let before = server.events().await.len();
-        let mut bad = whole(&["docs:read"]);
+        let mut bad = bundle(&["docs:read"]);
         bad["access_record"]["statements"] = json!([statement(&["Nobody"], &["/a", "b"])]);
         bad["api_key"]["permissions"] = json!(["docs:read", "docs:edit"]);
         bad["api_key"]["expires_at"] = json!("2001-01-01T00:00:00Z");
@@ -150,14 +154,14 @@ both! {
         ] {
             assert!(found.iter().any(|message| message.starts_with(part)), "{part}: {found:#?}");
         }
-        for (member, value) in [("permissions", json!(["no-such"])), ("owner", json!({ "type": "user", "id": "nobody" }))] {
-            let mut body = whole(&["docs:read"]);
+        for (member, value) in [("permissions", json!(["no-such"])), ("owner", json!({ "type": "user", "id": "absent" }))] {
+            let mut body = bundle(&["docs:read"]);
             body[member] = value;
             let refusal = server.manage("POST", "/v1/service-clients", Some(body), 422).await;
             assert_eq!(refusal["errors"][0]["field"], member);
         }
         for part in ["access_record", "api_key"] {
-            let mut body = whole(&["docs:read"]);
+            let mut body = bundle(&["docs:read"]);
             body[part]["owner"] = json!({ "type": "none" });
             server.manage("POST", "/v1/service-clients", Some(body), 422).await;
         }
@@ -167,7 +171,8 @@ both! {
         assert_eq!(server.manage("GET", "/v1/access-records", None, 200).await["data"], json!([]));
     }
 
-    async fn a11_a_key_comes_with_its_access_record_or_not_at_all(server: Server) {
+    // Features: A11.
+    async fn key_and_its_access_record_are_created_together_or_not_at_all(server: Server) {
         sample_roles(&server).await;
         user(&server, "alice", &["self", "Viewer"]).await;
         let wanted = |role: &str, over: &str| json!({
@@ -179,29 +184,30 @@ both! {
             ("Nobody", "/docs/7", "access_record.statements[0].roles: there is no role Nobody"),
             ("Viewer", "docs", "access_record.statements[0].resources[0]: a resource"),
         ] {
-            let refusal = by(&server, "alice", "POST", "/v1/api-keys", Some(wanted(role, over)), 422).await;
+            let refusal = call_on_behalf(&server, "alice", "POST", "/v1/api-keys", Some(wanted(role, over)), 422).await;
             assert!(messages(&refusal)[0].starts_with(fault), "{refusal}");
         }
         assert_eq!(server.events().await.len(), before, "no key without its record");
-        let made = by(&server, "alice", "POST", "/v1/api-keys", Some(wanted("Viewer", "/docs/7")), 201).await;
+        let made = call_on_behalf(&server, "alice", "POST", "/v1/api-keys", Some(wanted("Viewer", "/docs/7")), 201).await;
         assert_eq!(events_after(&server, before).await, ["api_key.created", "access_record.created"]);
         assert_eq!(details(&server, made["value"].as_str().unwrap()).await, json!([detail(&["docs:read"], &["/docs/7"])]));
-        let records = by(&server, "alice", "GET", "/v1/access-records", None, 200).await;
+        let records = call_on_behalf(&server, "alice", "GET", "/v1/access-records", None, 200).await;
         assert_eq!(records["data"][0]["principals"], json!([{ "type": "api_key", "id": made["id"] }]));
         let mut imported = wanted("Viewer", "/docs/7");
         imported["import"] = json!({ "sha256": "0".repeat(64) });
-        by(&server, "alice", "POST", "/v1/api-keys", Some(imported), 422).await;
+        call_on_behalf(&server, "alice", "POST", "/v1/api-keys", Some(imported), 422).await;
     }
 
-    async fn a24_a_user_gets_no_more_by_one_call_than_by_three(server: Server) {
+    // Features: A24.
+    async fn bundle_grants_a_user_no_more_than_separate_calls(server: Server) {
         sample_roles(&server).await;
         user(&server, "alice", &["self", "Viewer"]).await;
-        let made = by(&server, "alice", "POST", "/v1/service-clients", Some(whole(&["docs:read"])), 201).await;
+        let made = call_on_behalf(&server, "alice", "POST", "/v1/service-clients", Some(bundle(&["docs:read"])), 201).await;
         assert_eq!(made["access_record"]["admins"], json!(["alice"]));
         assert_eq!(made["owner"], json!({ "type": "user", "id": "alice", "organization_id": null }));
-        let mut more = whole(&["docs:read"]);
+        let mut more = bundle(&["docs:read"]);
         more["access_record"]["statements"][0]["roles"] = json!(["Editor"]);
-        let refusal = by(&server, "alice", "POST", "/v1/service-clients", Some(more), 422).await;
+        let refusal = call_on_behalf(&server, "alice", "POST", "/v1/service-clients", Some(more), 422).await;
         assert!(messages(&refusal)[0].starts_with("access_record.statements[0].roles: Editor holds docs:edit"), "{refusal}");
     }
 }

@@ -62,7 +62,14 @@ async fn as_user(server: &Server, who: &str, method: &str, path: &str, body: Opt
 }
 
 /// Calls `as_user`, asserts the status and returns the body.
-async fn by(server: &Server, who: &str, method: &str, path: &str, body: Option<Value>, status: u16) -> Value {
+async fn call_on_behalf(
+    server: &Server,
+    who: &str,
+    method: &str,
+    path: &str,
+    body: Option<Value>,
+    status: u16,
+) -> Value {
     body_of(as_user(server, who, method, path, body).await, StatusCode::from_u16(status).unwrap()).await
 }
 

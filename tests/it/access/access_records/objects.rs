@@ -10,7 +10,8 @@ use crate::{
 };
 
 both! {
-    async fn a7_a_record_is_kept_as_it_was_made(server: Server) {
+    // Features: A7.
+    async fn record_is_returned_as_created(server: Server) {
         sample_roles(&server).await;
         organization(&server, "acme").await;
         user(&server, "auth0|alice", &[]).await;
@@ -66,7 +67,8 @@ both! {
         assert_eq!(event["data"]["roles"], "Editor Viewer");
     }
 
-    async fn a7_everything_wrong_with_a_record_is_told_at_once(server: Server) {
+    // Features: A7.
+    async fn all_faults_of_a_record_are_reported_at_once(server: Server) {
         sample_roles(&server).await;
         user(&server, "alice", &[]).await;
         let before = server.events().await.len();
@@ -142,7 +144,8 @@ both! {
         }
     }
 
-    async fn a5_a_role_that_a_record_uses_cannot_be_deleted(server: Server) {
+    // Features: A5.
+    async fn role_used_by_a_record_cannot_be_deleted(server: Server) {
         sample_roles(&server).await;
         role(&server, "View_r", &["docs:read"]).await;
         let key = server.generic_key(&["docs:read"]).await;
@@ -155,7 +158,7 @@ both! {
         server.manage("DELETE", "/v1/roles/Viewer", None, 204).await;
     }
 
-    async fn a_principal_that_is_gone_may_stay_on_a_record_and_may_not_come(server: Server) {
+    async fn deleted_principal_may_remain_on_a_record_but_not_be_added(server: Server) {
         sample_roles(&server).await;
         user(&server, "alice", &[]).await;
         let key = server.generic_key(&[]).await;

@@ -111,19 +111,21 @@ fn resolved(text: &str, drops_parameters: bool) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
+    // Features: A8.
     /// A statement about one user's resources never matches another user's resources.
     #[test]
-    fn a8_a_statement_about_one_user_never_reaches_another(one in user(), other in user(), rest in tricky()) {
+    fn statement_about_one_user_never_matches_another(one in user(), other in user(), rest in tricky()) {
         let pattern: ResourcePattern = format!("/Users/{one}/*").parse().unwrap();
         let path = format!("/Users/{other}/{rest}");
         let Ok(resource) = path.parse::<Resource>() else { return Ok(()) };
         prop_assert_eq!(pattern.matches(&resource), one == other, "{}", path);
     }
 
+    // Features: A8.
     /// A resource that matches a pattern stays below the pattern's prefix under every
     /// interpretation.
     #[test]
-    fn a8_no_way_of_reading_a_path_leads_out_of_a_pattern(rest in tricky()) {
+    fn no_path_interpretation_escapes_a_pattern(rest in tricky()) {
         let pattern: ResourcePattern = "/Users/alice/Resources/*".parse().unwrap();
         for path in [format!("/Users/alice/Resources/{rest}"), format!("/Users/alice/{rest}"), format!("/{rest}"), rest] {
             let Ok(resource) = path.parse::<Resource>() else { continue };
@@ -137,7 +139,7 @@ proptest! {
 
     /// A wildcard in the middle matches exactly one segment, with any content.
     #[test]
-    fn a_wildcard_in_the_middle_is_one_part(part in user(), more in user()) {
+    fn wildcard_in_the_middle_matches_one_segment(part in user(), more in user()) {
         let pattern: ResourcePattern = "/Users/*/profile".parse().unwrap();
         let is_one = |text: String| pattern.matches(&text.parse().unwrap());
         let (one, before, after) = (
@@ -150,7 +152,7 @@ proptest! {
 
     /// A pattern without a wildcard matches exactly one resource, byte by byte.
     #[test]
-    fn a_pattern_without_wildcards_is_itself_alone(one in tricky(), other in tricky()) {
+    fn pattern_without_wildcards_matches_only_itself(one in tricky(), other in tricky()) {
         let (one, other) = (format!("/a{one}"), format!("/a{other}"));
         let (Ok(pattern), Ok(resource)) = (one.parse::<ResourcePattern>(), other.parse::<Resource>()) else { return Ok(()) };
         if !one.contains('*') {
@@ -159,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_panics_the_parser(text in any::<String>()) {
+    fn parser_accepts_any_text_without_panic(text in any::<String>()) {
         let _ = text.parse::<ResourcePattern>();
         let _ = text.parse::<Resource>();
     }
@@ -168,7 +170,7 @@ proptest! {
 /// Validates `as_servers_read`: these paths escape the prefix under some interpretation, and the
 /// parser rejects every one of them.
 #[test]
-fn the_readings_see_what_they_should() {
+fn path_interpretations_find_planted_escapes() {
     for path in [
         "/Users/alice/Resources/../../bob/x",
         "/Users/alice/Resources/..;/..;x=1/bob/x",

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::{path_of, shaped, token_for};
+use super::{path_of, token_for, token_profile};
 use crate::{
     support::calls::events_after,
-    support::{BY_HAND, Server, body_of, both, header_of, run_jobs_of, until_jobs, verify, wire::oauth_error},
+    support::{MANUAL_JOBS, Server, body_of, both, header_of, run_jobs_of, until_jobs, verify, wire::oauth_error},
 };
 
 const A: &str = "https://a.test/";
@@ -44,11 +44,11 @@ async fn until_signed_with(server: &Server, audience: &Value, algorithm: &str) {
 }
 
 both! {
-    async fn a_key_signs_by_itself_and_not_before_every_verifier_can_know_it(server: Server, "jobs=by_hand") {
+    async fn audience_key_activates_automatically_after_the_propagation_delay(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
         let replica = server.replica().await;
         let before = server.events().await.len();
-        let audience = shaped(&server, A, json!({ "algorithm": "RS256" })).await;
+        let audience = token_profile(&server, A, json!({ "algorithm": "RS256" })).await;
         assert_eq!((&audience["algorithm"], &audience["signs_with"]), (&json!("RS256"), &json!("ES256")));
         let next = one(&server, "RS256", "next").await;
         let jwks = body_of(server.get("/.well-known/jwks.json").send().await.unwrap(), StatusCode::OK).await;
@@ -56,7 +56,7 @@ both! {
         assert_eq!(events_after(&server, before).await, ["signing_key.published", "audience.created"]);
         assert_eq!(token_for(&server, &key, A).await.0["alg"], "ES256");
         // A second audience reuses the existing key.
-        let second = shaped(&server, "https://b.test/", json!({ "algorithm": "RS256" })).await;
+        let second = token_profile(&server, "https://b.test/", json!({ "algorithm": "RS256" })).await;
         assert_eq!(one(&server, "RS256", "next").await, next);
 
         // The server's clock may be past the publication time by now, so the test keeps
@@ -72,12 +72,12 @@ both! {
             let (header, claims) = token_for(server, &key, A).await;
             assert_eq!((&header["alg"], &header["kid"]), (&json!("RS256"), &json!(next)));
             assert_eq!(claims["aud"], A);
-            let token = server.swap(&key).await;
+            let token = server.fetch_token(&key).await;
             assert_eq!(header_of(&token)["alg"], "ES256", "the others stay as they were");
         }
         run_jobs_of(&[&server, &replica]).await;
         assert_eq!(one(&server, "RS256", "active").await, next);
-        assert_ne!(one(&server, "RS256", "next").await, next, "one to follow stands published");
+        assert_ne!(one(&server, "RS256", "next").await, next, "its next key is published");
         let moved = events_after(&server, before + 3).await;
         assert_eq!(moved, ["signing_key.activated", "signing_key.published"], "once, whichever replica came first");
         let listed = keys(&server).await;
@@ -86,9 +86,9 @@ both! {
         assert!(active["activated_at"].as_str() >= active["may_sign_from"].as_str(), "{active}");
     }
 
-    async fn a_rotation_leaves_the_keys_of_audiences_alone(server: Server, "jobs=by_hand") {
+    async fn rotation_keeps_keys_of_audience_algorithms(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
-        let audience = shaped(&server, A, json!({ "algorithm": "EdDSA" })).await;
+        let audience = token_profile(&server, A, json!({ "algorithm": "EdDSA" })).await;
         server.advance(UNTIL_IT_MAY_SIGN + 1);
         until_signed_with(&server, &audience, "EdDSA").await;
         let (signing, following) = (one(&server, "EdDSA", "active").await, one(&server, "EdDSA", "next").await);
@@ -98,7 +98,7 @@ both! {
         assert_eq!(one(&server, "EdDSA", "active").await, signing);
         assert_eq!(one(&server, "EdDSA", "next").await, following);
         assert_eq!(token_for(&server, &key, A).await.0["kid"], signing.as_str());
-        assert_eq!(header_of(&server.swap(&key).await)["alg"], "ES256");
+        assert_eq!(header_of(&server.fetch_token(&key).await)["alg"], "ES256");
 
         // No audience requests the algorithm any more: the next rotation retires its key, and
         // tokens signed with it remain valid.
@@ -121,31 +121,31 @@ both! {
         assert!(![signing, following].contains(&one(&server, "EdDSA", "next").await));
     }
 
-    async fn a_new_algorithm_of_the_deployment_spares_what_audiences_ask_for(server: Server, "jobs=by_hand") {
+    async fn change_of_default_algorithm_keeps_audience_keys(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
         let (kept, dropped) = ("https://kept.test/", "https://dropped.test/");
-        let audience = shaped(&server, kept, json!({ "algorithm": "ES256" })).await;
-        let other = shaped(&server, dropped, json!({ "algorithm": "ES384" })).await;
+        let audience = token_profile(&server, kept, json!({ "algorithm": "ES256" })).await;
+        let other = token_profile(&server, dropped, json!({ "algorithm": "ES384" })).await;
         assert_eq!(audience["signs_with"], "ES256");
         server.advance(UNTIL_IT_MAY_SIGN + 1);
         until_signed_with(&server, &other, "ES384").await;
-        let server = Server::on(server.stop().await, &[BY_HAND, "signing_keys.algorithm=EdDSA"]).await;
-        assert_eq!(header_of(&server.swap(&key).await)["alg"], "ES256", "the old algorithm signs until a rotation");
+        let server = Server::on(server.stop().await, &[MANUAL_JOBS, "signing_keys.algorithm=EdDSA"]).await;
+        assert_eq!(header_of(&server.fetch_token(&key).await)["alg"], "ES256", "the old algorithm signs until a rotation");
         server.advance(UNTIL_IT_MAY_SIGN + 1);
         run_jobs_of(&[&server, &server]).await;
         assert!(kids(&server, "EdDSA", "active").await.is_empty(), "that of the configuration waits for a rotation");
         let asked = one(&server, "ES256", "active").await;
         server.manage("DELETE", &path_of(&other), None, 204).await;
         server.manage("POST", "/v1/signing-keys/rotate", None, 200).await;
-        assert_eq!(header_of(&server.swap(&key).await)["alg"], "EdDSA");
+        assert_eq!(header_of(&server.fetch_token(&key).await)["alg"], "EdDSA");
         assert_eq!(one(&server, "ES256", "active").await, asked);
         assert_eq!(token_for(&server, &key, kept).await.0["alg"], "ES256");
         assert!(kids(&server, "ES384", "active").await.is_empty() && kids(&server, "ES384", "next").await.is_empty());
         assert_eq!(kids(&server, "ES384", "retiring").await.len(), 1);
     }
 
-    async fn a_verifier_may_ask_for_the_keys_of_one_algorithm(server: Server) {
-        shaped(&server, A, json!({ "algorithm": "RS256" })).await;
+    async fn jwks_can_be_filtered_by_algorithm(server: Server) {
+        token_profile(&server, A, json!({ "algorithm": "RS256" })).await;
         let get = async |query: &str| server.get(&format!("/.well-known/jwks.json{query}")).send().await.unwrap();
         let all = body_of(get("").await, StatusCode::OK).await;
         let kids = |jwks: &Value, of: Option<&str>| -> BTreeSet<String> {
@@ -181,9 +181,9 @@ both! {
         assert!(head.bytes().await.unwrap().is_empty());
     }
 
-    async fn a_key_that_an_older_version_retired_comes_back_by_itself(server: Server, "jobs=by_hand") {
+    async fn wrongly_retired_audience_key_is_replaced_automatically(server: Server, "jobs=by_hand") {
         let key = server.generic_key(&[]).await.value;
-        let audience = shaped(&server, A, json!({ "algorithm": "EdDSA" })).await;
+        let audience = token_profile(&server, A, json!({ "algorithm": "EdDSA" })).await;
         server.advance(UNTIL_IT_MAY_SIGN + 1);
         until_signed_with(&server, &audience, "EdDSA").await;
         // Emulates a rotation by a version without algorithms per audience.

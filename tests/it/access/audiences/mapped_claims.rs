@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::{explained, path_of, shaped, token_for};
+use super::{explained, path_of, token_for, token_profile};
 use crate::support::{
     Key, Server, body_of, both,
     wire::{exchange_of, oauth_error, problem},
@@ -20,10 +20,10 @@ async fn key_with(server: &Server, client: Value, key: Value) -> Key {
 }
 
 both! {
-    async fn claims_are_as_they_stand_in_the_metadata(server: Server) {
+    async fn mapped_claims_equal_the_metadata(server: Server) {
         let client = json!({ "plan": "gold", "limits": { "rate": 1.5, "burst": [1, 2, { "x": null }] } });
         let key = key_with(&server, client.clone(), json!({ "team": "ünïcode \"quoted\"", "on": true, "none": null })).await;
-        shaped(&server, A, json!({ "claims": {
+        token_profile(&server, A, json!({ "claims": {
             "plan": "service_client.metadata.plan", "rate": "service_client.metadata.limits.rate",
             "burst": "service_client.metadata.limits.burst", "team": "api_key.metadata.team", "on": "api_key.metadata.on",
             "https://a.test/none": "api_key.metadata.none", "gone": "api_key.metadata.gone", "deep": "api_key.metadata.team.deep",
@@ -52,7 +52,7 @@ both! {
         assert!(claims.get("plan").is_none());
     }
 
-    async fn no_claim_of_ours_is_taken_from_metadata(server: Server) {
+    async fn metadata_cannot_set_reserved_claims(server: Server) {
         let all = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "scp", "sub_type", "key_id", "org_id",
             "authorization_details", "status", "cnf", "act", "may_act", "azp", "auth_time", "nonce", "amr", "acr", "typ", "roles", "groups",
             "entitlements"];
@@ -77,9 +77,9 @@ both! {
         assert!(!refusal.to_string().contains(server.admin.rsplit('_').next().unwrap()));
     }
 
-    async fn claims_that_do_not_fit_give_no_token_and_say_why(server: Server) {
+    async fn too_long_claims_are_refused_with_a_reason(server: Server) {
         let claims = json!({ "a": "api_key.metadata.a", "b": "service_client.metadata.b" });
-        let audience = shaped(&server, A, json!({ "claims": claims })).await;
+        let audience = token_profile(&server, A, json!({ "claims": claims })).await;
         // `{"a":"…","b":"…"}` has 15 bytes besides the two values.
         for (a, b, fits) in [(2000, 2096 - 15, true), (2000, 2097 - 15, false), (4097, 1, false), (0, 0, true)] {
             let key = key_with(&server, json!({ "b": "y".repeat(b) }), json!({ "a": "x".repeat(a) })).await;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{Server, body_of, header_of, verify};
 
 /// Creates an audience with the members of `body` and the given identifier.
-async fn shaped(server: &Server, identifier: &str, body: Value) -> Value {
+async fn token_profile(server: &Server, identifier: &str, body: Value) -> Value {
     let mut body = body;
     body["identifier"] = json!(identifier);
     server.manage("POST", "/v1/audiences", Some(body), 201).await

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::{explained, path_of, shaped, token_for};
+use super::{explained, path_of, token_for, token_profile};
 use crate::{
     support::calls::call,
     support::{
@@ -17,7 +17,7 @@ const B: &str = "https://b.test/";
 const RESERVED: [&str; 4] = ["statuslist+jwt", "secevent+jwt", "token-introspection+jwt", "dpop+jwt"];
 
 both! {
-    async fn the_default_is_what_it_always_was(server: Server) {
+    async fn default_token_profile_is_unchanged(server: Server) {
         let key = server.client_key(&["projects:read", "projects:write"]).await;
         let audience = server.audience(A, None).await;
         for (member, value) in [
@@ -32,11 +32,11 @@ both! {
         assert!(claims.get("scp").is_none());
     }
 
-    async fn a_token_has_the_form_that_its_audience_reads(server: Server) {
+    async fn token_follows_the_profile_of_its_audience(server: Server) {
         let key = server.client_key(&["projects:read", "projects:write"]).await;
         let none = server.generic_key(&[]).await;
         let body = json!({ "typ": "JWT", "scope_claim": "scp", "aud_claim": "array" });
-        let audience = shaped(&server, A, body).await;
+        let audience = token_profile(&server, A, body).await;
         assert_eq!(server.manage("GET", &path_of(&audience), None, 200).await, audience);
         let (header, claims) = token_for(&server, &key.value, A).await;
         assert_eq!(header["typ"], "JWT");
@@ -60,13 +60,13 @@ both! {
         assert_eq!((&header["typ"], &claims["aud"]), (&json!("at+jwt"), &json!(A)));
     }
 
-    async fn the_default_audience_may_be_shaped_and_the_management_audience_not(server: Server) {
+    async fn default_audience_has_a_profile_and_management_audience_has_none(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
         let all = server.manage("GET", "/v1/audiences", None, 200).await["data"].as_array().unwrap().clone();
         let built_in = |kind: &str| path_of(all.iter().find(|one| one["built_in"] == kind).unwrap());
         let shape = json!({ "scope_claim": "scp" });
         server.manage("PATCH", &built_in("default"), Some(shape), 200).await;
-        let claims = verify(&server, &server.swap(&key.value).await, "http://keyswap.test").await;
+        let claims = verify(&server, &server.fetch_token(&key.value).await, "http://keyswap.test").await;
         assert_eq!(claims["scp"], json!(["projects:read"]));
 
         let before = server.events().await.len();
@@ -80,7 +80,7 @@ both! {
         assert_eq!(server.events().await.len(), before + 1);
     }
 
-    async fn only_an_access_token_comes_back_to_the_management_api(server: Server) {
+    async fn management_api_accepts_access_tokens_only(server: Server) {
         let key = server.client_key(&["keyswap:keys"]).await;
         let audience = "http://keyswap.test/v1";
         let token = async || {
@@ -100,7 +100,7 @@ both! {
         }
     }
 
-    async fn every_fault_of_a_shape_is_told_at_once(server: Server) {
+    async fn all_faults_of_a_token_profile_are_reported_at_once(server: Server) {
         let before = server.events().await.len();
         let body = json!({
             "identifier": A, "permissions": ["no-such"], "token_ttl": "2h", "algorithm": "HS256", "typ": "a b", "scope_claim": "roles",
@@ -133,14 +133,14 @@ both! {
         assert_eq!(server.events().await.len(), before + 1, "nothing but the one that was made");
     }
 
-    async fn several_audiences_share_a_shape_or_get_no_token(server: Server) {
+    async fn several_audiences_require_the_same_token_profile(server: Server) {
         let key = server.client_key(&["projects:read", "projects:write"]).await;
         let own = json!({ "api_key": "api_key.metadata.a" });
         let shape = json!({ "typ": "JWT", "scope_claim": "scp", "claims": own });
         let mut first = shape.clone();
         (first["token_ttl"], first["permissions"]) = (json!("2m"), json!(["projects:read"]));
-        shaped(&server, A, first).await;
-        let second = shaped(&server, B, shape).await;
+        token_profile(&server, A, first).await;
+        let second = token_profile(&server, B, shape).await;
         let ask = async || {
             let pairs: Vec<_> = exchange_of(&key.value).into_iter().chain([("audience", A), ("audience", B)]).collect();
             server.token(&pairs).await
@@ -180,11 +180,11 @@ both! {
 
 /// Runs each algorithm as that of the deployment and of the audience.
 #[test]
-fn a_shape_is_kept_under_every_algorithm() {
+fn token_profile_applies_with_every_algorithm() {
     for algorithm in ["ES384", "EdDSA", "PS256"] {
         Server::run(Kind::Sqlite, &[&format!("signing_keys.algorithm={algorithm}")], |server| async move {
             let key = server.client_key(&["a"]).await;
-            shaped(&server, A, json!({ "typ": "JWT", "scope_claim": "scp", "algorithm": algorithm })).await;
+            token_profile(&server, A, json!({ "typ": "JWT", "scope_claim": "scp", "algorithm": algorithm })).await;
             let (header, claims): (Value, Value) = token_for(&server, &key.value, A).await;
             assert_eq!((&header["alg"], &header["typ"]), (&json!(algorithm), &json!("JWT")));
             assert_eq!(claims["scp"], json!(["a"]));

@@ -8,11 +8,11 @@ use super::{
     powers::{MANAGEMENT, Powers},
     requests::Request,
 };
-use crate::support::{Server, seeds::Chance};
+use crate::support::{Server, seeds::Random};
 
 /// A key that the actor holds.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct Credentials {
     pub id: String,
     /// Every value that the API returned for the key. The last one is current.
     pub values: Vec<String>,
@@ -21,8 +21,8 @@ pub struct Held {
 /// Everything that the actor holds.
 pub struct Actor<'a> {
     pub server: &'a Server,
-    pub chance: Chance,
-    pub keys: Vec<Held>,
+    pub chance: Random,
+    pub keys: Vec<Credentials>,
     pub sessions: Vec<String>,
     pub clients: Vec<String>,
     pub records: Vec<String>,
@@ -72,7 +72,7 @@ impl Actor<'_> {
         let status = answer.status();
         self.tried
             .push(format!("{} {} {} {:?}: {status}", request.method, request.path, request.body, request.headers));
-        assert!(status.as_u16() < 500, "{}", self.told());
+        assert!(status.as_u16() < 500, "{}", self.history_text());
         let body = answer.bytes().await.unwrap();
         if !status.is_success() || request.path == "/v1/import" {
             // An import reports success per row, so `check` decides whether a row was accepted.
@@ -130,7 +130,7 @@ impl Actor<'_> {
         let known = self.keys.iter().position(|key| key.id == id);
         match (known, value) {
             (Some(at), Some(value)) => self.keys[at].values.push(value),
-            (None, Some(value)) => self.keys.push(Held { id: id.clone(), values: vec![value] }),
+            (None, Some(value)) => self.keys.push(Credentials { id: id.clone(), values: vec![value] }),
             (Some(at), None) if request.path.ends_with("/cancel-rotation") => {
                 self.keys[at].values.pop();
                 // The value that is valid again was never returned to the actor.
@@ -152,12 +152,12 @@ impl Actor<'_> {
             if powers.tokens.is_empty() {
                 continue;
             }
-            let more = powers.beyond(&self.had);
-            assert!(more.is_empty(), "{id} has more: {more:?}\n{}", self.told());
+            let more = powers.exceeds(&self.had);
+            assert!(more.is_empty(), "{id} has more: {more:?}\n{}", self.history_text());
         }
     }
 
-    pub fn told(&self) -> String {
+    pub fn history_text(&self) -> String {
         format!("it tried\n{}", self.tried.join("\n"))
     }
 }

@@ -23,7 +23,7 @@ const ALL: [&str; 7] = [
 ];
 
 both! {
-    async fn no_key_lifts_its_own_limits(server: Server) {
+    async fn key_cannot_raise_its_own_limits(server: Server) {
         server.permissions_for_all(&["projects:read"]).await;
         server.role("worker", &["projects:read", "user-api-keys:manage-self"]).await;
         server.user("alice", &["worker"]).await;
@@ -45,7 +45,7 @@ both! {
         }
     }
 
-    async fn no_key_makes_another_without_its_limits(server: Server) {
+    async fn key_cannot_create_a_key_without_its_limits(server: Server) {
         server.permissions_for_all(&["projects:read"]).await;
         server.role("worker", &["projects:read", "user-api-keys:manage-self"]).await;
         server.user("alice", &["worker"]).await;
@@ -64,8 +64,8 @@ both! {
         let refused = crate::support::body_of(wide, StatusCode::UNPROCESSABLE_ENTITY).await;
         let fields: Vec<_> = refused["errors"].as_array().unwrap().iter().map(|fault| fault["field"].clone()).collect();
         assert_eq!(fields, ["exchanges_per_minute", "audiences"]);
-        let narrow = json!({ "name": "a", "permissions": ["projects:read"], "exchanges_per_minute": 5, "audiences": ["http://keyswap.test"] });
-        assert_eq!(call("POST", "/v1/api-keys".to_owned(), narrow).await.unwrap().status(), 201);
+        let restrict = json!({ "name": "a", "permissions": ["projects:read"], "exchanges_per_minute": 5, "audiences": ["http://keyswap.test"] });
+        assert_eq!(call("POST", "/v1/api-keys".to_owned(), restrict).await.unwrap().status(), 201);
         // The key cannot obtain the value of an unlimited key by rotating it.
         let rotated = call("POST", format!("/v1/api-keys/{}/rotate", unlimited.id), json!({ "grace": "0s" })).await.unwrap();
         assert_eq!(rotated.status(), 403);
@@ -74,7 +74,7 @@ both! {
         assert_eq!(call("POST", format!("/v1/api-keys/{}/rotate", limited.id), json!({ "grace": "0s" })).await.unwrap().status(), 403);
     }
 
-    async fn a_session_hands_out_no_more_than_whoever_opened_it(server: Server) {
+    async fn session_grants_no_more_than_its_opener_has(server: Server) {
         let back_end = server.client_key(&["keyswap:keys", "projects:read"]).await;
         server.permissions_for_all(&["projects:read", "projects:write"]).await;
         server.role("worker", &["projects:read", "projects:write", "user-api-keys:manage-self"]).await;
@@ -88,7 +88,7 @@ both! {
         }
     }
 
-    async fn the_last_administrator_cannot_shut_itself_out(server: Server) {
+    async fn last_administrator_cannot_revoke_itself(server: Server) {
         let all = server.manage("GET", "/v1/api-keys", None, 200).await;
         let path = format!("/v1/api-keys/{}", all["data"][0]["id"].as_str().unwrap());
         let soon = server.services.store.now().await.unwrap().plus(keyswap::domain::common::time::Span::from_secs(60)).to_string();
@@ -98,7 +98,7 @@ both! {
         server.manage("POST", &format!("{path}/revoke"), None, 409).await;
     }
 
-    async fn who_gets_an_id_next_sees_nothing_of_the_one_before(server: Server) {
+    async fn next_user_with_the_same_id_sees_no_old_objects(server: Server) {
         server.permissions_for_all(&PRODUCT).await;
         server.role("boss", &ALL).await;
         server.user("boss", &[]).await;

@@ -58,7 +58,7 @@ impl Tokens {
     }
 
     /// Lists what these tokens grant beyond `had`.
-    fn beyond(&self, audience: &str, had: Option<&Self>) -> Vec<String> {
+    fn exceeds(&self, audience: &str, had: Option<&Self>) -> Vec<String> {
         let mut more = Vec::new();
         let none = Self::default();
         let had = had.unwrap_or(&none);
@@ -92,7 +92,7 @@ impl Limits {
     }
 
     /// Lists the limits of `had` that are missing or wider here.
-    fn beyond(&self, had: &Self) -> Vec<String> {
+    fn exceeds(&self, had: &Self) -> Vec<String> {
         let wider = |now: Option<i64>, had: Option<i64>| had.is_some_and(|had| now.is_none_or(|now| now > had));
         let all = [
             ("expires_at", wider(self.expires_at, had.expires_at)),
@@ -121,10 +121,10 @@ fn seconds(text: &str) -> i64 {
 
 impl Powers {
     /// Lists the powers that exceed `had`.
-    pub fn beyond(&self, had: &Self) -> Vec<String> {
-        let mut more = self.limits.beyond(&had.limits);
+    pub fn exceeds(&self, had: &Self) -> Vec<String> {
+        let mut more = self.limits.exceeds(&had.limits);
         for (audience, tokens) in &self.tokens {
-            more.extend(tokens.beyond(audience, had.tokens.get(audience)));
+            more.extend(tokens.exceeds(audience, had.tokens.get(audience)));
         }
         more
     }

@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::{
     ALL, PRODUCT,
-    actor::{Actor, Held},
+    actor::{Actor, Credentials},
     powers::{DEFAULT, Limits, MANAGEMENT, NARROW, Powers, Tokens},
 };
 use crate::support::{
     Kind, Server, both,
-    seeds::{Chance, seeds},
+    seeds::{Random, seeds},
 };
 
 /// The initial credential of an actor.
@@ -50,7 +50,7 @@ async fn prepare(server: &Server) -> Vec<String> {
     others
 }
 
-async fn begin<'a>(server: &'a Server, start: Start, mut chance: Chance, others: &[String]) -> Actor<'a> {
+async fn begin<'a>(server: &'a Server, start: Start, mut chance: Random, others: &[String]) -> Actor<'a> {
     let personal = json!({ "type": "user", "id": "alice", "organization_id": "acme" });
     let (owner, permissions) = match start {
         Start::Limited => (personal, vec!["projects:read", "tasks:read", "user-api-keys:manage-self"]),
@@ -104,7 +104,7 @@ async fn begin<'a>(server: &'a Server, start: Start, mut chance: Chance, others:
     actor.had = Powers::of(server, &key.id, &key.value, true).await;
     let names: BTreeSet<_> = actor.had.tokens.values().flat_map(|tokens| &tokens.scope).collect();
     assert_eq!(names.len(), permissions.len(), "{:?}", actor.had);
-    actor.keys.push(Held { id: key.id, values: vec![key.value] });
+    actor.keys.push(Credentials { id: key.id, values: vec![key.value] });
     actor
 }
 
@@ -114,7 +114,7 @@ async fn walks(server: &Server, fixed: std::ops::Range<u64>, of_today: u64, most
     let others = prepare(server).await;
     let mut accepted = BTreeSet::new();
     for seed in seeds(fixed, of_today) {
-        let mut chance = Chance::new(seed);
+        let mut chance = Random::new(seed);
         let start = STARTS[usize::try_from(seed % 4).unwrap()];
         let steps = most / 2 + chance.below(most / 2);
         eprintln!("seed {seed}: {start:?}, {steps} steps");
@@ -138,14 +138,14 @@ async fn walks(server: &Server, fixed: std::ops::Range<u64>, of_today: u64, most
 }
 
 both! {
-    async fn no_sequence_of_operations_gives_an_actor_more_than_it_had(server: Server, "api_keys.imported=true") {
+    async fn no_sequence_of_operations_widens_an_actor(server: Server, "api_keys.imported=true") {
         walks(&server, 0..8, 8, 100).await;
     }
 }
 
 #[test]
 #[ignore = "takes minutes: scripts/prove privileges"]
-fn no_long_sequence_of_operations_gives_an_actor_more_than_it_had() {
+fn no_long_sequence_of_operations_widens_an_actor() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
         Server::run(kind, &["api_keys.imported=true"], |server| async move { walks(&server, 0..0, 200, 400).await });
     }

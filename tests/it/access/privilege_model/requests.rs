@@ -26,9 +26,9 @@ impl Request {
 
 impl Actor<'_> {
     /// Picks mostly permissions that the actor holds, because other requests are refused.
-    fn some_permissions(&mut self) -> Vec<&'static str> {
+    fn random_permissions(&mut self) -> Vec<&'static str> {
         let all = if self.chance.one_in(3) { ALL.to_vec() } else { self.permissions.clone() };
-        self.chance.some(&all)
+        self.chance.subset(&all)
     }
 
     /// Adds limits to a body. For a new key they are mostly equal to those of its creator.
@@ -72,7 +72,7 @@ impl Actor<'_> {
     }
 
     fn create(&mut self) -> Request {
-        let mut body = json!({ "name": "k", "permissions": self.some_permissions() });
+        let mut body = json!({ "name": "k", "permissions": self.random_permissions() });
         let owner = self.owner();
         if !owner.is_null() {
             body["owner"] = owner;
@@ -148,7 +148,7 @@ impl Actor<'_> {
         let path = format!("/v1/api-keys/{}", self.target());
         match self.chance.below(40) {
             0..12 => self.create(),
-            12..15 => Request::new("PATCH", path, json!({ "permissions": self.some_permissions() })),
+            12..15 => Request::new("PATCH", path, json!({ "permissions": self.random_permissions() })),
             15..19 => {
                 let mut body = json!({});
                 self.limits(&mut body, false);
@@ -162,12 +162,12 @@ impl Actor<'_> {
             24 => Request::new("POST", format!("{path}/suspend"), Value::Null),
             25..28 => Request::new("POST", format!("{path}/resume"), Value::Null),
             28..31 => {
-                let body = json!({ "name": "c", "permissions": self.some_permissions() });
+                let body = json!({ "name": "c", "permissions": self.random_permissions() });
                 Request::new("POST", "/v1/service-clients", body)
             }
             31..33 => match self.clients.last().cloned() {
                 Some(id) => {
-                    let body = json!({ "permissions": self.some_permissions() });
+                    let body = json!({ "permissions": self.random_permissions() });
                     Request::new("PATCH", format!("/v1/service-clients/{id}"), body)
                 }
                 None => Request::new("GET", "/v1/api-keys", Value::Null),

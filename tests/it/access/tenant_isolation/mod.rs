@@ -9,7 +9,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{Server, both};
-use tenants::{Tenant, Who, target, two_tenants};
+use tenants::{CallerKind, Tenant, target, two_tenants};
 
 /// Paths that only callers outside every tenant may use, for any object. A refusal there does not
 /// demonstrate isolation.
@@ -47,13 +47,13 @@ async fn operations(server: &Server, with_id: bool) -> Vec<(Method, String)> {
 }
 
 both! {
-    async fn what_is_another_tenants_looks_like_what_is_not_there(server: Server) {
+    async fn objects_of_another_tenant_are_indistinguishable_from_missing_ones(server: Server) {
         let [ours, theirs] = two_tenants(&server).await;
-        let (mut walls, mut closed) = (0, 0);
+        let (mut hidden, mut closed) = (0, 0);
         for (method, template) in operations(&server, true).await {
             let operation = format!("{} {template}", method.as_str().to_lowercase());
             let is_closed = CLOSED.iter().any(|head| template.starts_with(head));
-            for who in Who::ALL {
+            for who in CallerKind::ALL {
                 let Some(target) = target(&server, &template, &theirs, who).await else { break };
                 let body = body(&operation);
                 let known = answer(who.request(&server, &ours, &method, &target.known), body.as_ref()).await;
@@ -67,9 +67,9 @@ both! {
                     // The owner's key gets a refusal with its reason and is no control.
                     let own = answer(who.request(&server, &theirs, &method, &target.known), body.as_ref()).await;
                     assert_eq!(own.0, StatusCode::FORBIDDEN, "{operation} by {who:?}: {own:?}");
-                    (StatusCode::NOT_FOUND, Who::OnBehalf.request(&server, &theirs, &method, &target.known))
+                    (StatusCode::NOT_FOUND, CallerKind::OnBehalf.request(&server, &theirs, &method, &target.known))
                 } else {
-                    walls += 1;
+                    hidden += 1;
                     (StatusCode::NOT_FOUND, who.request(&server, &theirs, &method, &target.known))
                 };
                 assert_eq!(known.0, refusal, "{operation} by {who:?}: {known:?}");
@@ -79,17 +79,17 @@ both! {
         }
         // Keys have nine operations and service clients three, each for six callers. Access records
         // have three, one of them for two callers.
-        assert!(walls >= 86 && closed >= 60, "only {walls} walls and {closed} closed doors were tried");
+        assert!(hidden >= 86 && closed >= 60, "only {hidden} hidden and {closed} closed operations were tried");
     }
 
-    async fn no_list_shows_another_tenants(server: Server) {
+    async fn lists_contain_no_objects_of_another_tenant(server: Server) {
         let [ours, theirs] = two_tenants(&server).await;
         let secrets = [&theirs.personal_key.id, &theirs.organization_key.id, &theirs.client, &theirs.record, &theirs.admin];
         for (method, path) in operations(&server, false).await {
             if method != Method::GET {
                 continue;
             }
-            for who in Who::ALL {
+            for who in CallerKind::ALL {
                 for filter in ["", "?organization=theirs"] {
                     let (_, text) = answer(who.request(&server, &ours, &Method::GET, &format!("{path}{filter}")), None).await;
                     let shown = secrets.iter().find(|secret| text.contains(secret.as_str()));
@@ -101,7 +101,7 @@ both! {
                     "/v1/api-keys" => &[&theirs.personal_key.id, &theirs.organization_key.id],
                     "/v1/service-clients" => &[&theirs.client],
                     "/v1/access-records" => &[&theirs.record],
-                    "/v1/portal-sessions/current" if who == Who::Session => &[&theirs.admin],
+                    "/v1/portal-sessions/current" if who == CallerKind::Session => &[&theirs.admin],
                     // Lists of tenants' objects that only callers outside every tenant may read.
                     "/v1/organizations" | "/v1/users" | "/v1/events" => {
                         assert_eq!(own.0, StatusCode::FORBIDDEN, "{path} by {who:?}: {own:?}");
@@ -123,7 +123,7 @@ both! {
         }
     }
 
-    async fn nothing_is_made_for_another_tenant(server: Server) {
+    async fn nothing_can_be_created_for_another_tenant(server: Server) {
         let [ours, theirs] = two_tenants(&server).await;
         for (method, path) in operations(&server, false).await {
             match (&method, path.as_str()) {
@@ -138,12 +138,12 @@ both! {
             let of_organization = |id: &str| json!({ "type": "organization", "id": id });
             let of_member = |user: &str, id: &str| json!({ "type": "user", "id": user, "organization_id": id });
             for (known, unknown, is_organizations) in [
-                (of_organization(&theirs.organization), of_organization("nobodys"), true),
-                (of_member(&theirs.admin, &theirs.organization), of_member("nobody", "nobodys"), false),
-                (json!({ "type": "user", "id": theirs.admin }), json!({ "type": "user", "id": "nobody" }), false),
+                (of_organization(&theirs.organization), of_organization("absents"), true),
+                (of_member(&theirs.admin, &theirs.organization), of_member("absent", "absents"), false),
+                (json!({ "type": "user", "id": theirs.admin }), json!({ "type": "user", "id": "absent" }), false),
             ] {
                 let body = |owner: &Value| Some(json!({ "name": "a", "owner": owner, "permissions": ["projects:read"] }));
-                for who in Who::ALL {
+                for who in CallerKind::ALL {
                     let create = async |by: &Tenant, owner: &Value| {
                         answer(who.request(&server, by, &method, &path), body(owner).as_ref()).await
                     };

@@ -82,7 +82,7 @@ async fn record(server: &Server, of: &Tenant) -> String {
 
 /// The kinds of callers inside a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub enum CallerKind {
     OnBehalf,
     PersonalKey,
     PersonalToken,
@@ -91,7 +91,7 @@ pub enum Who {
     OrganizationToken,
 }
 
-impl Who {
+impl CallerKind {
     pub const ALL: [Self; 6] = [
         Self::OnBehalf,
         Self::PersonalKey,
@@ -136,7 +136,7 @@ pub struct Target {
 }
 
 /// Creates the object of a call to `template`. Returns `None` for objects that belong to no tenant.
-pub async fn target(server: &Server, template: &str, theirs: &Tenant, who: Who) -> Option<Target> {
+pub async fn target(server: &Server, template: &str, theirs: &Tenant, who: CallerKind) -> Option<Target> {
     let (rest, step) = template.strip_prefix("/v1/").unwrap().split_once('/').unwrap();
     let (known, unknown) = match rest {
         "api-keys" => (key(server, theirs, who, step).await, "key_01JD8V3T6Q4Z9R7M2N5K8P1XYA"),
@@ -147,14 +147,14 @@ pub async fn target(server: &Server, template: &str, theirs: &Tenant, who: Who) 
             let user = fresh_user(server).await;
             server.member(&theirs.organization, &user, &[]).await;
             let path = |organization: &str, user: &str| format!("/v1/organizations/{organization}/members/{user}");
-            return Some(Target { known: path(&theirs.organization, &user), unknown: path("nobodys", "nobody") });
+            return Some(Target { known: path(&theirs.organization, &user), unknown: path("absents", "absent") });
         }
         "organizations" => {
             let id = format!("more-{}", fresh_user(server).await);
             server.organization(&id).await;
-            (id, "nobodys")
+            (id, "absents")
         }
-        "users" => (fresh_user(server).await, "nobody"),
+        "users" => (fresh_user(server).await, "absent"),
         "permissions" | "roles" | "audiences" | "webhooks" | "signing-keys" | "status-lists" => return None,
         other => panic!("/v1/{other}/{{…}}: say here whether it belongs to a tenant, and how to make one"),
     };
@@ -170,7 +170,7 @@ async fn fresh_user(server: &Server) -> String {
 }
 
 /// Creates a key of the caller's own kind, in a state that permits the step.
-async fn key(server: &Server, of: &Tenant, who: Who, step: &str) -> String {
+async fn key(server: &Server, of: &Tenant, who: CallerKind, step: &str) -> String {
     let owner = if who.is_organization() {
         json!({ "type": "organization", "id": of.organization })
     } else {

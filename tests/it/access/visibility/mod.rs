@@ -178,7 +178,7 @@ both! {
         let (_, _, visible) = play(&server, End::Nothing).await;
         assert_eq!(seen(&visible, Who::Revoker).len(), 7, "every key and client of the organization: {visible:?}");
         assert_eq!(seen(&visible, Who::Manager).len(), 5, "those of the organization, its client and its record");
-        assert_eq!(seen(&visible, Who::Maker), ["client of the maker", "key of the maker", "key of the maker's client", "record"]);
+        assert_eq!(seen(&visible, Who::Creator), ["client of the maker", "key of the maker", "key of the maker's client", "record"]);
         assert_eq!(seen(&visible, Who::MakerOutside), ["client outside", "key outside", "record outside"]);
         play(&server, End::MakerBlocked).await;
     }
@@ -212,13 +212,13 @@ both! {
     async fn objects_of_an_owner_that_was_created_again_stay_hidden(server: Server, "jobs=by_hand") {
         for end in [End::OrganizationDeletedAndBack, End::KeysRevokedAndOrganizationBack] {
             let (_, _, visible) = play(&server, end).await;
-            for who in [Who::Manager, Who::ManagerOnBehalf, Who::Revoker, Who::Maker, Who::OrganizationKey] {
+            for who in [Who::Manager, Who::ManagerOnBehalf, Who::Revoker, Who::Creator, Who::OrganizationKey] {
                 assert_eq!(seen(&visible, who), [""; 0], "{end:?} for {who:?}");
             }
         }
         for end in [End::MakerDeletedAndBack, End::KeysRevokedAndMakerBack, End::MakerLeftAndBack] {
             let (_, _, visible) = play(&server, end).await;
-            assert_eq!(seen(&visible, Who::Maker), [""; 0], "{end:?}");
+            assert_eq!(seen(&visible, Who::Creator), [""; 0], "{end:?}");
         }
     }
 }

@@ -34,7 +34,7 @@ pub enum Who {
     /// A portal session of a member with `user-api-keys:manage-all`.
     Revoker,
     /// A portal session of the maker in the organization, with `user-api-keys:manage-self`.
-    Maker,
+    Creator,
     MakerOnBehalf,
     MakerOutside,
 }
@@ -46,7 +46,7 @@ const CALLERS: [Who; 9] = [
     Who::ManagerOnBehalf,
     Who::OrganizationKey,
     Who::Revoker,
-    Who::Maker,
+    Who::Creator,
     Who::MakerOnBehalf,
     Who::MakerOutside,
 ];
@@ -243,7 +243,7 @@ async fn cast(server: &Server, end: End, names: &Names) -> Cast {
     for (who, user, is_inside, exists) in [
         (Who::Manager, &names.manager, true, true),
         (Who::Revoker, &names.revoker, true, true),
-        (Who::Maker, &names.maker, true, maker_is_inside),
+        (Who::Creator, &names.maker, true, maker_is_inside),
         (Who::MakerOutside, &names.maker, false, maker_exists),
     ] {
         if exists {

@@ -9,14 +9,14 @@ use super::{acme, of_acme, of_acme_by_ada, personal, put};
 use crate::support::{Kind, Server, both};
 
 /// A reader that follows the audit log.
-struct Trail<'a> {
+struct EventReader<'a> {
     server: &'a Server,
     seen: i64,
     /// The id of the administrator's key.
     admin: String,
 }
 
-impl<'a> Trail<'a> {
+impl<'a> EventReader<'a> {
     async fn of(server: &'a Server) -> Self {
         let events = server.events().await;
         let first = events.iter().find(|event| event["type"] == "api_key.created").unwrap();
@@ -67,68 +67,70 @@ impl<'a> Trail<'a> {
 }
 
 both! {
-    async fn w23_w24_every_change_leaves_one_event_with_who_and_where(server: Server, "jobs=by_hand") {
-        let mut trail = Trail::of(&server).await;
+    // Features: W23, W24.
+    async fn every_change_leaves_one_event_with_actor_and_source(server: Server, "jobs=by_hand") {
+        let mut reader = EventReader::of(&server).await;
         let everyone = json!({ "assignable_to": ["user", "organization", "service_client"] });
         let described = json!({ "assignable_to": ["user", "organization", "service_client"], "description": "To do it" });
-        trail.change("PUT", "/v1/permissions/p:a", everyone.clone(), Some(("permission.created", Some("p:a"), None))).await;
-        trail.change("PUT", "/v1/permissions/p:a", everyone, None).await;
-        trail.change("PUT", "/v1/permissions/p:a", described, Some(("permission.updated", Some("p:a"), None))).await;
-        trail.change("PUT", "/v1/roles/r", json!({ "permissions": ["p:a"] }), Some(("role.created", Some("r"), None))).await;
-        trail.change("PUT", "/v1/roles/r", json!({ "permissions": ["p:a"] }), None).await;
-        trail.change("PUT", "/v1/roles/r", json!({ "permissions": [] }), Some(("role.updated", Some("r"), None))).await;
+        reader.change("PUT", "/v1/permissions/p:a", everyone.clone(), Some(("permission.created", Some("p:a"), None))).await;
+        reader.change("PUT", "/v1/permissions/p:a", everyone, None).await;
+        reader.change("PUT", "/v1/permissions/p:a", described, Some(("permission.updated", Some("p:a"), None))).await;
+        reader.change("PUT", "/v1/roles/r", json!({ "permissions": ["p:a"] }), Some(("role.created", Some("r"), None))).await;
+        reader.change("PUT", "/v1/roles/r", json!({ "permissions": ["p:a"] }), None).await;
+        reader.change("PUT", "/v1/roles/r", json!({ "permissions": [] }), Some(("role.updated", Some("r"), None))).await;
         let acme = Some("acme");
-        trail.change("PUT", "/v1/organizations/acme", json!({ "name": "A" }), Some(("organization.created", acme, acme))).await;
-        trail.change("PUT", "/v1/organizations/acme", json!({ "name": "A" }), None).await;
-        trail.change("PATCH", "/v1/organizations/acme", json!({ "name": "B" }), Some(("organization.updated", acme, acme))).await;
+        reader.change("PUT", "/v1/organizations/acme", json!({ "name": "A" }), Some(("organization.created", acme, acme))).await;
+        reader.change("PUT", "/v1/organizations/acme", json!({ "name": "A" }), None).await;
+        reader.change("PATCH", "/v1/organizations/acme", json!({ "name": "B" }), Some(("organization.updated", acme, acme))).await;
         let ada = Some("ada");
-        trail.change("PUT", "/v1/users/ada", json!({}), Some(("user.created", ada, None))).await;
-        trail.change("PATCH", "/v1/users/ada", json!({ "profile": { "email": "a@example.com" } }), Some(("user.updated", ada, None))).await;
-        trail.change("PATCH", "/v1/users/ada", json!({ "blocked": true }), Some(("user.blocked", ada, None))).await;
-        trail.change("PATCH", "/v1/users/ada", json!({ "blocked": true }), None).await;
-        trail.change("PATCH", "/v1/users/ada", json!({ "blocked": false }), Some(("user.unblocked", ada, None))).await;
+        reader.change("PUT", "/v1/users/ada", json!({}), Some(("user.created", ada, None))).await;
+        reader.change("PATCH", "/v1/users/ada", json!({ "profile": { "email": "a@example.com" } }), Some(("user.updated", ada, None))).await;
+        reader.change("PATCH", "/v1/users/ada", json!({ "blocked": true }), Some(("user.blocked", ada, None))).await;
+        reader.change("PATCH", "/v1/users/ada", json!({ "blocked": true }), None).await;
+        reader.change("PATCH", "/v1/users/ada", json!({ "blocked": false }), Some(("user.unblocked", ada, None))).await;
         let member = "/v1/organizations/acme/members/ada";
-        trail.change("PUT", member, json!({ "roles": ["r"] }), Some(("member.created", ada, acme))).await;
-        trail.change("PUT", member, json!({ "roles": ["r"] }), None).await;
-        trail.change("PATCH", member, json!({ "roles": [] }), Some(("member.updated", ada, acme))).await;
-        let audience = trail.change("POST", "/v1/audiences", json!({ "identifier": "billing" }), Some(("audience.created", None, None))).await;
+        reader.change("PUT", member, json!({ "roles": ["r"] }), Some(("member.created", ada, acme))).await;
+        reader.change("PUT", member, json!({ "roles": ["r"] }), None).await;
+        reader.change("PATCH", member, json!({ "roles": [] }), Some(("member.updated", ada, acme))).await;
+        let audience = reader.change("POST", "/v1/audiences", json!({ "identifier": "billing" }), Some(("audience.created", None, None))).await;
         let audience = format!("/v1/audiences/{}", audience["id"].as_str().unwrap());
-        trail.change("PATCH", &audience, json!({ "token_ttl": "5m" }), Some(("audience.updated", None, None))).await;
+        reader.change("PATCH", &audience, json!({ "token_ttl": "5m" }), Some(("audience.updated", None, None))).await;
         let owner = json!({ "type": "organization", "id": "acme" });
-        let client = trail.change("POST", "/v1/service-clients", json!({ "name": "a", "owner": owner }), Some(("service_client.created", None, acme))).await;
+        let client = reader.change("POST", "/v1/service-clients", json!({ "name": "a", "owner": owner }), Some(("service_client.created", None, acme))).await;
         let (client, client_id) = (format!("/v1/service-clients/{}", client["id"].as_str().unwrap()), client["id"].as_str().unwrap().to_owned());
-        trail.change("PATCH", &client, json!({ "name": "b" }), Some(("service_client.updated", None, acme))).await;
+        reader.change("PATCH", &client, json!({ "name": "b" }), Some(("service_client.updated", None, acme))).await;
 
-        let key = trail.change("POST", "/v1/api-keys", json!({ "name": "a", "owner": owner, "permissions": ["p:a"] }), Some(("api_key.created", None, acme))).await;
+        let key = reader.change("POST", "/v1/api-keys", json!({ "name": "a", "owner": owner, "permissions": ["p:a"] }), Some(("api_key.created", None, acme))).await;
         let key_id = key["id"].as_str().unwrap().to_owned();
         let key = format!("/v1/api-keys/{key_id}");
-        trail.change("PATCH", &key, json!({ "name": "b" }), Some(("api_key.updated", None, acme))).await;
-        trail.change("PATCH", &key, json!({ "name": "b" }), None).await;
+        reader.change("PATCH", &key, json!({ "name": "b" }), Some(("api_key.updated", None, acme))).await;
+        reader.change("PATCH", &key, json!({ "name": "b" }), None).await;
         for (step, kind) in [("rotate", "rotated"), ("cancel-rotation", "rotation_cancelled"), ("suspend", "suspended"), ("resume", "resumed"), ("revoke", "revoked")] {
-            trail.change("POST", &format!("{key}/{step}"), Value::Null, Some((&format!("api_key.{kind}"), None, acme))).await;
+            reader.change("POST", &format!("{key}/{step}"), Value::Null, Some((&format!("api_key.{kind}"), None, acme))).await;
         }
-        trail.change("POST", &format!("{key}/revoke"), Value::Null, None).await;
-        trail.change("DELETE", &key, Value::Null, Some(("api_key.deleted", Some(&key_id), acme))).await;
+        reader.change("POST", &format!("{key}/revoke"), Value::Null, None).await;
+        reader.change("DELETE", &key, Value::Null, Some(("api_key.deleted", Some(&key_id), acme))).await;
 
-        trail.change("DELETE", &client, Value::Null, Some(("service_client.deleted", Some(&client_id), acme))).await;
+        reader.change("DELETE", &client, Value::Null, Some(("service_client.deleted", Some(&client_id), acme))).await;
         let id = audience.rsplit('/').next().unwrap().to_owned();
-        trail.change("DELETE", &audience, Value::Null, Some(("audience.deleted", Some(&id), None))).await;
-        trail.change("DELETE", member, Value::Null, Some(("member.deleted", ada, acme))).await;
-        trail.change("DELETE", "/v1/organizations/acme", Value::Null, Some(("organization.deleted", acme, acme))).await;
-        trail.change("DELETE", "/v1/users/ada", Value::Null, Some(("user.deleted", ada, None))).await;
-        trail.change("DELETE", "/v1/roles/r", Value::Null, Some(("role.deleted", Some("r"), None))).await;
-        trail.change("DELETE", "/v1/permissions/p:a", Value::Null, Some(("permission.deleted", Some("p:a"), None))).await;
+        reader.change("DELETE", &audience, Value::Null, Some(("audience.deleted", Some(&id), None))).await;
+        reader.change("DELETE", member, Value::Null, Some(("member.deleted", ada, acme))).await;
+        reader.change("DELETE", "/v1/organizations/acme", Value::Null, Some(("organization.deleted", acme, acme))).await;
+        reader.change("DELETE", "/v1/users/ada", Value::Null, Some(("user.deleted", ada, None))).await;
+        reader.change("DELETE", "/v1/roles/r", Value::Null, Some(("role.deleted", Some("r"), None))).await;
+        reader.change("DELETE", "/v1/permissions/p:a", Value::Null, Some(("permission.deleted", Some("p:a"), None))).await;
         server.run_jobs().await;
-        assert_eq!(trail.grown().await, [Value::Null; 0], "nothing comes after that");
+        assert_eq!(reader.grown().await, [Value::Null; 0], "nothing comes after that");
     }
 
-    async fn w24_an_event_tells_on_whose_behalf_and_an_organization_finds_its_own(server: Server) {
+    // Features: W24.
+    async fn event_names_the_user_acted_for_and_organizations_find_their_events(server: Server) {
         acme(&server).await;
         personal(&server, None).await;
-        let mut trail = Trail::of(&server).await;
+        let mut reader = EventReader::of(&server).await;
         let own = of_acme_by_ada(&server).await;
-        let event = trail.grown().await.pop().unwrap();
-        assert_eq!((&event["on_behalf_of"], &event["actor"]["id"]), (&json!("ada"), &json!(trail.admin)));
+        let event = reader.grown().await.pop().unwrap();
+        assert_eq!((&event["on_behalf_of"], &event["actor"]["id"]), (&json!("ada"), &json!(reader.admin)));
         assert_eq!(event["subject"]["id"], own.id.as_str());
         put(&server, "/v1/organizations/beta", json!({})).await;
         let of = async |organization: &str| -> Vec<String> {
@@ -141,12 +143,13 @@ both! {
         // A deletion also records the deletion of dependent objects in their
         // organization, with the cause.
         server.manage("DELETE", "/v1/users/ada", None, 204).await;
-        let left = trail.grown().await;
+        let left = reader.grown().await;
         let gone: Vec<_> = left.iter().filter(|event| event["type"] == "member.deleted").collect();
         assert_eq!((gone.len(), &gone[0]["cause"], &gone[0]["organization_id"]), (1, &json!("user_deleted"), &json!("acme")));
     }
 
-    async fn w23_d9_the_command_line_leaves_the_same_events(server: Server) {
+    // Features: W23, D9.
+    async fn command_line_leaves_the_same_events(server: Server) {
         let settings = [
             format!("database.url={}", server.database.url),
             format!("keys.dir={}", server.database.dir.path().join("keys").display()),
@@ -160,19 +163,19 @@ both! {
             serde_json::from_slice(&output.stdout).unwrap()
         };
         acme(&server).await;
-        let mut trail = Trail::of(&server).await;
+        let mut reader = EventReader::of(&server).await;
         let made = run(&["api-key", "create", "--name", "ci", "--organization", "acme", "--permission", "projects:read"]);
         let id = made["id"].as_str().unwrap();
         run(&["api-key", "patch", id, "--name", "nightly"]);
         let rotated = run(&["api-key", "rotate", id, "--grace", "1h"]);
         let kept = run(&["api-key", "cancel-rotation", id]);
         assert_eq!(kept["credentials"].as_array().unwrap().len(), 1);
-        server.swap(made["value"].as_str().unwrap()).await;
+        server.fetch_token(made["value"].as_str().unwrap()).await;
         assert_eq!(server.exchange(rotated["value"].as_str().unwrap()).await.status(), 401, "a running server notices at once");
         for step in ["suspend", "resume", "revoke"] {
             run(&["api-key", step, id]);
         }
-        let events = trail.grown().await;
+        let events = reader.grown().await;
         let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap().strip_prefix("api_key.").unwrap()).collect();
         assert_eq!(kinds, ["created", "updated", "rotated", "rotation_cancelled", "suspended", "resumed", "revoked"]);
         for event in &events {
@@ -196,8 +199,9 @@ async fn follow(server: &Server, limit: usize, from: i64, last: i64) -> Vec<Valu
     all
 }
 
+// Features: W24.
 #[test]
-fn w24_two_followers_on_two_servers_miss_nothing_and_see_nothing_twice() {
+fn two_followers_on_two_servers_read_each_event_once() {
     Server::run(Kind::Postgres, &[], async |server| {
         acme(&server).await;
         let other = server.replica().await;

@@ -4,7 +4,7 @@ use chrono::{Duration, SecondsFormat, Utc};
 use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query, sql_types::Text};
 use serde_json::{Value, json};
 
-use super::{acme, personal, put, told, told_by_jobs};
+use super::{acme, events_after_jobs, events_of, personal, put};
 use crate::support::{Key, Kind, Server, both, run_jobs_of, sqlite};
 
 const DAY: i64 = 24 * 3600;
@@ -26,20 +26,21 @@ fn days(events: &[Value]) -> Vec<Value> {
 }
 
 both! {
-    async fn p13_a_key_is_told_of_14_7_and_1_days_before_its_end_and_when_it_has_come(server: Server, "jobs=by_hand") {
+    // Features: P13.
+    async fn expiry_is_notified_14_7_and_1_days_before_and_when_it_occurs(server: Server, "jobs=by_hand") {
         let replica = server.replica().await;
         let key = ending_in(&server, 30 * DAY).await;
         let revoked = ending_in(&server, 30 * DAY).await;
         server.step(&revoked, "revoke").await;
         run_jobs_of(&[&server, &replica]).await;
-        assert_eq!(told(&server, &key, BOTH).await.len(), 0);
+        assert_eq!(events_of(&server, &key, BOTH).await.len(), 0);
         for (count, advance) in [(1, 16 * DAY + 60), (2, 7 * DAY), (3, 6 * DAY), (4, DAY)] {
             server.advance(advance);
             run_jobs_of(&[&server, &replica]).await;
-            let found = told(&replica, &key, BOTH).await;
-            assert_eq!(days(&found), [json!(14), json!(7), json!(1), Value::Null][..count], "each once, whoever tells");
+            let found = events_of(&replica, &key, BOTH).await;
+            assert_eq!(days(&found), [json!(14), json!(7), json!(1), Value::Null][..count], "each once, from any replica");
         }
-        let all = told(&server, &key, BOTH).await;
+        let all = events_of(&server, &key, BOTH).await;
         let kinds: Vec<_> = all.iter().map(|event| event["type"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["api_key.expiring", "api_key.expiring", "api_key.expiring", "api_key.expired"]);
         let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
@@ -48,58 +49,62 @@ both! {
             assert_eq!(event["actor"]["type"], "system");
         }
         assert_eq!(shown["version"], 1, "nothing has changed about the key");
-        assert_eq!(told(&server, &revoked, BOTH).await.len(), 0, "its end came before");
+        assert_eq!(events_of(&server, &revoked, BOTH).await.len(), 0, "its end came before");
     }
 
-    async fn p13_a_short_life_has_the_notices_that_lie_ahead(server: Server, "jobs=by_hand") {
+    // Features: P13.
+    async fn short_lived_key_gets_only_future_notifications(server: Server, "jobs=by_hand") {
         let (ten_days, hours) = (ending_in(&server, 10 * DAY).await, ending_in(&server, 3600).await);
         server.advance(3 * DAY + 60);
-        assert_eq!(days(&told_by_jobs(&server, &ten_days, BOTH, 1).await), [json!(7)]);
-        assert_eq!(days(&told_by_jobs(&server, &hours, BOTH, 1).await), [Value::Null]);
+        assert_eq!(days(&events_after_jobs(&server, &ten_days, BOTH, 1).await), [json!(7)]);
+        assert_eq!(days(&events_after_jobs(&server, &hours, BOTH, 1).await), [Value::Null]);
         server.advance(6 * DAY);
-        assert_eq!(days(&told_by_jobs(&server, &ten_days, BOTH, 2).await), [json!(7), json!(1)]);
+        assert_eq!(days(&events_after_jobs(&server, &ten_days, BOTH, 2).await), [json!(7), json!(1)]);
         server.run_jobs().await;
-        assert_eq!(told(&server, &hours, BOTH).await.len(), 1);
-        assert_eq!(told(&server, &ten_days, BOTH).await.len(), 2);
+        assert_eq!(events_of(&server, &hours, BOTH).await.len(), 1);
+        assert_eq!(events_of(&server, &ten_days, BOTH).await.len(), 2);
     }
 
-    async fn p13_a_key_whose_end_is_moved_is_told_of_anew(server: Server, "jobs=by_hand") {
+    // Features: P13.
+    async fn changed_expiry_is_notified_again(server: Server, "jobs=by_hand") {
         let key = ending_in(&server, 30 * DAY).await;
         let patch = async |expires_at: Value| {
             server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "expires_at": expires_at })), 200).await
         };
         server.advance(26 * DAY);
-        let found = told_by_jobs(&server, &key, BOTH, 1).await;
+        let found = events_after_jobs(&server, &key, BOTH, 1).await;
         assert_eq!(days(&found), [json!(7)], "fourteen days is no longer true");
         patch(json!(end(26 * DAY, 20 * DAY))).await;
         server.advance(6 * DAY + 60);
-        assert_eq!(days(&told_by_jobs(&server, &key, BOTH, 2).await)[1..], [json!(14)]);
+        assert_eq!(days(&events_after_jobs(&server, &key, BOTH, 2).await)[1..], [json!(14)]);
         // An expiry in the past can be removed. A later expiry is reported again.
         server.advance(20 * DAY);
-        assert_eq!(days(&told_by_jobs(&server, &key, BOTH, 3).await)[2..], [Value::Null]);
+        assert_eq!(days(&events_after_jobs(&server, &key, BOTH, 3).await)[2..], [Value::Null]);
         patch(Value::Null).await;
         server.run_jobs().await;
-        assert_eq!(told(&server, &key, BOTH).await.len(), 3);
+        assert_eq!(events_of(&server, &key, BOTH).await.len(), 3);
         patch(json!(end(52 * DAY + 60, DAY / 2))).await;
         server.advance(DAY);
-        assert_eq!(days(&told_by_jobs(&server, &key, BOTH, 4).await)[3..], [Value::Null]);
+        assert_eq!(days(&events_after_jobs(&server, &key, BOTH, 4).await)[3..], [Value::Null]);
     }
 
-    async fn p1_a_key_that_has_ended_is_not_revoked_once_more_with_its_owner(server: Server, "jobs=by_hand") {
+    // Features: P1.
+    async fn ended_key_is_not_revoked_again_with_its_owner(server: Server, "jobs=by_hand") {
         acme(&server).await;
         let key = personal(&server, Some("acme")).await;
         let other = personal(&server, Some("acme")).await;
         let ends = json!({ "expires_at": end(0, 3600) });
         server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(ends), 200).await;
         server.advance(3601);
-        let found = told_by_jobs(&server, &key, BOTH, 1).await;
+        let found = events_after_jobs(&server, &key, BOTH, 1).await;
         assert_eq!((&found[0]["type"], &found[0]["organization_id"]), (&json!("api_key.expired"), &json!("acme")));
         server.manage("DELETE", "/v1/organizations/acme", None, 204).await;
-        told_by_jobs(&server, &other, "api_key.revoked", 1).await;
-        assert_eq!(told(&server, &key, "api_key.revoked").await.len(), 0);
+        events_after_jobs(&server, &other, "api_key.revoked", 1).await;
+        assert_eq!(events_of(&server, &key, "api_key.revoked").await.len(), 0);
     }
 
-    async fn p13_notices_are_found_by_an_index(server: Server) {
+    // Features: P13.
+    async fn expiry_notifications_use_an_index(server: Server) {
         let looks = [
             "SELECT id FROM api_keys WHERE revoked_at IS NULL AND expires_at <= 5 AND notified_days = 7 ORDER BY expires_at LIMIT 1",
             "SELECT id FROM api_keys WHERE revoked_at IS NULL AND expires_at <= 5 AND notified_days IS NULL ORDER BY expires_at LIMIT 1",
@@ -112,7 +117,7 @@ both! {
         assert!(usage.contains("key_usage_day"), "{usage}");
     }
 
-    async fn what_has_served_its_time_is_thrown_away(server: Server, "jobs=by_hand") {
+    async fn expired_rows_are_deleted(server: Server, "jobs=by_hand") {
         acme(&server).await;
         for day in [0, 1_000_000] {
             server.database.sql(&format!("INSERT INTO key_usage (key_id, day, uses) VALUES ('key', {day}, 1)"));

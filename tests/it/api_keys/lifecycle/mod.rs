@@ -74,15 +74,15 @@ async fn state(server: &Server, key: &Key) -> (String, Option<String>) {
 }
 
 /// The events of a key. `kinds` is a comma-separated list of event types.
-async fn told(server: &Server, key: &Key, kinds: &str) -> Vec<Value> {
+async fn events_of(server: &Server, key: &Key, kinds: &str) -> Vec<Value> {
     let path = format!("/v1/events?limit=100&type={kinds}&subject={}", key.id);
     server.manage("GET", &path, None, 200).await["data"].as_array().unwrap().clone()
 }
 
 /// Runs the jobs of `server` and asserts that the key then has exactly `count` such events.
-async fn told_by_jobs(server: &Server, key: &Key, kinds: &str, count: usize) -> Vec<Value> {
+async fn events_after_jobs(server: &Server, key: &Key, kinds: &str, count: usize) -> Vec<Value> {
     server.run_jobs().await;
-    let found = told(server, key, kinds).await;
+    let found = events_of(server, key, kinds).await;
     assert_eq!(found.len(), count, "{kinds}: {found:?}");
     found
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{acme, of_acme, of_acme_by_ada, of_client_of, personal, put, state, told, told_by_jobs, works};
+use super::{acme, events_after_jobs, events_of, of_acme, of_acme_by_ada, of_client_of, personal, put, state, works};
 use crate::support::{Key, Server, both, run_jobs_of, verify};
 
 async fn all_work(server: &Server, keys: &[&Key]) {
@@ -12,7 +12,7 @@ async fn all_work(server: &Server, keys: &[&Key]) {
 }
 
 /// Asserts that the keys are refused and reported as revoked for this reason.
-async fn all_gone(server: &Server, keys: &[&Key], why: &str) {
+async fn assert_all_revoked(server: &Server, keys: &[&Key], why: &str) {
     for key in keys {
         assert!(!works(server, key).await, "{}", key.id);
         assert_eq!(state(server, key).await, ("revoked".to_owned(), Some(why.to_owned())), "{}", key.id);
@@ -20,15 +20,15 @@ async fn all_gone(server: &Server, keys: &[&Key], why: &str) {
 }
 
 /// Asserts that each revocation is recorded once, with its cause.
-async fn all_told(server: &Server, keys: &[&Key], cause: &str, organization: Value) {
+async fn assert_events_of_all(server: &Server, keys: &[&Key], cause: &str, organization: Value) {
     for key in keys {
-        let event = told_by_jobs(server, key, "api_key.revoked", 1).await.pop().unwrap();
+        let event = events_after_jobs(server, key, "api_key.revoked", 1).await.pop().unwrap();
         assert_eq!((&event["cause"], &event["organization_id"]), (&json!(cause), &organization), "{event}");
         assert_eq!(event["actor"], json!({ "type": "system", "id": null }));
     }
     server.run_jobs().await;
     for key in keys {
-        assert_eq!(told(server, key, "api_key.revoked").await.len(), 1, "once: {}", key.id);
+        assert_eq!(events_of(server, key, "api_key.revoked").await.len(), 1, "once: {}", key.id);
     }
 }
 
@@ -41,7 +41,8 @@ async fn delete(server: &Server, path: &str) {
 }
 
 both! {
-    async fn p1_keys_of_a_blocked_user_are_suspended_until_the_user_is_unblocked(server: Server, "jobs=by_hand") {
+    // Features: P1.
+    async fn keys_of_a_blocked_user_are_suspended_until_the_user_is_unblocked(server: Server, "jobs=by_hand") {
         acme(&server).await;
         let replica = server.replica().await;
         let of_client = of_client_of(&server, json!({ "type": "user", "id": "ada" })).await;
@@ -68,7 +69,8 @@ both! {
         assert_eq!(kinds, ["user.blocked", "user.unblocked"], "nothing happened to the keys");
     }
 
-    async fn w3_keys_of_a_deleted_user_stay_dead_when_the_user_is_put_again(server: Server, "jobs=by_hand") {
+    // Features: W3.
+    async fn keys_of_a_deleted_user_stay_invalid_when_the_user_is_recreated(server: Server, "jobs=by_hand") {
         acme(&server).await;
         let of_client = of_client_of(&server, json!({ "type": "user", "id": "ada" })).await;
         let (within, without) = (personal(&server, Some("acme")).await, personal(&server, None).await);
@@ -76,16 +78,16 @@ both! {
         server.step(&revoked, "revoke").await;
         let others = of_acme_by_ada(&server).await;
         delete(&server, "/v1/users/ada").await;
-        all_gone(&server, &[&within, &without, &of_client], "user_deleted").await;
+        assert_all_revoked(&server, &[&within, &without, &of_client], "user_deleted").await;
         assert!(works(&server, &others).await, "the organization's key has no user");
-        all_told(&server, &[&without, &of_client], "user_deleted", Value::Null).await;
-        all_told(&server, &[&within], "user_deleted", json!("acme")).await;
-        assert_eq!(told(&server, &revoked, "api_key.revoked").await.len(), 1, "it was revoked before, by hand");
+        assert_events_of_all(&server, &[&without, &of_client], "user_deleted", Value::Null).await;
+        assert_events_of_all(&server, &[&within], "user_deleted", json!("acme")).await;
+        assert_eq!(events_of(&server, &revoked, "api_key.revoked").await.len(), 1, "it was revoked before, by hand");
         // A key that is already revoked records no further revocation.
         server.step(&without, "revoke").await;
         delete(&server, &format!("/v1/api-keys/{}", within.id)).await;
         for key in [&within, &without] {
-            assert_eq!(told(&server, key, "api_key.revoked").await.len(), 1);
+            assert_eq!(events_of(&server, key, "api_key.revoked").await.len(), 1);
         }
 
         put(&server, "/v1/users/ada", json!({ "roles": ["writer"] })).await;
@@ -97,60 +99,64 @@ both! {
         assert!(works(&server, &new).await);
     }
 
-    async fn p2_keys_within_a_deleted_organization_stay_dead_when_it_is_put_again(server: Server, "jobs=by_hand") {
+    // Features: P2.
+    async fn keys_of_a_deleted_organization_stay_invalid_when_it_is_recreated(server: Server, "jobs=by_hand") {
         acme(&server).await;
         let of_client = of_client_of(&server, json!({ "type": "organization", "id": "acme" })).await;
         let (within, without, own) = (personal(&server, Some("acme")).await, personal(&server, None).await, of_acme(&server).await);
         delete(&server, "/v1/organizations/acme").await;
-        all_gone(&server, &[&within, &own, &of_client], "organization_deleted").await;
+        assert_all_revoked(&server, &[&within, &own, &of_client], "organization_deleted").await;
         assert!(works(&server, &without).await, "this one has nothing to do with it");
         // The organization is recreated before the jobs run. Its new keys must not
         // be recorded as revoked.
         put(&server, "/v1/organizations/acme", json!({})).await;
         put(&server, "/v1/organizations/acme/members/ada", json!({ "roles": ["writer"] })).await;
         let (new, new_within) = (of_acme(&server).await, personal(&server, Some("acme")).await);
-        all_told(&server, &[&within, &own, &of_client], "organization_deleted", json!("acme")).await;
+        assert_events_of_all(&server, &[&within, &own, &of_client], "organization_deleted", json!("acme")).await;
         for key in [&within, &own, &of_client] {
             assert!(!works(&server, key).await);
         }
         all_work(&server, &[&new, &new_within, &without]).await;
         for key in [&new, &new_within, &without] {
-            assert_eq!(told(&server, key, "api_key.revoked").await, [Value::Null; 0]);
+            assert_eq!(events_of(&server, key, "api_key.revoked").await, [Value::Null; 0]);
         }
     }
 
-    async fn w4_personal_keys_end_with_the_membership_and_those_of_the_organization_do_not(server: Server, "jobs=by_hand") {
+    // Features: W4.
+    async fn membership_end_revokes_personal_keys_but_not_organization_keys(server: Server, "jobs=by_hand") {
         acme(&server).await;
         let (within, without) = (personal(&server, Some("acme")).await, personal(&server, None).await);
         let made = of_acme_by_ada(&server).await;
         let member = "/v1/organizations/acme/members/ada";
         delete(&server, member).await;
-        all_gone(&server, &[&within], "member_left").await;
+        assert_all_revoked(&server, &[&within], "member_left").await;
         all_work(&server, &[&without, &made]).await;
-        all_told(&server, &[&within], "member_left", json!("acme")).await;
+        assert_events_of_all(&server, &[&within], "member_left", json!("acme")).await;
         put(&server, member, json!({ "roles": ["writer"] })).await;
         assert!(!works(&server, &within).await, "another membership has none of the old keys");
-        assert_eq!(told(&server, &made, "api_key.revoked").await, [Value::Null; 0]);
+        assert_eq!(events_of(&server, &made, "api_key.revoked").await, [Value::Null; 0]);
     }
 
-    async fn p2_keys_of_an_organization_end_with_their_creator_where_that_is_set(server: Server, "jobs=by_hand", "api_keys.end_with_creator=true") {
+    // Features: P2.
+    async fn organization_keys_end_with_their_creator_if_configured(server: Server, "jobs=by_hand", "api_keys.end_with_creator=true") {
         acme(&server).await;
         let (made, others) = (of_acme_by_ada(&server).await, of_acme(&server).await);
         all_work(&server, &[&made, &others]).await;
         delete(&server, "/v1/organizations/acme/members/ada").await;
-        all_gone(&server, &[&made], "creator_left").await;
+        assert_all_revoked(&server, &[&made], "creator_left").await;
         assert!(works(&server, &others).await);
-        all_told(&server, &[&made], "creator_left", json!("acme")).await;
+        assert_events_of_all(&server, &[&made], "creator_left", json!("acme")).await;
         put(&server, "/v1/organizations/acme/members/ada", json!({ "roles": ["writer"] })).await;
         assert!(!works(&server, &made).await);
     }
 
-    async fn w3_a_demotion_takes_permissions_away_at_the_next_exchange(server: Server) {
+    // Features: W3.
+    async fn demotion_removes_permissions_at_the_next_exchange(server: Server) {
         acme(&server).await;
         let replica = server.replica().await;
         let (within, without) = (personal(&server, Some("acme")).await, personal(&server, None).await);
         let scope = async |key: &Key| {
-            let token = replica.swap(&key.value).await;
+            let token = replica.fetch_token(&key.value).await;
             verify(&replica, &token, "http://keyswap.test").await["scope"].clone()
         };
         assert_eq!(scope(&within).await, "projects:read projects:write");
@@ -166,16 +172,18 @@ both! {
         assert_eq!(scope(&within).await, "projects:read");
     }
 
-    async fn w19_keys_of_a_deleted_service_client_are_dead_at_once_and_told_of(server: Server, "jobs=by_hand") {
+    // Features: W19.
+    async fn keys_of_a_deleted_service_client_are_refused_at_once_with_events(server: Server, "jobs=by_hand") {
         let key = server.client_key(&["a"]).await;
         let other = server.client_key(&["a"]).await;
         delete(&server, &format!("/v1/service-clients/{}", key.client)).await;
-        all_gone(&server, &[&key], "service_client_deleted").await;
-        all_told(&server, &[&key], "service_client_deleted", Value::Null).await;
+        assert_all_revoked(&server, &[&key], "service_client_deleted").await;
+        assert_events_of_all(&server, &[&key], "service_client_deleted", Value::Null).await;
         assert!(works(&server, &other).await);
     }
 
-    async fn w23_each_of_many_keys_is_told_of_once_whichever_replica_comes_first(server: Server, "jobs=by_hand") {
+    // Features: W23.
+    async fn each_ended_key_has_one_event_with_several_replicas(server: Server, "jobs=by_hand") {
         acme(&server).await;
         let replica = server.replica().await;
         let mut keys = Vec::new();
@@ -185,10 +193,10 @@ both! {
         }
         delete(&server, "/v1/organizations/acme").await;
         run_jobs_of(&[&server, &replica]).await;
-        let mut told: Vec<_> = server.events().await.into_iter().filter(|event| event["type"] == "api_key.revoked").map(|event| event["subject"]["id"].clone()).collect();
-        told.sort_by_key(ToString::to_string);
+        let mut events_of: Vec<_> = server.events().await.into_iter().filter(|event| event["type"] == "api_key.revoked").map(|event| event["subject"]["id"].clone()).collect();
+        events_of.sort_by_key(ToString::to_string);
         let mut wanted: Vec<_> = keys.iter().map(|key| json!(key.id)).collect();
         wanted.sort_by_key(ToString::to_string);
-        assert_eq!(told, wanted);
+        assert_eq!(events_of, wanted);
     }
 }

@@ -49,7 +49,8 @@ async fn every_form(server: &Server, key: &Key) -> Vec<(&'static str, Response)>
 }
 
 both! {
-    async fn p13_the_old_value_says_since_when_and_until_when(server: Server) {
+    // Features: P13.
+    async fn old_value_gets_deprecation_and_sunset_headers(server: Server) {
         let old = server.generic_key(&["a"]).await;
         let no_headers = async |key: &Key| {
             for (form, answer) in every_form(&server, key).await {
@@ -79,7 +80,8 @@ both! {
         assert!(!refused.headers().contains_key("sunset"));
     }
 
-    async fn p13_who_still_uses_the_old_value_is_visible(server: Server, "jobs=by_hand") {
+    // Features: P13.
+    async fn use_of_the_old_value_is_recorded(server: Server, "jobs=by_hand") {
         let old = server.generic_key(&["a"]).await;
         let new = rotate(&server, &old, "2h").await;
         let used = async || -> Vec<Value> {
@@ -88,17 +90,18 @@ both! {
             shown["credentials"].as_array().unwrap().iter().map(|one| one["last_used_at"].clone()).collect()
         };
         assert_eq!(used().await, [Value::Null, Value::Null]);
-        server.swap(&new.value).await;
+        server.fetch_token(&new.value).await;
         let first = used().await;
         assert!(first[0].is_string() && first[1].is_null(), "the new one alone: {first:?}");
         server.advance(60);
-        server.swap(&old.value).await;
+        server.fetch_token(&old.value).await;
         let second = used().await;
         assert_eq!(second[0], first[0]);
         assert!(second[1].as_str() > second[0].as_str(), "the old one is the last that was used: {second:?}");
     }
 
-    async fn p13_a_rotation_is_taken_back(server: Server) {
+    // Features: P13.
+    async fn rotation_can_be_cancelled(server: Server) {
         let old = server.generic_key(&["a"]).await;
         assert!(cancel(&server, &old, 409).await["detail"].as_str().unwrap().contains("not rotating"));
         let new = rotate(&server, &old, "2h").await;
@@ -133,7 +136,8 @@ both! {
         server.manage("POST", "/v1/api-keys/key_01JD0000000000000000000000/cancel-rotation", None, 404).await;
     }
 
-    async fn p13_no_key_takes_back_the_rotation_that_replaces_it(server: Server) {
+    // Features: P13.
+    async fn key_cannot_cancel_its_own_rotation(server: Server) {
         let old = server.client_key(&["keyswap:keys", "a"]).await;
         let new = rotate(&server, &old, "2h").await;
         let body = body_of(server.exchange_for(&old.value, json!({ "audience": "http://keyswap.test/v1" })).await, StatusCode::OK).await;
@@ -153,7 +157,8 @@ both! {
         assert_eq!(listed.status(), 200);
     }
 
-    async fn p13_which_of_several_old_values_stays_is_not_guessed(server: Server) {
+    // Features: P13.
+    async fn cancellation_with_several_old_values_requires_a_choice(server: Server) {
         let old = server.generic_key(&["a"]).await;
         let new = rotate(&server, &old, "2h").await;
         let columns = "key_id, prefix, encrypted_secret, master_version, created_at, expires_at";
@@ -168,8 +173,9 @@ both! {
     }
 }
 
+// Features: P13.
 #[test]
-fn p13_the_headers_are_declared() {
+fn rotation_headers_are_in_the_openapi_document() {
     let document = keyswap::http::openapi::document("http://127.0.0.1:8080").unwrap();
     let document: Value = serde_json::from_slice(&document.body).unwrap();
     for path in ["/v1/exchange", "/v1/exchange/explain", "/oauth/token", "/identity/token"] {

@@ -21,9 +21,9 @@ use keyswap::{
 };
 
 use super::{
-    lookups::{Question, alone, asked, by_credential, gathered, listed, request},
-    model::{Asked, Credential, DEFAULT_AUDIENCE, DEFAULT_TTL, Decision, Key, MAX_TTL, Model, Owner, Set},
-    random::Chance,
+    lookups::{Lookup, alone, asked, by_credential, in_batch, listed, request},
+    model::{Credential, DEFAULT_AUDIENCE, DEFAULT_TTL, Decision, Key, MAX_TTL, Model, Owner, Set, TokenRequest},
+    random::Random,
 };
 
 /// The differences found, and how often each case occurred. A case that never occurs is not tested.
@@ -35,17 +35,17 @@ pub struct Compared {
 
 /// The context of a comparison, used only in its failure message.
 #[derive(Clone, Copy)]
-struct About<'a> {
+struct LookupContext<'a> {
     way: &'a str,
     id: &'a str,
     key: &'a Key,
-    asked: Option<&'a Asked>,
+    asked: Option<&'a TokenRequest>,
 }
 
 impl Compared {
-    fn same<T: PartialEq + fmt::Debug>(&mut self, about: About<'_>, part: &str, found: &T, wanted: &T) {
+    fn same<T: PartialEq + fmt::Debug>(&mut self, about: LookupContext<'_>, part: &str, found: &T, wanted: &T) {
         if found != wanted {
-            let About { way, id, key, asked } = about;
+            let LookupContext { way, id, key, asked } = about;
             self.differences
                 .push(format!("{way}, {part}: found {found:?}, wanted {wanted:?}; {id}, {key:?}, {asked:?}"));
         }
@@ -72,8 +72,8 @@ fn names<T: ToString>(all: impl IntoIterator<Item = T>) -> Set {
 }
 
 /// Generates one question per credential.
-fn questions(model: &Model, seed: u64) -> Vec<Question> {
-    let mut chance = Chance::new(seed);
+fn questions(model: &Model, seed: u64) -> Vec<Lookup> {
+    let mut chance = Random::new(seed);
     let keys = model.keys.iter();
     keys.flat_map(|(id, key)| key.credentials.iter().map(move |credential| (id, credential)))
         .map(|(id, credential)| (id.clone(), credential.clone(), asked(&mut chance)))
@@ -99,7 +99,7 @@ pub async fn compare(store: &Store, model: &Model, seed: u64) -> Compared {
     // The concurrent lookups are answered by a few queries of up to 128 credentials each.
     for (way, wants) in [("gathered", LookupDetail::Context), ("gathered whole", LookupDetail::Full)] {
         let mut found = Vec::new();
-        for answer in gathered(store, &questions, wants).await {
+        for answer in in_batch(store, &questions, wants).await {
             found.push(answer.map(|CredentialLookup { record, details: whole }| {
                 if let Some((key, _)) = whole {
                     compared.key(model, way, &key);
@@ -116,7 +116,7 @@ pub async fn compare(store: &Store, model: &Model, seed: u64) -> Compared {
 }
 
 impl Compared {
-    fn all(&mut self, model: &Model, way: &str, questions: &[Question], found: Vec<Option<KeyContext>>) {
+    fn all(&mut self, model: &Model, way: &str, questions: &[Lookup], found: Vec<Option<KeyContext>>) {
         for ((id, credential, asked), facts) in questions.iter().zip(found) {
             let Some(facts) = facts else {
                 self.differences.push(format!("{way}: {id} is not found by {}", credential.id));
@@ -127,11 +127,18 @@ impl Compared {
             // arbitrary one if none works.
             let newest = key.credentials.iter().rev().find(|credential| model.works(credential));
             let credential = if way == "by key" { newest.or(key.credentials.last()).unwrap() } else { credential };
-            self.facts(model, About { way, id, key, asked: Some(asked) }, credential, asked, &facts);
+            self.facts(model, LookupContext { way, id, key, asked: Some(asked) }, credential, asked, &facts);
         }
     }
 
-    fn facts(&mut self, model: &Model, about: About<'_>, credential: &Credential, asked: &Asked, facts: &KeyContext) {
+    fn facts(
+        &mut self,
+        model: &Model,
+        about: LookupContext<'_>,
+        credential: &Credential,
+        asked: &TokenRequest,
+        facts: &KeyContext,
+    ) {
         let (id, key, found) = (about.id, about.key, &facts.key);
         self.same(about, "now", &facts.now.millis(), &model.now);
         self.same(about, "id", &found.id.to_string(), &id.to_owned());
@@ -152,7 +159,7 @@ impl Compared {
         self.same(about, "organization", &organization.as_ref(), &key.home.organization());
         self.same(about, "client", &found.ownership.client.is_some(), &key.client.is_some());
         for end_with_maker in [false, true] {
-            self.standing(model, about, end_with_maker, &found.ownership.root_owner_status(end_with_maker));
+            self.status_of_owner(model, about, end_with_maker, &found.ownership.root_owner_status(end_with_maker));
             let decided = decision(facts, &request(asked), &limits(end_with_maker));
             let wanted = model.decide(id, credential, asked, end_with_maker);
             self.same(about, "decision", &decided, &wanted);
@@ -177,7 +184,7 @@ impl Compared {
     }
 
     /// Compares the owner status, and the permissions of the owner that the key carries.
-    fn standing(&mut self, model: &Model, about: About<'_>, end_with_maker: bool, found: &OwnerStatus) {
+    fn status_of_owner(&mut self, model: &Model, about: LookupContext<'_>, end_with_maker: bool, found: &OwnerStatus) {
         let key = about.key;
         let of_key = |set: &Set| Owner::Holds(set.intersection(&key.permissions).cloned().collect());
         let found = match found {
@@ -201,10 +208,10 @@ impl Compared {
     fn key(&mut self, model: &Model, way: &str, found: &ApiKey) {
         let id = found.id.as_str();
         let key = &model.keys[id];
-        let about = About { way, id, key, asked: None };
+        let about = LookupContext { way, id, key, asked: None };
         for end_with_maker in [false, true] {
-            let standing = found.ownership.root_owner_status(end_with_maker);
-            let (state, _) = api_key::state(&found.lifecycle, &standing, Timestamp::from_millis(model.now));
+            let status_of_owner = found.ownership.root_owner_status(end_with_maker);
+            let (state, _) = api_key::state(&found.lifecycle, &status_of_owner, Timestamp::from_millis(model.now));
             self.same(about, "state", &state.as_str(), &model.state(key, end_with_maker));
         }
         let working = key.credentials.iter().rev().filter(|credential| model.works(credential));

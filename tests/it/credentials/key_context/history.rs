@@ -23,15 +23,15 @@ use keyswap::{
 };
 
 use super::{
-    model::{Audience, DEFAULT_AUDIENCE, Home, Model, Set},
-    random::Chance,
+    model::{Audience, DEFAULT_AUDIENCE, Model, Scope, Set},
+    random::Random,
 };
 
-type Done = Result<(), StoreError>;
+type Applied = Result<(), StoreError>;
 
 pub struct Builder<'a, 'b> {
     pub tx: &'a mut Tx<'b>,
-    pub chance: Chance,
+    pub chance: Random,
     pub model: Model,
     made: i64,
 }
@@ -54,23 +54,23 @@ where
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
-fn incarnation(serial: &str) -> GenerationId {
+fn generation(serial: &str) -> GenerationId {
     serial.parse().unwrap()
 }
 
-fn home(home: &Home) -> StoredHome {
+fn home(home: &Scope) -> StoredHome {
     match home {
-        Home::Account => StoredHome::Account,
-        Home::Organization { id, serial } => {
-            StoredHome::Organization { id: id.parse().unwrap(), generation_id: incarnation(serial) }
+        Scope::Account => StoredHome::Account,
+        Scope::Organization { id, serial } => {
+            StoredHome::Organization { id: id.parse().unwrap(), generation_id: generation(serial) }
         }
-        Home::User { id, serial } => {
-            StoredHome::User { id: id.parse().unwrap(), organization: None, generation_id: incarnation(serial) }
+        Scope::User { id, serial } => {
+            StoredHome::User { id: id.parse().unwrap(), organization: None, generation_id: generation(serial) }
         }
-        Home::Member { organization, user, serial } => StoredHome::User {
+        Scope::Member { organization, user, serial } => StoredHome::User {
             id: user.parse().unwrap(),
             organization: Some(organization.parse().unwrap()),
-            generation_id: incarnation(serial),
+            generation_id: generation(serial),
         },
     }
 }
@@ -79,7 +79,7 @@ impl<'a, 'b> Builder<'a, 'b> {
     /// Creates permissions, roles and audiences, and then runs `steps` random steps.
     pub fn run(tx: &'a mut Tx<'b>, seed: u64, steps: usize) -> Result<Model, StoreError> {
         let model = Model { now: tx.now().millis(), ..Model::default() };
-        let mut builder = Self { tx, chance: Chance::new(seed), model, made: 0 };
+        let mut builder = Self { tx, chance: Random::new(seed), model, made: 0 };
         builder.configuration()?;
         for _ in 0..steps {
             builder.step()?;
@@ -87,7 +87,7 @@ impl<'a, 'b> Builder<'a, 'b> {
         Ok(builder.model)
     }
 
-    fn step(&mut self) -> Done {
+    fn step(&mut self) -> Applied {
         match self.chance.below(100) {
             0..10 => self.put_organization(),
             10..11 => self.delete_organization(),
@@ -97,29 +97,29 @@ impl<'a, 'b> Builder<'a, 'b> {
             38..41 => self.delete_member(),
             41..43 => self.change_role(),
             43..44 => self.change_permission(),
-            44..52 => self.make_client(),
+            44..52 => self.create_client(),
             52..54 => self.change_client(),
-            54..78 => self.make_key(),
+            54..78 => self.create_key(),
             78..86 => self.change_key(),
             86..91 => self.rotate(),
-            91..95 => self.make_record(),
+            91..95 => self.create_record(),
             _ => self.change_record(),
         }
     }
 
-    fn configuration(&mut self) -> Done {
+    fn configuration(&mut self) -> Applied {
         for number in 0..PERMISSIONS {
             let assignable = self.chance.one_in(2);
             store::access::permissions::insert(self.tx, &permission_row(&permission(number), assignable))?;
             self.model.permissions.insert(permission(number), assignable);
         }
         for number in 0..ROLES {
-            let (name, held) = (format!("role-{number}"), self.some_permissions());
+            let (name, held) = (format!("role-{number}"), self.random_permissions());
             store::access::roles::insert(self.tx, &role_row(&name, &held))?;
             self.model.roles.insert(name, held);
         }
         for (number, identifier) in [DEFAULT_AUDIENCE, "https://one.test", "https://two.test"].into_iter().enumerate() {
-            let accepts = (number > 0).then(|| self.some_permissions());
+            let accepts = (number > 0).then(|| self.random_permissions());
             let ttl = self.chance.one_in(2).then(|| 60 * i64::try_from(1 + self.chance.below(30)).unwrap());
             let row = StoredAudience {
                 id: self.tx.generate_id()?,
@@ -139,11 +139,11 @@ impl<'a, 'b> Builder<'a, 'b> {
         Ok(())
     }
 
-    fn some_permissions(&mut self) -> Set {
+    fn random_permissions(&mut self) -> Set {
         (0..PERMISSIONS).filter(|_| self.chance.one_in(2)).map(permission).collect()
     }
 
-    fn some_roles(&mut self) -> Set {
+    fn random_roles(&mut self) -> Set {
         (0..ROLES).filter(|_| self.chance.one_in(3)).map(|number| format!("role-{number}")).collect()
     }
 
@@ -152,26 +152,26 @@ impl<'a, 'b> Builder<'a, 'b> {
     }
 
     /// Picks an existing owner other than the account.
-    fn some_home(&mut self) -> Option<Home> {
+    fn random_scope(&mut self) -> Option<Scope> {
         match self.chance.below(3) {
             0 => {
                 let found = self.chance.pick(self.model.organizations.iter())?;
-                Some(Home::Organization { id: found.0.clone(), serial: found.1.clone() })
+                Some(Scope::Organization { id: found.0.clone(), serial: found.1.clone() })
             }
             1 => {
                 let (id, user) = self.chance.pick(self.model.users.iter())?;
-                Some(Home::User { id: id.clone(), serial: user.serial.clone() })
+                Some(Scope::User { id: id.clone(), serial: user.serial.clone() })
             }
             _ => {
                 let ((organization, user), member) = self.chance.pick(self.model.members.iter())?;
                 let (organization, user) = (organization.clone(), user.clone());
-                Some(Home::Member { organization, user, serial: member.serial.clone() })
+                Some(Scope::Member { organization, user, serial: member.serial.clone() })
             }
         }
     }
 
     /// Picks an expiry time: one hour ago, now, in one millisecond, in 90 seconds or in one day.
-    fn some_end(&mut self) -> i64 {
+    fn random_expiry(&mut self) -> i64 {
         self.model.now + [-3_600_000, 0, 1, 90_000, 86_400_000][self.chance.below(5)]
     }
 }

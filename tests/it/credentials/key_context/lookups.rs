@@ -22,12 +22,12 @@ use keyswap::{
 
 use super::{
     history::permission,
-    model::{Asked, Credential, DEFAULT_AUDIENCE, Model},
-    random::Chance,
+    model::{Credential, DEFAULT_AUDIENCE, Model, TokenRequest},
+    random::Random,
 };
 
 /// Generates the request for one key. Each lookup includes the requested audiences.
-pub fn asked(chance: &mut Chance) -> Asked {
+pub fn asked(chance: &mut Random) -> TokenRequest {
     let scope = chance.one_in(2).then(|| (0..=chance.below(2)).map(|_| permission(chance.below(8))).collect());
     let known = ["https://one.test", "https://two.test"].map(str::to_owned);
     let audiences = match chance.below(8) {
@@ -37,10 +37,10 @@ pub fn asked(chance: &mut Chance) -> Asked {
         3 => vec!["https://nobodys.test".to_owned()],
         _ => Vec::new(),
     };
-    Asked { scope, audiences }
+    TokenRequest { scope, audiences }
 }
 
-pub fn request(asked: &Asked) -> Request {
+pub fn request(asked: &TokenRequest) -> Request {
     Request {
         scope: asked.scope.as_ref().map(|scope| scope.iter().map(|name| name.parse().unwrap()).collect()),
         targets: asked.audiences.iter().map(|name| name.parse().unwrap()).collect(),
@@ -50,16 +50,16 @@ pub fn request(asked: &Asked) -> Request {
 }
 
 /// The audiences that an exchange of this request looks up.
-fn targets(asked: &Asked) -> BTreeSet<Identifier> {
+fn targets(asked: &TokenRequest) -> BTreeSet<Identifier> {
     let targets = request(asked).targets;
     if targets.is_empty() { [DEFAULT_AUDIENCE.parse().unwrap()].into() } else { targets }
 }
 
 /// A key id, one of its credentials and a request.
-pub type Question = (String, Credential, Asked);
+pub type Lookup = (String, Credential, TokenRequest);
 
 /// Performs one lookup by credential per question.
-pub async fn by_credential(store: &Store, questions: &[Question]) -> Vec<Option<KeyContext>> {
+pub async fn by_credential(store: &Store, questions: &[Lookup]) -> Vec<Option<KeyContext>> {
     let questions = questions.to_vec();
     let read = move |connection: &mut Conn| {
         let found = questions.iter().map(|(_, credential, asked)| {
@@ -72,7 +72,7 @@ pub async fn by_credential(store: &Store, questions: &[Question]) -> Vec<Option<
 }
 
 /// Performs one lookup per question with each of the other single lookups.
-pub async fn alone(store: &Store, questions: &[Question]) -> Vec<(&'static str, Vec<Option<KeyContext>>)> {
+pub async fn alone(store: &Store, questions: &[Lookup]) -> Vec<(&'static str, Vec<Option<KeyContext>>)> {
     let questions = questions.to_vec();
     let read = move |connection: &mut Conn| {
         let (mut by_lookup, mut by_key, mut whole) = (vec![], vec![], vec![]);
@@ -99,7 +99,7 @@ pub async fn alone(store: &Store, questions: &[Question]) -> Vec<(&'static str, 
     store.read(read).await.unwrap()
 }
 
-pub async fn gathered(store: &Store, questions: &[Question], wants: LookupDetail) -> Vec<Option<CredentialLookup>> {
+pub async fn in_batch(store: &Store, questions: &[Lookup], wants: LookupDetail) -> Vec<Option<CredentialLookup>> {
     let looks = questions.iter().map(|(_, credential, asked)| async move {
         let targets = targets(asked);
         store.load_credential(credential.id.parse().unwrap(), targets, wants).await.unwrap()

@@ -29,7 +29,7 @@ use crate::support::{Database, Kind, panics};
 use compare::{Compared, compare, compare_the_view};
 use history::Builder;
 use model::Model;
-use random::{Chance, Ids};
+use random::{Ids, Random};
 
 /// The fixed current time, in milliseconds since 1970. A fixed clock allows expiry times equal to
 /// it.
@@ -49,13 +49,13 @@ impl Clock for Frozen {
     }
 }
 
-struct World {
+struct Fixture {
     database: Database,
     store: Store,
     model: Model,
 }
 
-impl World {
+impl Fixture {
     async fn new(kind: Kind, seed: u64, steps: usize) -> Self {
         let database = Database::new(kind);
         // A placeholder: the comparison decrypts nothing with this master key.
@@ -83,7 +83,7 @@ fn open(database: &Database, seed: u64) -> Store {
         connect_timeout: Duration::from_secs(60),
         statement_timeout: Duration::from_secs(60),
     };
-    let ids = Arc::new(Ids(Mutex::new(Chance::new(seed))));
+    let ids = Arc::new(Ids(Mutex::new(Random::new(seed))));
     Store::open(&settings, CreationPolicy::Fail, Arc::new(Frozen), ids, sha256).unwrap()
 }
 
@@ -133,8 +133,8 @@ fn compare_with_the_model(kind: Kind, seeds: Vec<u64>) {
         let mut seen = std::collections::BTreeMap::<String, usize>::new();
         for seed in &seeds {
             eprintln!("seed {seed} on {kind:?}");
-            let world = World::new(kind, *seed, STEPS).await;
-            let Compared { differences, seen: here } = compare(&world.store, &world.model, *seed).await;
+            let fixture = Fixture::new(kind, *seed, STEPS).await;
+            let Compared { differences, seen: here } = compare(&fixture.store, &fixture.model, *seed).await;
             let first: Vec<_> = differences.iter().take(5).collect();
             assert!(
                 differences.is_empty(),
@@ -150,7 +150,7 @@ fn compare_with_the_model(kind: Kind, seeds: Vec<u64>) {
     });
 }
 
-mod facts_are_those_of_the_design {
+mod key_contexts_match_the_model {
     use super::*;
 
     #[test]
@@ -164,7 +164,7 @@ mod facts_are_those_of_the_design {
     }
 }
 
-mod facts_of_many_directories_are_those_of_the_design {
+mod key_contexts_of_many_directories_match_the_model {
     use super::*;
 
     #[test]
@@ -237,7 +237,7 @@ const MUTANTS: [(&str, &str); 17] = [
 
 fn every_condition_is_needed(kind: Kind) {
     run(|| async move {
-        let mut worlds: Vec<World> = Vec::new();
+        let mut worlds: Vec<Fixture> = Vec::new();
         let view = view(kind);
         for (condition, instead) in mutants(kind) {
             let mutant = view.replace(&condition, &instead);
@@ -247,7 +247,7 @@ fn every_condition_is_needed(kind: Kind) {
             for number in 0..8 {
                 let seed = number as u64 + 1;
                 if worlds.len() == number {
-                    worlds.push(World::new(kind, seed, STEPS).await);
+                    worlds.push(Fixture::new(kind, seed, STEPS).await);
                 }
                 found += differences_with(&worlds[number], seed, &mutant).await;
                 if found > 0 {
@@ -262,15 +262,15 @@ fn every_condition_is_needed(kind: Kind) {
     });
 }
 
-async fn differences_with(world: &World, seed: u64, view: &str) -> usize {
-    world.database.sql(&format!("DROP VIEW key_owner_status; {view}"));
-    let store = open(&world.database, seed);
-    let found = compare_the_view(&store, &world.model, seed).await.differences.len();
+async fn differences_with(fixture: &Fixture, seed: u64, view: &str) -> usize {
+    fixture.database.sql(&format!("DROP VIEW key_owner_status; {view}"));
+    let store = open(&fixture.database, seed);
+    let found = compare_the_view(&store, &fixture.model, seed).await.differences.len();
     store.close().await;
     found
 }
 
-mod every_condition_of_the_view_is_needed {
+mod every_condition_of_the_view_is_covered {
     use super::*;
 
     #[test]

@@ -41,14 +41,14 @@ pub struct Member {
 
 /// The owner of a key or of a service client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Home {
+pub enum Scope {
     Account,
     Organization { id: String, serial: Serial },
     User { id: String, serial: Serial },
     Member { organization: String, user: String, serial: Serial },
 }
 
-impl Home {
+impl Scope {
     pub fn organization(&self) -> Option<&String> {
         match self {
             Self::Organization { id, .. } | Self::Member { organization: id, .. } => Some(id),
@@ -59,7 +59,7 @@ impl Home {
 
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub home: Home,
+    pub home: Scope,
     pub permissions: Set,
     pub deleted: bool,
 }
@@ -68,7 +68,7 @@ pub struct Client {
 pub struct Key {
     /// The service client that owns the key, if any.
     pub client: Option<String>,
-    pub home: Home,
+    pub home: Scope,
     /// The member who created an organization's key.
     pub maker: Option<(String, Serial)>,
     pub permissions: Set,
@@ -126,7 +126,7 @@ pub enum Owner {
 
 /// The parameters of an exchange request.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct TokenRequest {
     pub scope: Option<Set>,
     pub audiences: Vec<String>,
 }

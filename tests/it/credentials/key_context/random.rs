@@ -6,9 +6,9 @@ use keyswap::domain::common::entropy::{Entropy, EntropyUnavailable};
 
 /// SplitMix64.
 #[derive(Debug, Clone)]
-pub struct Chance(u64);
+pub struct Random(u64);
 
-impl Chance {
+impl Random {
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -37,7 +37,7 @@ impl Chance {
 }
 
 /// An entropy source with a fixed seed, which makes generated ids reproducible.
-pub struct Ids(pub Mutex<Chance>);
+pub struct Ids(pub Mutex<Random>);
 
 impl Entropy for Ids {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {

@@ -3,30 +3,30 @@
 use std::collections::BTreeMap;
 
 use super::model::{
-    Asked, Audience, Credential, DEFAULT_AUDIENCE, DEFAULT_TTL, Decision, Home, Key, MAX_TTL, Model, Owner, Principal,
-    Set,
+    Audience, Credential, DEFAULT_AUDIENCE, DEFAULT_TTL, Decision, Key, MAX_TTL, Model, Owner, Principal, Scope, Set,
+    TokenRequest,
 };
 
 impl Model {
     /// The status and permissions of a user, an organization or the account.
-    pub fn home_set(&self, home: &Home) -> Owner {
+    pub fn scope_permissions(&self, home: &Scope) -> Owner {
         let all_of = |roles: &Set| roles.iter().filter_map(|role| self.roles.get(role)).flatten().cloned().collect();
         match home {
-            Home::Account => Owner::Unbounded,
-            Home::Organization { id, serial } => match self.organizations.get(id) {
+            Scope::Account => Owner::Unbounded,
+            Scope::Organization { id, serial } => match self.organizations.get(id) {
                 Some(now) if now == serial => {
                     let assignable = self.permissions.iter().filter(|(_, assignable)| **assignable);
                     Owner::Holds(assignable.map(|(name, _)| name.clone()).collect())
                 }
                 _ => Owner::Gone,
             },
-            Home::User { id, serial } => match self.users.get(id) {
+            Scope::User { id, serial } => match self.users.get(id) {
                 Some(user) if user.serial != *serial => Owner::Gone,
                 Some(user) if user.blocked => Owner::Blocked,
                 Some(user) => Owner::Holds(all_of(&user.roles)),
                 None => Owner::Gone,
             },
-            Home::Member { organization, user, serial } => {
+            Scope::Member { organization, user, serial } => {
                 match self.members.get(&(organization.clone(), user.clone())) {
                     Some(member) if member.serial == *serial => {
                         if self.users[user].blocked {
@@ -44,7 +44,7 @@ impl Model {
     /// The status and permissions of the owner of a key. With `end_with_maker`, an organization's
     /// key ends when the member who created it leaves.
     pub fn owner(&self, key: &Key, end_with_maker: bool) -> Owner {
-        let home = self.home_set(&key.home);
+        let home = self.scope_permissions(&key.home);
         if matches!(home, Owner::Blocked | Owner::Gone) {
             return home;
         }
@@ -57,7 +57,7 @@ impl Model {
             };
         }
         match (&key.home, &key.maker) {
-            (Home::Organization { id, .. }, Some((user, serial))) if end_with_maker => {
+            (Scope::Organization { id, .. }, Some((user, serial))) if end_with_maker => {
                 let maker = self.members.get(&(id.clone(), user.clone()));
                 if maker.is_some_and(|member| member.serial == *serial) { home } else { Owner::Gone }
             }
@@ -74,10 +74,10 @@ impl Model {
         let is_named = |principal: &Principal| match (principal, &key.home) {
             (Principal::Key(id), _) => id == key_id,
             (Principal::Client(id), _) => key.client.as_ref() == Some(id),
-            (Principal::User(_, named), Home::User { serial, .. } | Home::Member { serial, .. }) => {
+            (Principal::User(_, named), Scope::User { serial, .. } | Scope::Member { serial, .. }) => {
                 key.client.is_none() && named == serial
             }
-            (Principal::User(..), Home::Account | Home::Organization { .. }) => false,
+            (Principal::User(..), Scope::Account | Scope::Organization { .. }) => false,
         };
         let records = self.records.values().filter(|record| record.organization == here);
         let records = records.filter(|record| record.principals.iter().any(is_named));
@@ -112,7 +112,13 @@ impl Model {
 
     /// Invariant 1: the requested permissions, reduced to those of the key, of its current
     /// owner and of the audiences.
-    pub fn decide(&self, key_id: &str, credential: &Credential, asked: &Asked, end_with_maker: bool) -> Decision {
+    pub fn decide(
+        &self,
+        key_id: &str,
+        credential: &Credential,
+        asked: &TokenRequest,
+        end_with_maker: bool,
+    ) -> Decision {
         let key = &self.keys[key_id];
         if self.state(key, end_with_maker) != "active" || !self.works(credential) {
             return Decision::BadKey;

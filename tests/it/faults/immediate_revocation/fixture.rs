@@ -1,5 +1,5 @@
 //! Two servers and the objects that a grant depends on. Each cause removes or changes one of them,
-//! and `mend` restores it.
+//! and `restore` restores it.
 
 use std::time::{Duration, SystemTime};
 
@@ -84,7 +84,7 @@ struct Key {
     value: String,
 }
 
-pub struct World {
+pub struct Fixture {
     pub servers: [Running; 2],
     pub admin: String,
     audience: String,
@@ -98,12 +98,12 @@ const ORGANIZATION: &str = "/v1/organizations/acme";
 const MEMBER: &str = "/v1/organizations/acme/members/member";
 const ROLE: &str = "/v1/roles/worker";
 
-impl World {
+impl Fixture {
     pub async fn new(deployment: &Deployment) -> Self {
         let deployment = deployment.with(&["brute_force.per_source=1000000", "brute_force.per_credential=1000000"]);
         let servers = [deployment.serve(), deployment.serve()];
         let admin = deployment.admin();
-        let mut world = Self {
+        let mut fixture = Self {
             admin,
             servers,
             audience: String::new(),
@@ -111,16 +111,16 @@ impl World {
             keys: std::array::from_fn(|_| Key::default()),
         };
         let permission = json!({ "assignable_to": ["user", "service_client"] });
-        world.manage(0, "PUT", "/v1/permissions/a:b", permission).await;
-        world.manage(0, "PUT", ROLE, json!({ "permissions": ["a:b"] })).await;
-        world.manage(0, "PUT", "/v1/users/member", json!({})).await;
+        fixture.manage(0, "PUT", "/v1/permissions/a:b", permission).await;
+        fixture.manage(0, "PUT", ROLE, json!({ "permissions": ["a:b"] })).await;
+        fixture.manage(0, "PUT", "/v1/users/member", json!({})).await;
         let audience = json!({ "identifier": "api", "permissions": ["a:b"] });
-        let audience = world.manage(0, "POST", "/v1/audiences", audience).await;
-        world.audience = format!("/v1/audiences/{}", audience["id"].as_str().unwrap());
-        world.put_user(0).await;
-        world.put_member(0).await;
-        world.put_client(0).await;
-        world
+        let audience = fixture.manage(0, "POST", "/v1/audiences", audience).await;
+        fixture.audience = format!("/v1/audiences/{}", audience["id"].as_str().unwrap());
+        fixture.put_user(0).await;
+        fixture.put_member(0).await;
+        fixture.put_client(0).await;
+        fixture
     }
 
     /// The value of the key that `cause` affects.
@@ -229,7 +229,7 @@ impl World {
     }
 
     /// Restores the state before the cause, for the next round.
-    pub async fn mend(&mut self, cause: Cause, at: usize, done: &Value) {
+    pub async fn restore(&mut self, cause: Cause, at: usize, done: &Value) {
         let (method, path, body) = match cause {
             Cause::Revoked | Cause::Deleted | Cause::Expired | Cause::Patched => {
                 return self.make_key(at, Owner::User).await;

@@ -19,7 +19,7 @@ pub const AFTER: usize = 2;
 
 /// The kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub enum RequestKind {
     Exchange,
     Validate,
     Introspect,
@@ -45,11 +45,11 @@ impl Requests {
         }
     }
 
-    fn for_ask(&self, ask: Ask) -> &[u8] {
+    fn for_kind(&self, ask: RequestKind) -> &[u8] {
         match ask {
-            Ask::Exchange => &self.exchange,
-            Ask::Validate => &self.validate,
-            Ask::Introspect => &self.introspect,
+            RequestKind::Exchange => &self.exchange,
+            RequestKind::Validate => &self.validate,
+            RequestKind::Introspect => &self.introspect,
         }
     }
 }
@@ -61,32 +61,32 @@ fn post(path: &str, bearer: &str, kind: &str, body: &str) -> Vec<u8> {
 }
 
 /// Whether a response grants the permission `a:b`.
-fn grants(ask: Ask, answer: &Answer) -> bool {
+fn grants(ask: RequestKind, answer: &Answer) -> bool {
     match (ask, answer.status) {
         (_, 200) => {}
         // 400 is `invalid_scope`: no permission is left to grant.
-        (Ask::Exchange, 400 | 401) => return false,
+        (RequestKind::Exchange, 400 | 401) => return false,
         _ => panic!("{ask:?}: {answer:?}"),
     }
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     let scope = || body["scope"].as_str().unwrap_or_default().split(' ').any(|name| name == "a:b");
     match ask {
-        Ask::Exchange => scope(),
-        Ask::Validate => body["api_key"].is_object() && body["missing_permissions"] == json!([]),
-        Ask::Introspect => body["active"].as_bool().unwrap() && scope(),
+        RequestKind::Exchange => scope(),
+        RequestKind::Validate => body["api_key"].is_object() && body["missing_permissions"] == json!([]),
+        RequestKind::Introspect => body["active"].as_bool().unwrap() && scope(),
     }
 }
 
 /// One request: its kind, when it began, and whether the permission was granted.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen {
-    ask: Ask,
+    ask: RequestKind,
     pub began: Instant,
     granted: bool,
 }
 
 /// The check: requests that began after the response to the change and were granted nevertheless.
-pub fn too_late(seen: &[Seen], answered: Instant) -> Vec<Ask> {
+pub fn too_late(seen: &[Seen], answered: Instant) -> Vec<RequestKind> {
     seen.iter().filter(|one| one.began > answered && one.granted).map(|one| one.ask).collect()
 }
 
@@ -98,9 +98,9 @@ pub struct Change {
     pub answered: OnceLock<Instant>,
 }
 
-pub struct Asker {
+pub struct Client {
     pub line: KeepAlive,
-    pub ask: Ask,
+    pub ask: RequestKind,
     /// The pause between two requests.
     pub breath: Duration,
     /// Uses each response twice, as a wrong cache would. The check must detect this.
@@ -108,12 +108,12 @@ pub struct Asker {
     pub kept: Option<bool>,
 }
 
-impl Asker {
+impl Client {
     async fn is_granted(&mut self, requests: &Requests) -> bool {
         if let Some(kept) = self.kept.take() {
             return kept;
         }
-        let answer = self.line.ask(requests.for_ask(self.ask)).await.unwrap();
+        let answer = self.line.ask(requests.for_kind(self.ask)).await.unwrap();
         let granted = grants(self.ask, &answer);
         self.kept = self.reuses.then_some(granted);
         granted

@@ -16,7 +16,7 @@ use crate::{
 fn requests(server: &Running, admin: &str, key: &str, token: &str, code: &str) -> Vec<Named> {
     let mut all = Vec::new();
     for value in [key, token] {
-        all.extend(presented_values::questions(server, admin, value));
+        all.extend(presented_values::presented_forms(server, admin, value));
         for bearer in [admin, key] {
             let revoke = server.http.post(server.url("/oauth/revoke")).bearer_auth(bearer);
             all.push(("a revocation".into(), presented_values::form(revoke, &[("token", value)])));
@@ -32,7 +32,7 @@ fn requests(server: &Running, admin: &str, key: &str, token: &str, code: &str) -
 }
 
 #[test]
-fn services_and_browsers_are_told_that_the_database_is_away() {
+fn services_and_browsers_get_503_during_an_outage() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let cluster = Cluster::new();

@@ -16,7 +16,7 @@ pub fn form(request: RequestBuilder, pairs: &[(&str, &str)]) -> RequestBuilder {
 
 /// Every valid request about a value. Each is answered with 200, whether or not the value is
 /// active.
-pub fn questions(server: &Running, admin: &str, value: &str) -> Vec<Named> {
+pub fn presented_forms(server: &Running, admin: &str, value: &str) -> Vec<Named> {
     let post = |path: &str| server.http.post(server.url(path));
     let bearer = format!("Bearer {value}");
     let (client, _) = admin.rsplit_once('_').unwrap();
@@ -35,8 +35,8 @@ pub fn questions(server: &Running, admin: &str, value: &str) -> Vec<Named> {
     all
 }
 
-pub fn mistakes(server: &Running, admin: &str, value: &str, all: &mut Vec<Named>) {
-    in_questions(server, admin, value, all);
+pub fn misplaced_forms(server: &Running, admin: &str, value: &str, all: &mut Vec<Named>) {
+    in_presented_values(server, admin, value, all);
     in_oauth_forms(server, admin, value, all);
     in_pages(server, value, all);
     in_the_directory(server, admin, value, all);
@@ -44,7 +44,7 @@ pub fn mistakes(server: &Running, admin: &str, value: &str, all: &mut Vec<Named>
     in_configuration(server, admin, value, all);
 }
 
-fn in_questions(server: &Running, admin: &str, value: &str, all: &mut Vec<Named>) {
+fn in_presented_values(server: &Running, admin: &str, value: &str, all: &mut Vec<Named>) {
     let check = |principal: Value| json!({ "principal": principal, "permission": "a:b", "resource": "/a" });
     for (path, body) in [
         ("/v1/api-keys/validate", json!({ "token": value })),
@@ -140,8 +140,8 @@ fn in_the_directory(server: &Running, admin: &str, value: &str, all: &mut Vec<Na
     ]);
     for body in [
         json!({ "user_id": value }),
-        json!({ "user_id": "nobody", "organization_id": value }),
-        json!({ "user_id": "nobody", value: 1 }),
+        json!({ "user_id": "absent", "organization_id": value }),
+        json!({ "user_id": "absent", value: 1 }),
     ] {
         let request = server.http.post(server.url("/v1/portal-sessions")).bearer_auth(admin).json(&body);
         all.push((format!("the body of /v1/portal-sessions {}", shape(&body, value)), request));

@@ -4,7 +4,8 @@ use reqwest::{Client, Response};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{LONG, Process, Said};
+use super::{LONG, Process, ProcessOutput};
+use crate::support::wire::form;
 
 /// A server in its own process.
 pub struct Running {
@@ -26,8 +27,15 @@ impl Running {
         self.http.post(self.url("/v1/exchange")).bearer_auth(key).send().await.unwrap()
     }
 
-    pub async fn swaps(&self, key: &str) -> bool {
+    pub async fn exchange_succeeds(&self, key: &str) -> bool {
         self.exchange(key).await.status() == 200
+    }
+
+    /// Whether introspection reports a key or token as active.
+    pub async fn is_active(&self, admin: &str, token: &str) -> bool {
+        let request = self.http.post(self.url("/oauth/introspect")).bearer_auth(admin);
+        let answer: Value = form(request, &[("token", token)]).send().await.unwrap().json().await.unwrap();
+        answer["active"].as_bool().unwrap()
     }
 
     /// Whether a key with management permissions is accepted.
@@ -51,7 +59,7 @@ impl Running {
     }
 
     /// Sends SIGTERM and asserts a clean exit.
-    pub fn stop(self) -> Said {
+    pub fn stop(self) -> ProcessOutput {
         self.process.signal(Signal::TERM);
         let said = self.process.end(LONG);
         assert_eq!(said.code, Some(0), "{said:?}");

@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 both! {
-    async fn an_exchange_passes_a_revoke_that_waits_and_none_passes_one_that_is_answered(server: Server) {
+    async fn exchange_succeeds_before_a_pending_revocation_and_fails_after_its_response(server: Server) {
         let replica = server.replica().await;
         let key = server.generic_key(&["a:b"]).await;
         let path = format!("/v1/api-keys/{}/revoke", key.id);
@@ -32,7 +32,7 @@ both! {
         }
     }
 
-    async fn no_key_outlives_the_block_of_its_user_whichever_comes_first(server: Server) {
+    async fn key_created_while_its_user_is_blocked_does_not_work(server: Server) {
         let replica = server.replica().await;
         server.permissions_for_all(&["a:b"]).await;
         server.role("worker", &["a:b"]).await;
@@ -66,7 +66,7 @@ both! {
         }
     }
 
-    async fn of_two_administrators_who_revoke_each_other_the_first_stays(server: Server) {
+    async fn one_of_two_administrators_that_revoke_each_other_remains(server: Server) {
         let replica = server.replica().await;
         let mut pair = two_administrators(&server).await;
         for first in [0, 1] {
@@ -100,7 +100,7 @@ both! {
 }
 
 #[test]
-fn of_two_files_at_once_the_whole_of_the_second_is_left() {
+fn concurrent_applies_leave_one_whole_file() {
     Server::run(Kind::Postgres, &[], |server| async move {
         let replica = server.replica().await;
         for (round, first) in [(0, &server), (1, &replica)] {

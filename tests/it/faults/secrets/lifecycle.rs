@@ -63,7 +63,7 @@ impl Flow {
         ] {
             let answer = server.call(&admin, "GET", path, None).await;
             assert_eq!(answer.status(), 200, "{path}");
-            self.tell_answer(&format!("GET {path}"), answer).await;
+            self.add_response(&format!("GET {path}"), answer).await;
         }
     }
 
@@ -79,25 +79,25 @@ impl Flow {
         self.watch_key("a created key", old);
         let replayed = create().await.unwrap();
         assert_eq!(replayed.headers()["idempotency-replayed"], "true");
-        self.tell_answer("a replay", replayed).await;
+        self.add_response("a replay", replayed).await;
         let path = format!("/v1/api-keys/{id}");
         let rotate = format!("{path}/rotate");
         let given_up = manage(server, admin, "POST", &rotate, Some(json!({ "grace": "1h" }))).await;
         self.watch_key("a key whose rotation was cancelled", text(&given_up, "value"));
         let cancelled = server.call(admin, "POST", &format!("{path}/cancel-rotation"), None).await;
         assert_eq!(cancelled.status(), 200);
-        self.tell_answer("cancel-rotation", cancelled).await;
+        self.add_response("cancel-rotation", cancelled).await;
         let rotated = manage(server, admin, "POST", &rotate, Some(json!({ "grace": "1h" }))).await;
         let new = text(&rotated, "value");
         self.watch_key("a rotated key", new);
         for key in [old, new] {
-            self.shown_rightly(server, admin, id, key).await;
+            self.present_correctly(server, admin, id, key).await;
         }
         (id.to_owned(), [old.to_owned(), new.to_owned()])
     }
 
     /// Exchanges the key in every form, and lets services ask about the key and about a token.
-    async fn shown_rightly(&mut self, server: &Running, admin: &str, id: &str, key: &str) {
+    async fn present_correctly(&mut self, server: &Running, admin: &str, id: &str, key: &str) {
         let mut token = String::new();
         for (form, request) in misplaced_keys::forms(server, id, key) {
             let answer = request.send().await.unwrap();
@@ -107,17 +107,17 @@ impl Flow {
             text(&answer, "access_token").clone_into(&mut token);
         }
         for value in [key, &token] {
-            self.asked_about(server, admin, value).await;
+            self.present_to_services(server, admin, value).await;
         }
     }
 
     /// Sends every request that services make about a value. No response contains the value,
     /// whether or not it is active.
-    pub async fn asked_about(&mut self, server: &Running, admin: &str, value: &str) {
-        for (what, request) in misplaced_keys::presented_values::questions(server, admin, value) {
+    pub async fn present_to_services(&mut self, server: &Running, admin: &str, value: &str) {
+        for (what, request) in misplaced_keys::presented_values::presented_forms(server, admin, value) {
             let answer = request.send().await.unwrap();
             assert_eq!(answer.status(), 200, "{what}");
-            self.tell_answer(&what, answer).await;
+            self.add_response(&what, answer).await;
         }
     }
 
@@ -136,13 +136,13 @@ impl Flow {
         let body = json!({ "name": "imported", "owner": { "type": "none" }, "permissions": ["a:b"], "import": import });
         let made = server.call(admin, "POST", "/v1/api-keys", Some(body.clone())).await;
         assert_eq!(made.status(), 201);
-        let made = self.tell_answer("the import of a key", made).await;
+        let made = self.add_response("the import of a key", made).await;
         let made: Value = serde_json::from_str(&made).unwrap();
-        self.shown_rightly(server, admin, text(&made, "id"), &value).await;
+        self.present_correctly(server, admin, text(&made, "id"), &value).await;
         let again = server.call(admin, "POST", "/v1/api-keys", Some(body)).await;
         assert!(again.status().is_client_error());
-        self.tell_answer("the same import again", again).await;
-        self.asked_about(server, admin, &value[..value.len() - 1]).await;
+        self.add_response("the same import again", again).await;
+        self.present_to_services(server, admin, &value[..value.len() - 1]).await;
     }
 
     /// Creates a service client with its first key, replays the request, and calls the management
@@ -157,18 +157,18 @@ impl Flow {
         let made: Value = create().await.unwrap().json().await.unwrap();
         let key = text(&made["api_key"], "value");
         self.watch_key("a client's first key", key);
-        self.tell_answer("a replay of a client", create().await.unwrap()).await;
+        self.add_response("a replay of a client", create().await.unwrap()).await;
         let audience = json!({ "audience": "http://keyswap.test/v1" });
         let answer = manage(server, key, "POST", "/v1/exchange", Some(audience)).await;
         self.watch_answer(&answer);
         for bearer in [key, text(&answer, "access_token")] {
             let listed = server.call(bearer, "GET", "/v1/api-keys", None).await;
             assert_eq!(listed.status(), 200);
-            self.tell_answer("a client's list", listed).await;
+            self.add_response("a client's list", listed).await;
         }
         let by_header = server.http.get(server.url("/v1/api-keys")).header("x-api-key", key).send().await.unwrap();
         assert_eq!(by_header.status(), 200);
-        self.tell_answer("a client's list by X-API-Key", by_header).await;
+        self.add_response("a client's list by X-API-Key", by_header).await;
     }
 
     /// Creates a webhook, replays the request, and rotates its secret. Returns the webhook's path.
@@ -181,7 +181,7 @@ impl Flow {
         let made: Value = create().await.unwrap().json().await.unwrap();
         let path = format!("/v1/webhooks/{}", text(&made, "id"));
         self.watch_webhook_secret("a webhook's secret", text(&made, "secret"));
-        self.tell_answer("a replay of a webhook", create().await.unwrap()).await;
+        self.add_response("a replay of a webhook", create().await.unwrap()).await;
         let rotated = manage(server, admin, "POST", &format!("{path}/rotate-secret"), Some(json!({}))).await;
         self.watch_webhook_secret("a webhook's new secret", text(&rotated, "secret"));
         path
@@ -204,10 +204,10 @@ impl Flow {
         })
         .await;
         for received in receiver.all() {
-            self.tell("a delivery", format!("{} {:?}", received.line, received.headers).as_bytes());
-            self.tell("a delivery", &received.body);
+            self.add_output("a delivery", format!("{} {:?}", received.line, received.headers).as_bytes());
+            self.add_output("a delivery", &received.body);
         }
-        self.tell_answer("GET deliveries", server.call(admin, "GET", &path, None).await).await;
+        self.add_response("GET deliveries", server.call(admin, "GET", &path, None).await).await;
         assert_eq!(server.call(admin, "DELETE", hook, None).await.status(), 204);
     }
 
@@ -219,17 +219,17 @@ impl Flow {
         self.watch_key("a wrong key", &wrong);
         let path = format!("/v1/api-keys/{id}");
         for key in [keys[0].as_str(), new, &wrong, &new[..new.len() - 1], &new.to_lowercase()] {
-            let mut all = misplaced_keys::mistakes(server, admin, &path, key);
+            let mut all = misplaced_keys::misplaced_forms(server, admin, &path, key);
             if key != new && key != keys[0] {
                 all.extend(misplaced_keys::forms(server, id, key));
-                self.asked_about(server, admin, key).await;
+                self.present_to_services(server, admin, key).await;
             }
             for (mistake, request) in all {
                 let answer = request.send().await.unwrap();
                 let status = answer.status();
                 assert!(!status.is_success() || mistake.ends_with("(harmless)"), "{mistake}: {status}");
                 assert_ne!(status, 500, "{mistake}");
-                self.tell_answer(&mistake, answer).await;
+                self.add_response(&mistake, answer).await;
             }
         }
     }
@@ -249,10 +249,10 @@ impl Flow {
                 let revoke = revoke.header("content-type", "application/x-www-form-urlencoded").body(form);
                 let revoked = revoke.send().await.unwrap();
                 assert_eq!(revoked.status(), 200);
-                self.tell_answer("a revocation", revoked).await;
-                self.asked_about(server, admin, value).await;
+                self.add_response("a revocation", revoked).await;
+                self.present_to_services(server, admin, value).await;
             }
-            self.tell_answer("an exchange of a revoked key", server.exchange(&key).await).await;
+            self.add_response("an exchange of a revoked key", server.exchange(&key).await).await;
         }
     }
 }

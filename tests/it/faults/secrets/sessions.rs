@@ -35,28 +35,28 @@ impl Flow {
         self.watch_key("a portal cookie", &cookie);
         let spent = enter().await.unwrap();
         assert_eq!(spent.status(), 401);
-        self.tell_answer("a code that is spent", spent).await;
+        self.add_response("a code that is spent", spent).await;
         let url = || server.url("/v1/portal-sessions/current");
         for request in
             [server.http.get(url()).bearer_auth(session), of_page(server.http.get(url())).header("cookie", &cookie)]
         {
             let current = request.send().await.unwrap();
             assert_eq!(current.status(), 200);
-            self.tell_answer("the current session", current).await;
+            self.add_response("the current session", current).await;
         }
         let own = json!({ "name": "own", "permissions": ["a:b"], "expires_at": null });
         let own = manage(server, session, "POST", "/v1/api-keys", Some(own)).await;
         self.watch_key("a user's own key", text(&own, "value"));
         let cookie_value = cookie.split_once('=').unwrap().1;
         for (what, value) in [("session", session), ("code", code), ("cookie", cookie_value)] {
-            self.asked_about(server, admin, value).await;
+            self.present_to_services(server, admin, value).await;
             let revoke = server.http.post(server.url("/oauth/revoke")).bearer_auth(admin);
             for request in [
                 revoke.header("content-type", "application/x-www-form-urlencoded").body(format!("token={value}")),
                 server.http.post(server.url("/v1/exchange")).bearer_auth(value),
                 server.http.get(server.url(&format!("/portal/user-keys?code={value}"))).bearer_auth(value),
             ] {
-                self.tell_answer(&format!("a {what} in the wrong place"), request.send().await.unwrap()).await;
+                self.add_response(&format!("a {what} in the wrong place"), request.send().await.unwrap()).await;
             }
         }
         let out = of_page(server.http.post(server.url("/portal/sign-out"))).header("cookie", &cookie);
@@ -74,7 +74,7 @@ impl Flow {
         self.watch_token("a session of the console", &cookie);
         let caller = of_console("GET", "/v1/caller").header("cookie", &cookie).send().await.unwrap();
         assert_eq!(caller.status(), 200);
-        self.tell_answer("a call with the cookie", caller).await;
+        self.add_response("a call with the cookie", caller).await;
         let short = json!({ "key": &admin[..admin.len() - 1] });
         for request in [
             of_console("POST", "/console/sign-in").json(&short),
@@ -83,12 +83,12 @@ impl Flow {
             server.http.post(server.url("/console/sign-in")).json(&json!({ "key": admin })),
             of_console("GET", &format!("/console?key={admin}")),
         ] {
-            self.tell_answer("a wrong sign-in", request.send().await.unwrap()).await;
+            self.add_response("a wrong sign-in", request.send().await.unwrap()).await;
         }
         let out = of_console("POST", "/console/sign-out").header("cookie", &cookie).send().await.unwrap();
         assert_eq!(out.status(), 204);
         let gone = of_console("GET", "/v1/caller").header("cookie", &cookie).send().await.unwrap();
         assert_eq!(gone.status(), 401);
-        self.tell_answer("a call with a cookie that is over", gone).await;
+        self.add_response("a call with a cookie that is over", gone).await;
     }
 }

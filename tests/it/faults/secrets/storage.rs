@@ -14,7 +14,7 @@ use crate::faults::process::Deployment;
 
 impl Flow {
     /// Adds the master key and the decrypted private signing keys to the search.
-    pub async fn watch_what_is_on_the_server(&mut self, deployment: &Deployment) {
+    pub async fn watch_server_files(&mut self, deployment: &Deployment) {
         let file = fs::read_to_string(deployment.keys().join("master.1")).unwrap();
         self.searcher.watch("the master key", file.trim().as_bytes());
         self.searcher.watch("the master key", &STANDARD.decode(file.trim()).unwrap());

@@ -39,7 +39,7 @@ const POINT: &str = "point ";
 /// The operation that the process performs, and the point at which it is killed.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub struct Task {
-    pub act: Act,
+    pub perform: Operation,
     /// The key or token to revoke. Empty for other operations.
     pub value: String,
     /// The point at which the process kills itself, counted from 1.
@@ -50,7 +50,7 @@ pub struct Task {
 }
 
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
-pub enum Act {
+pub enum Operation {
     Rotate,
     Tick,
     MasterKey,
@@ -88,9 +88,9 @@ impl Progress {
     }
 }
 
-struct Fuse;
+struct KillSwitch;
 
-impl Instrumentation for Fuse {
+impl Instrumentation for KillSwitch {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         // Points are before each statement, and after a commit whose result the caller has not
         // received yet.
@@ -117,17 +117,17 @@ fn is_of_the_pool(statement: &str) -> bool {
 }
 
 #[test]
-#[ignore = "the process that dies: the other tests start it"]
+#[ignore = "child process of the other tests, which kill it"]
 fn child() {
     let Ok(task) = env::var(TASK) else { return };
     let task: Task = serde_json::from_str(&task).unwrap();
-    set_default_instrumentation(|| Some(Box::new(Fuse))).unwrap();
+    set_default_instrumentation(|| Some(Box::new(KillSwitch))).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let services = services(&task.settings, task.offset).await;
         let begins = Progress { dies_at: task.dies_at, points: 0, transaction: 0, statement: 0 };
         *PROGRESS.lock().unwrap() = Some(begins);
-        act(&services, task.act, &task.value).await;
+        perform(&services, task.perform, &task.value).await;
         *PROGRESS.lock().unwrap() = None;
     });
 }
@@ -138,15 +138,15 @@ pub async fn services(settings: &[String], offset: i64) -> Services {
 }
 
 /// Performs the operation, or completes what a killed process has left of it.
-pub async fn act(services: &Services, act: Act, value: &str) {
-    match act {
-        Act::Rotate => match signing::rotate(services, &Caller::for_system(), None).await {
+pub async fn perform(services: &Services, perform: Operation, value: &str) {
+    match perform {
+        Operation::Rotate => match signing::rotate(services, &Caller::for_system(), None).await {
             // `TooEarly`: the killed process had committed the rotation.
             Ok(_) | Err(Error::RotationTooEarly(_)) => {}
             Err(error) => panic!("{error}"),
         },
-        Act::Tick => signing::run_due_rotation(services).await.unwrap(),
-        Act::MasterKey => {
+        Operation::Tick => signing::run_due_rotation(services).await.unwrap(),
+        Operation::MasterKey => {
             let (dir, entropy) = (&services.settings.keys.dir, SystemEntropy::default());
             let origin = || Origin::of(Actor::Operator);
             let keys = keyswap::service::encryption::master_key_usage::list(&services.store, dir).await.unwrap();
@@ -159,6 +159,6 @@ pub async fn act(services: &Services, act: Act, value: &str) {
             work.run(&services.store, &origin(), &mut done, |_| ()).await.unwrap();
             assert!(master_keys::retire(&services.store, origin()).await.unwrap().is_empty());
         }
-        Act::Revoke => revoke::revoke(services, &Caller::for_system(), value).await.unwrap(),
+        Operation::Revoke => revoke::revoke(services, &Caller::for_system(), value).await.unwrap(),
     }
 }

@@ -16,10 +16,10 @@ use keyswap::{
     telemetry::labels::Form,
 };
 
-use super::child::{self, Act, CHILD, TASK, Task, points};
+use super::child::{self, CHILD, Operation, TASK, Task, points};
 use crate::{
     faults::{
-        process::{Deployment, LONG, Process, Said},
+        process::{Deployment, LONG, Process, ProcessOutput},
         tables::lines,
     },
     support::{Kind, panics},
@@ -41,16 +41,16 @@ impl State {
         Self { deployment: self.deployment.copy(), offset: self.offset }
     }
 
-    pub fn hours_pass(&mut self, hours: i64) {
+    pub fn advance_clock(&mut self, hours: i64) {
         self.offset += hours * 3_600_000;
         self.deployment.database.set_clock(hours * 3_600_000);
     }
 
     /// Performs the operation in a child process, which is killed if it reaches the point
     /// `dies_at`.
-    fn run(&self, act: Act, value: &str, dies_at: Option<usize>) -> Said {
+    fn run(&self, perform: Operation, value: &str, dies_at: Option<usize>) -> ProcessOutput {
         let settings = self.deployment.settings.clone();
-        let task = Task { act, value: value.to_owned(), dies_at, settings, offset: self.offset };
+        let task = Task { perform, value: value.to_owned(), dies_at, settings, offset: self.offset };
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--exact", CHILD, "--ignored", "--nocapture"]);
         command.env(TASK, serde_json::to_string(&task).unwrap());
@@ -59,21 +59,21 @@ impl State {
     }
 
     /// Performs the operation undisturbed, and returns the points that it passed.
-    pub fn done(&self, act: Act, value: &str) -> Vec<String> {
-        let said = self.run(act, value, None);
+    pub fn done(&self, perform: Operation, value: &str) -> Vec<String> {
+        let said = self.run(perform, value, None);
         assert_eq!(said.code, Some(0), "{said:?}");
         points(&said.err)
     }
 
     /// Completes the operation in the test process, and verifies the audit log.
-    pub async fn finish(&self, act: Act, value: &str) {
+    pub async fn finish(&self, perform: Operation, value: &str) {
         let services = child::services(&self.deployment.settings, self.offset).await;
-        child::act(&services, act, value).await;
+        child::perform(&services, perform, value).await;
         events::verify_audit_log(&services).await.unwrap();
     }
 
     /// Asserts that a newly started instance exchanges the key.
-    pub async fn swaps(&self, key: &str, when: &str) {
+    pub async fn exchange_succeeds(&self, key: &str, when: &str) {
         let services = child::services(&self.deployment.settings, self.offset).await;
         let attempt = PresentedCredential { value: key, source: Source::UNKNOWN, form: Some(Form::Exchange) };
         let issued = exchange::exchange(&services, attempt, &Request::default()).await;
@@ -86,13 +86,13 @@ impl State {
 
     /// Asserts that there are as many events as rows: a row and its event are written in one
     /// transaction.
-    pub fn is_told(&self, rows: &str, event: &str, when: &str) {
+    pub fn is_reported(&self, rows: &str, event: &str, when: &str) {
         let (rows, events) = (self.count(rows), self.count(&format!("events WHERE kind = '{event}'")));
         assert_eq!(rows, events, "{event}, {when}");
     }
 
     /// Asserts that `doctor` reports no fault and an unbroken audit log.
-    pub fn is_well(&self) {
+    pub fn is_consistent(&self) {
         let doctor = self.deployment.run(&["doctor"]);
         assert!(doctor.code == Some(0) && doctor.out.contains("hash chain intact"), "{doctor:?}");
     }
@@ -155,40 +155,40 @@ impl Walk {
     pub async fn kill_at_each(
         &mut self,
         state: &State,
-        (act, value): (Act, &str),
+        (perform, value): (Operation, &str),
         commits: usize,
         mut look: impl AsyncFnMut(&State, &str),
     ) {
         let undisturbed = state.copy();
-        let whole = undisturbed.done(act, value);
+        let whole = undisturbed.done(perform, value);
         let found = whole.iter().filter(|point| point.ends_with(": committed")).count();
-        assert!(found >= commits, "{act:?} commits {found} times: {whole:#?}");
-        look(&undisturbed, &format!("{act:?}, undisturbed")).await;
-        undisturbed.is_well();
+        assert!(found >= commits, "{perform:?} commits {found} times: {whole:#?}");
+        look(&undisturbed, &format!("{perform:?}, undisturbed")).await;
+        undisturbed.is_consistent();
         let outcome = undisturbed.outcome();
 
         let chosen: BTreeSet<_> = (1..=whole.len()).filter(|at| self.chooses(self.points + at)).collect();
         let mut visited = BTreeSet::new();
         for at in &chosen {
             let copy = state.copy();
-            let said = copy.run(act, value, Some(*at));
-            assert_eq!(said.code, None, "{act:?} should have died at point {at}: {said:?}");
+            let said = copy.run(perform, value, Some(*at));
+            assert_eq!(said.code, None, "{perform:?} should have died at point {at}: {said:?}");
             let passed = points(&said.err);
-            assert_eq!(passed, whole[..*at], "{act:?}, point {at}: another way than the undisturbed run");
-            let when = format!("{act:?}, killed at point {at} of {}: {}", whole.len(), whole[at - 1]);
+            assert_eq!(passed, whole[..*at], "{perform:?}, point {at}: another way than the undisturbed run");
+            let when = format!("{perform:?}, killed at point {at} of {}: {}", whole.len(), whole[at - 1]);
             look(&copy, &when).await;
             assert_eq!(copy.outcome(), outcome, "{when}: finished differently");
             visited.insert(passed.last().cloned().unwrap());
         }
         let wanted: BTreeSet<_> = chosen.iter().map(|at| whole[at - 1].clone()).collect();
-        assert_eq!(visited, wanted, "{act:?}: the points that were visited are those that were chosen");
+        assert_eq!(visited, wanted, "{perform:?}: the points that were visited are those that were chosen");
         if self.is_on_all() {
-            assert_eq!(visited, whole.iter().cloned().collect(), "{act:?}: and they are all of them");
+            assert_eq!(visited, whole.iter().cloned().collect(), "{perform:?}: and they are all of them");
         }
         // A point after the last one does not exist.
-        let past = state.copy().run(act, value, Some(whole.len() + 1));
-        assert_eq!((past.code, points(&past.err)), (Some(0), whole.clone()), "{act:?}: {past:?}");
-        eprintln!("{:?}, {act:?}: {} points, {found} commits; killed at {}", self.kind, whole.len(), visited.len());
+        let past = state.copy().run(perform, value, Some(whole.len() + 1));
+        assert_eq!((past.code, points(&past.err)), (Some(0), whole.clone()), "{perform:?}: {past:?}");
+        eprintln!("{:?}, {perform:?}: {} points, {found} commits; killed at {}", self.kind, whole.len(), visited.len());
         self.points += whole.len();
         self.kills += visited.len();
     }

@@ -9,11 +9,8 @@ mod kill_points;
 use serde_json::{Value, json};
 
 use super::process::{Deployment, Running};
-use crate::{
-    encryption::{Full, quick},
-    support::wire::form,
-};
-use child::Act;
+use crate::encryption::{Full, quick};
+use child::Operation;
 use kill_points::{State, Walk};
 
 /// Defines each test for both databases, on a quarter of the points and on all of them.
@@ -45,7 +42,7 @@ macro_rules! at_each_statement {
 }
 
 at_each_statement! {
-    async fn a_rotation_of_the_signing_key_is_whole_or_not(walk: &mut Walk) {
+    async fn killed_signing_key_rotation_is_atomic(walk: &mut Walk) {
         let deployment = Deployment::new(walk.kind);
         let server = deployment.serve();
         let key = server.key(&deployment.admin()).await.1;
@@ -54,22 +51,22 @@ at_each_statement! {
         let before = state.count("signing_keys");
         // The rotation, which commits twice; a tick at which nothing is due; and the tick that
         // removes the old key.
-        for (act, hours, commits) in [(Act::Rotate, 3, 2), (Act::Tick, 0, 0), (Act::Tick, 3, 1)] {
-            state.hours_pass(hours);
-            walk.kill_at_each(&state, (act, ""), commits, async |left, when| {
+        for (perform, hours, commits) in [(Operation::Rotate, 3, 2), (Operation::Tick, 0, 0), (Operation::Tick, 3, 1)] {
+            state.advance_clock(hours);
+            walk.kill_at_each(&state, (perform, ""), commits, async |left, when| {
                 keys_and_events_agree(left, when);
-                left.swaps(&key, when).await;
-                left.finish(act, "").await;
+                left.exchange_succeeds(&key, when).await;
+                left.finish(perform, "").await;
                 keys_and_events_agree(left, &format!("{when}, finished"));
             })
             .await;
-            state.done(act, "");
+            state.done(perform, "");
         }
         assert_eq!(state.count("signing_keys"), before + 1, "rotated once");
         assert_eq!(state.count("signing_keys WHERE state = 'removed'"), 1);
     }
 
-    async fn a_revocation_is_whole_or_not(walk: &mut Walk) {
+    async fn killed_revocation_is_atomic(walk: &mut Walk) {
         let deployment = Deployment::new(walk.kind);
         let server = deployment.serve();
         let admin = deployment.admin();
@@ -77,34 +74,34 @@ at_each_statement! {
         assert_eq!(server.call(&admin, "POST", "/v1/audiences", Some(audience)).await.status(), 201);
         let (_, dies) = server.key(&admin).await;
         let (_, lives) = server.key(&admin).await;
-        let token = minted(&server, &lives).await;
+        let token = issued_token(&server, &lives).await;
         server.stop();
         let state = State::of(&deployment);
         let ended = "api_keys WHERE revoked_at IS NOT NULL";
         let of_token = "token_statuses WHERE revoked_at IS NOT NULL";
-        walk.kill_at_each(&state, (Act::Revoke, &dies), 1, async |left, when| {
-            left.is_told(ended, "api_key.revoked", when);
+        walk.kill_at_each(&state, (Operation::Revoke, &dies), 1, async |left, when| {
+            left.is_reported(ended, "api_key.revoked", when);
             let server = left.deployment.serve();
-            assert_eq!(server.swaps(&dies).await, left.count(ended) == 0, "{when}");
-            left.finish(Act::Revoke, &dies).await;
-            left.is_told(ended, "api_key.revoked", when);
-            assert!(!server.swaps(&dies).await && server.swaps(&lives).await, "{when}");
+            assert_eq!(server.exchange_succeeds(&dies).await, left.count(ended) == 0, "{when}");
+            left.finish(Operation::Revoke, &dies).await;
+            left.is_reported(ended, "api_key.revoked", when);
+            assert!(!server.exchange_succeeds(&dies).await && server.exchange_succeeds(&lives).await, "{when}");
         })
         .await;
-        walk.kill_at_each(&state, (Act::Revoke, &token), 1, async |left, when| {
-            left.is_told("revoked_tokens", "token.revoked", when);
-            left.is_told(of_token, "token.revoked", when);
+        walk.kill_at_each(&state, (Operation::Revoke, &token), 1, async |left, when| {
+            left.is_reported("revoked_tokens", "token.revoked", when);
+            left.is_reported(of_token, "token.revoked", when);
             let server = left.deployment.serve();
-            assert_eq!(is_active(&server, &admin, &token).await, left.count(of_token) == 0, "{when}");
-            left.finish(Act::Revoke, &token).await;
-            left.is_told("revoked_tokens", "token.revoked", when);
-            left.is_told(of_token, "token.revoked", when);
-            assert!(!is_active(&server, &admin, &token).await && server.swaps(&lives).await, "{when}");
+            assert_eq!(server.is_active(&admin, &token).await, left.count(of_token) == 0, "{when}");
+            left.finish(Operation::Revoke, &token).await;
+            left.is_reported("revoked_tokens", "token.revoked", when);
+            left.is_reported(of_token, "token.revoked", when);
+            assert!(!server.is_active(&admin, &token).await && server.exchange_succeeds(&lives).await, "{when}");
         })
         .await;
     }
 
-    async fn a_rotation_of_the_master_key_leaves_every_row_readable(walk: &mut Walk) {
+    async fn killed_master_key_rotation_leaves_every_row_readable(walk: &mut Walk) {
         let deployment = quick(walk.kind);
         let server = deployment.serve();
         let full = Full::on(deployment.with(&[]), &server, 4).await;
@@ -112,11 +109,11 @@ at_each_statement! {
         let state = State::of(&deployment);
         // At least 13 commits: begin, activate, two for each of the five places of encrypted rows,
         // and retire.
-        walk.kill_at_each(&state, (Act::MasterKey, ""), 13, async |left, when| {
+        walk.kill_at_each(&state, (Operation::MasterKey, ""), 13, async |left, when| {
             master_keys_and_events_agree(left, when);
             let server = left.deployment.serve();
             full.opens(&server, when).await;
-            left.finish(Act::MasterKey, "").await;
+            left.finish(Operation::MasterKey, "").await;
             full.opens(&server, &format!("{when}, finished")).await;
             master_keys_and_events_agree(left, &format!("{when}, finished"));
             let states = crate::encryption::status(&left.deployment);
@@ -132,11 +129,11 @@ fn keys_and_events_agree(left: &State, when: &str) {
     assert_eq!(left.count("signing_keys WHERE state = 'next'"), 1, "{when}");
     // The first signing key is activated when it is created, and has a single event for both.
     let published = "signing_keys WHERE activated_at IS NULL OR activated_at > published_at";
-    left.is_told(published, "signing_key.published", when);
-    left.is_told("signing_keys WHERE activated_at IS NOT NULL", "signing_key.activated", when);
-    left.is_told("signing_keys WHERE retired_at IS NOT NULL", "signing_key.retired", when);
-    left.is_told("signing_keys WHERE removed_at IS NOT NULL", "signing_key.removed", when);
-    left.is_told("signing_keys WHERE destroyed_at IS NOT NULL", "signing_key.destroyed", when);
+    left.is_reported(published, "signing_key.published", when);
+    left.is_reported("signing_keys WHERE activated_at IS NOT NULL", "signing_key.activated", when);
+    left.is_reported("signing_keys WHERE retired_at IS NOT NULL", "signing_key.retired", when);
+    left.is_reported("signing_keys WHERE removed_at IS NOT NULL", "signing_key.removed", when);
+    left.is_reported("signing_keys WHERE destroyed_at IS NOT NULL", "signing_key.destroyed", when);
     assert_eq!(
         left.count("signing_keys WHERE (destroyed_at IS NULL) <> (encrypted_private_key IS NOT NULL)"),
         0,
@@ -146,21 +143,15 @@ fn keys_and_events_agree(left: &State, when: &str) {
 
 fn master_keys_and_events_agree(left: &State, when: &str) {
     assert_eq!(left.count("master_keys WHERE state = 'current'"), 1, "{when}");
-    left.is_told("master_keys", "master_key.registered", when);
-    left.is_told("master_keys WHERE activated_at IS NOT NULL AND version > 1", "master_key.activated", when);
-    left.is_told("master_keys WHERE state = 'retired'", "master_key.retired", when);
+    left.is_reported("master_keys", "master_key.registered", when);
+    left.is_reported("master_keys WHERE activated_at IS NOT NULL AND version > 1", "master_key.activated", when);
+    left.is_reported("master_keys WHERE state = 'retired'", "master_key.retired", when);
 }
 
 /// Issues a token that has its own entry in a status list.
-async fn minted(server: &Running, key: &str) -> String {
+async fn issued_token(server: &Running, key: &str) -> String {
     let body = json!({ "audience": "https://each.test" });
     let answer = server.http.post(server.url("/v1/exchange")).bearer_auth(key).json(&body).send().await.unwrap();
     let body: Value = answer.json().await.unwrap();
     body["access_token"].as_str().unwrap().to_owned()
-}
-
-async fn is_active(server: &Running, admin: &str, token: &str) -> bool {
-    let request = server.http.post(server.url("/oauth/introspect")).bearer_auth(admin);
-    let answer: Value = form(request, &[("token", token)]).send().await.unwrap().json().await.unwrap();
-    answer["active"].as_bool().unwrap()
 }

@@ -42,10 +42,10 @@ pub fn t(a: Moments, b: Moments) -> f64 {
 }
 
 /// The threshold of |t| above which two samples are distinguishable.
-pub const TOLD_APART: f64 = 4.5;
+pub const DISTINGUISHABLE: f64 = 4.5;
 
 #[test]
-fn the_statistic_sees_a_difference_that_is_there() {
+fn welch_test_detects_a_difference() {
     let mut samples = [Sample::default(), Sample::default(), Sample::default()];
     for turn in 0..100_000_u32 {
         let noise = (turn.wrapping_mul(2_654_435_761) % 1000) as f32;
@@ -55,7 +55,7 @@ fn the_statistic_sees_a_difference_that_is_there() {
     }
     for samples in [samples.to_vec(), cropped(&samples)] {
         let [a, b, c] = [samples[0].moments(), samples[1].moments(), samples[2].moments()];
-        assert!(t(a, b).abs() < TOLD_APART);
-        assert!(t(a, c).abs() > TOLD_APART);
+        assert!(t(a, b).abs() < DISTINGUISHABLE);
+        assert!(t(a, c).abs() > DISTINGUISHABLE);
     }
 }

@@ -12,10 +12,10 @@ use crate::support::{Key, Server, keep_alive::exchange_of};
 /// group.
 pub struct Subject {
     pub name: &'static str,
-    pub values: Vec<Shown>,
+    pub values: Vec<PresentedValue>,
 }
 
-pub struct Shown {
+pub struct PresentedValue {
     pub value: String,
     pub request: Vec<u8>,
 }
@@ -97,12 +97,14 @@ impl Values {
             let at = OWN.iter().position(|one| *one == name).unwrap();
             let values = self.own[at].iter().map(|value| {
                 let (id, _) = value.rsplit_once('_').unwrap();
-                Shown { value: value.clone(), request: token_of(id, value) }
+                PresentedValue { value: value.clone(), request: token_of(id, value) }
             });
             Subject { name, values: values.collect() }
         };
-        let mismatched =
-            self.mismatched.iter().map(|(id, value)| Shown { value: value.clone(), request: token_of(id, value) });
+        let mismatched = self
+            .mismatched
+            .iter()
+            .map(|(id, value)| PresentedValue { value: value.clone(), request: token_of(id, value) });
         let mismatched = Subject { name: "another's id", values: mismatched.collect() };
         let subjects = vec![of_kind("unknown"), mismatched, of_kind("revoked")];
         Group { name: "token endpoint", subjects, refusal: "invalid_client" }
@@ -110,7 +112,8 @@ impl Values {
 }
 
 fn subject(name: &'static str, values: &[String], path: Path, admin: &str) -> Subject {
-    let shown = values.iter().map(|value| Shown { value: value.clone(), request: request(path, value, admin) });
+    let shown =
+        values.iter().map(|value| PresentedValue { value: value.clone(), request: request(path, value, admin) });
     Subject { name, values: shown.collect() }
 }
 

@@ -24,7 +24,7 @@ pub async fn revoke(server: &Server, bearer: &str, token: &str) {
 }
 
 /// The events of a type that concern a key.
-pub async fn told(server: &Server, kind: &str, key: &str) -> Vec<Value> {
+pub async fn events_of(server: &Server, kind: &str, key: &str) -> Vec<Value> {
     let events = server.events().await;
     events.into_iter().filter(|event| event["type"] == kind && event["subject"]["id"] == key).collect()
 }

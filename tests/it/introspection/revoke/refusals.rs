@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::{PATH, revoke, revoked, told};
+use super::{PATH, events_of, revoke, revoked};
 use crate::{
     introspection::{MANAGEMENT, is_active, token},
     portal::key_management::{people, personal, session},
@@ -14,28 +14,29 @@ use crate::{
 };
 
 both! {
-    async fn t_7009_01_what_is_somebody_elses_looks_like_what_is_not_there(server: Server) {
+    // Requirements: 7009-01.
+    async fn tokens_of_others_are_indistinguishable_from_missing_ones(server: Server) {
         people(&server).await;
         let key = server.client_key(&["a"]).await;
-        let minted = server.swap(&key.value).await;
+        let issued = server.fetch_token(&key.value).await;
         let management = token(&server, &server.admin, json!({ "audience": MANAGEMENT })).await;
         let theirs = server.key(json!({
             "name": "of umbrella", "owner": { "type": "user", "id": "eve", "organization_id": "umbrella" }, "permissions": [],
         })).await;
-        let of_theirs = server.swap(&theirs.value).await;
+        let of_theirs = server.fetch_token(&theirs.value).await;
         // The callers: another key of the same client, a key that manages its user's own keys, and
         // a key that may only validate.
         let owner = json!({ "type": "service_client", "id": key.client });
         let sibling = server.key(json!({ "name": "sibling", "owner": owner, "permissions": ["a"] })).await;
         let manager = personal(&server, "self", &["user-api-keys:manage-self"]).await;
         let validator = server.client_key(&["keyswap:validate"]).await;
-        let (head, signature) = minted.rsplit_once('.').unwrap();
+        let (head, signature) = issued.rsplit_once('.').unwrap();
         let forged = format!("{head}.{}", signature.chars().rev().collect::<String>());
         let before = server.events().await.len();
         let mut answers = Vec::new();
         for caller in [&sibling, &manager, &validator] {
             for shown in [
-                unknown().as_str(), "nonsense", "..", &forged, &wrong(&key.value), &key.value, &minted, &theirs.value, &of_theirs, &server.admin,
+                unknown().as_str(), "nonsense", "..", &forged, &wrong(&key.value), &key.value, &issued, &theirs.value, &of_theirs, &server.admin,
                 &management,
             ] {
                 let started = std::time::Instant::now();
@@ -46,7 +47,7 @@ both! {
         assert_eq!(answers[0].0, StatusCode::OK);
         assert!(answers.iter().all(|answer| answer == &answers[0]));
         // A successful revocation has the same response.
-        assert_eq!(snapshot(revoked(&server, &key.value, &minted).await).await, answers[0]);
+        assert_eq!(snapshot(revoked(&server, &key.value, &issued).await).await, answers[0]);
         assert_eq!(server.events().await.len(), before + 1);
         for shown in [&key.value, &theirs.value, &of_theirs] {
             assert!(is_active(&server, shown).await);
@@ -54,7 +55,8 @@ both! {
         assert_eq!(server.get("/v1/events").bearer_auth(&management).send().await.unwrap().status(), 200);
     }
 
-    async fn t_7009_03_what_cannot_be_revoked_is_named(server: Server) {
+    // Requirements: 7009-03.
+    async fn refused_revocation_names_its_reason(server: Server) {
         people(&server).await;
         let session = session(&server, "self", "acme").await;
         oauth_error(revoked(&server, &server.admin, &session).await, 400, "unsupported_token_type").await;
@@ -68,21 +70,21 @@ both! {
         oauth_error(twice.send().await.unwrap(), 400, "invalid_request").await;
     }
 
-    async fn the_last_administrator_does_not_leave_by_this_door(server: Server) {
+    async fn last_administrator_cannot_be_revoked(server: Server) {
         let administrator = server.manage("GET", "/v1/api-keys", None, 200).await["data"][0]["id"].as_str().unwrap().to_owned();
         oauth_error(revoked(&server, &server.admin, &server.admin).await, 400, "invalid_request").await;
-        assert!(told(&server, "api_key.revoked", &administrator).await.is_empty());
-        let minted = token(&server, &server.admin, json!({ "audience": MANAGEMENT })).await;
-        revoke(&server, &server.admin, &minted).await;
-        assert_eq!(told(&server, "token.revoked", &administrator).await.len(), 1);
+        assert!(events_of(&server, "api_key.revoked", &administrator).await.is_empty());
+        let issued = token(&server, &server.admin, json!({ "audience": MANAGEMENT })).await;
+        revoke(&server, &server.admin, &issued).await;
+        assert_eq!(events_of(&server, "token.revoked", &administrator).await.len(), 1);
     }
 
-    async fn an_expired_token_is_left_alone(server: Server) {
+    async fn expired_token_is_not_recorded(server: Server) {
         let key = server.generic_key(&[]).await;
-        let minted = server.swap(&key.value).await;
+        let issued = server.fetch_token(&key.value).await;
         server.advance(601);
-        revoke(&server, &key.value, &minted).await;
-        assert!(told(&server, "token.revoked", &key.id).await.is_empty());
+        revoke(&server, &key.value, &issued).await;
+        assert!(events_of(&server, "token.revoked", &key.id).await.is_empty());
     }
 
     async fn what_others_show_costs_the_caller_nothing(

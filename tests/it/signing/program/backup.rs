@@ -69,11 +69,11 @@ impl Deployment {
 
     /// The operator accepts the restored database.
     pub async fn accept(&self) {
-        if self.broken == Broken::NoWitness {
+        if self.broken == Broken::NoRollbackGuard {
             return;
         }
         let file = self.database.dir.path().join("keys/rollback_guard");
-        let before = (self.broken == Broken::Believing).then(|| self.steady());
+        let before = (self.broken == Broken::AcceptsWithDelays).then(|| self.monotonic_time());
         rollback_guard::accept(&self.store, &file, Origin::of(Actor::Operator)).await.unwrap();
         if let Some(before) = before {
             self.database.sql(&before);
@@ -81,7 +81,7 @@ impl Deployment {
     }
 
     /// The statement that restores the recorded state of the clock.
-    fn steady(&self) -> String {
+    fn monotonic_time(&self) -> String {
         let columns = "last_observed_at || ', stable_since = ' || stable_since";
         let row = names(&self.database, &format!("SELECT {columns} AS name FROM clock_monitor")).pop().unwrap();
         format!("UPDATE clock_monitor SET last_observed_at = {row}")

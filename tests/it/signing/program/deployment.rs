@@ -17,7 +17,7 @@ use super::{
     backup::tables,
     clock::{Machine, Time},
 };
-use crate::support::{Database, Kind, seeds::Chance};
+use crate::support::{Database, Kind, seeds::Random};
 
 /// The worst-case behavior of verifiers, clocks and tokens, in seconds. Replicas are
 /// configured with the same values.
@@ -35,19 +35,19 @@ pub const PERIOD: u64 = 8;
 pub enum Broken {
     Nothing,
     /// Verifiers cache a JWKS longer than replicas are configured for.
-    ToldOfShorterCaches,
+    ConfiguredShorterCaches,
     /// Verifiers accept expired tokens longer than replicas are configured for.
-    ToldOfLessLeeway,
+    ConfiguredLessLeeway,
     /// A replica signs with a snapshot of any age.
-    NoLease,
+    NoSnapshotAgeLimit,
     /// The monotonic clock is set together with the database clock.
-    NoSteadyClock,
+    NoMonotonicClock,
     /// A starting replica loses the recorded time of the last clock check.
-    Forgetful,
+    ForgetsClock,
     /// A starting replica finds no rollback guard file.
-    NoWitness,
+    NoRollbackGuard,
     /// A restored database is accepted with the propagation delays recorded in it.
-    Believing,
+    AcceptsWithDelays,
 }
 
 pub type Jwks = BTreeMap<String, Value>;
@@ -97,12 +97,12 @@ impl Deployment {
     }
 
     /// Starts a replica. If `polls` is given, the start is aborted after that many polls.
-    pub async fn start(&mut self, replica: usize, chance: &mut Chance, polls: Option<u32>) {
+    pub async fn start(&mut self, replica: usize, chance: &mut Random, polls: Option<u32>) {
         let config = keyswap::config::Settings::load(None, &self.settings(chance)).unwrap();
         let off = chance.within(SKEW * 1000 / 2);
-        let is_fooled = self.broken == Broken::NoSteadyClock;
+        let is_fooled = self.broken == Broken::NoMonotonicClock;
         let clock = Arc::new(Machine { time: Arc::clone(&self.time), off, is_fooled });
-        if self.broken == Broken::Forgetful {
+        if self.broken == Broken::ForgetsClock {
             self.database.sql(&format!("UPDATE clock_monitor SET last_observed_at = {}", self.time.of_database()));
         }
         let starting = startup::start(config, StartMode::Serve, clock);
@@ -115,10 +115,10 @@ impl Deployment {
         self.replicas[replica] = Replica { services, cut_off: false, watches: false };
     }
 
-    fn settings(&self, chance: &mut Chance) -> Vec<String> {
+    fn settings(&self, chance: &mut Random) -> Vec<String> {
         let path = |name: &str| self.database.dir.path().join(name).display().to_string();
-        let cache = if self.broken == Broken::ToldOfShorterCaches { CACHE - SKEW - 1 } else { CACHE };
-        let leeway = if self.broken == Broken::ToldOfLessLeeway { 0 } else { LEEWAY };
+        let cache = if self.broken == Broken::ConfiguredShorterCaches { CACHE - SKEW - 1 } else { CACHE };
+        let leeway = if self.broken == Broken::ConfiguredLessLeeway { 0 } else { LEEWAY };
         let ttl = TTL - chance.below(2);
         let mut settings = vec![
             format!("database.url={}", self.database.url),
@@ -134,8 +134,8 @@ impl Deployment {
             format!("tokens.max_ttl={ttl}s"),
             format!("tokens.default_ttl={ttl}s"),
         ];
-        if self.broken == Broken::NoWitness {
-            settings.push(format!("keys.rollback_guard={}", path(&format!("witness.{}", self.time.truth()))));
+        if self.broken == Broken::NoRollbackGuard {
+            settings.push(format!("keys.rollback_guard={}", path(&format!("rollback-guard.{}", self.time.truth()))));
         }
         settings
     }

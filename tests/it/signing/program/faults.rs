@@ -11,7 +11,7 @@ use super::{
 use crate::support::Kind;
 
 impl Walk {
-    pub async fn go_wrong(&mut self) -> Result<(), String> {
+    pub async fn inject_fault(&mut self) -> Result<(), String> {
         if self.faults.jumps && self.chance.one_in(20) {
             self.jump().await?;
         }
@@ -81,8 +81,8 @@ impl Walk {
             // The restore is usually late enough that other keys sign by now. The rollback
             // guard has recorded the newest state: jobs write it every three seconds, and a
             // graceful stop writes it.
-            let Some(witness) = self.deployment.connected().into_iter().next() else { return Ok(()) };
-            let services = self.deployment.services(witness);
+            let Some(guard_file) = self.deployment.connected().into_iter().next() else { return Ok(()) };
+            let services = self.deployment.services(guard_file);
             rollback_guard::update(services).await.unwrap();
             if services.keys.is_halted() || !self.deployment.backup_is_older() {
                 return Ok(());

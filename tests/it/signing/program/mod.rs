@@ -1,5 +1,5 @@
 //! Random walks of the program itself: `service::signing_keys`, the key ring, the rollback guard
-//! and the start, on a real database with a clock that the test sets. `world` checks the invariants
+//! and the start, on a real database with a clock that the test sets. `model` checks the invariants
 //! of the model; this module checks those of the program.
 
 mod backup;
@@ -18,7 +18,7 @@ use random_walk::{Faults, walk};
 
 use crate::support::{
     Kind, panics,
-    seeds::{Chance, seeds},
+    seeds::{Random, seeds},
 };
 
 const ALL: Faults = Faults { jumps: true, emergencies: true, restores: false };
@@ -58,19 +58,19 @@ fn walks(kind: Kind, seeds: &[u64]) {
 }
 
 #[test]
-fn the_program_keeps_its_promises_whatever_fails() {
+fn invariants_hold_in_random_walks() {
     walks(Kind::Sqlite, &seeds(1..25, 12));
 }
 
 #[test]
 #[ignore = "takes minutes: scripts/prove rotation"]
-fn the_program_keeps_its_promises_over_a_long_time() {
+fn invariants_hold_in_long_random_walks() {
     walks(Kind::Sqlite, &seeds(0..0, 2_000));
 }
 
 #[test]
 #[ignore = "takes minutes: scripts/prove rotation"]
-fn the_program_keeps_its_promises_on_postgres() {
+fn invariants_hold_in_random_walks_on_postgres() {
     walks(Kind::Postgres, &seeds(1..41, 160));
 }
 
@@ -78,7 +78,7 @@ fn first_fault(broken: Broken, faults: Faults) -> Option<String> {
     (1..=300).find_map(|seed| walk(Kind::Sqlite, seed, TICKS, broken, faults).err())
 }
 
-fn notices(all: &[(Broken, Faults, &str)]) {
+fn detects(all: &[(Broken, Faults, &str)]) {
     for (broken, faults, invariant) in all {
         let fault = first_fault(*broken, *faults).unwrap_or_else(|| panic!("{broken:?} was not noticed"));
         eprintln!("{broken:?}: {fault}");
@@ -87,32 +87,32 @@ fn notices(all: &[(Broken, Faults, &str)]) {
 }
 
 #[test]
-fn the_walk_of_the_program_notices_what_is_broken_on_purpose() {
-    notices(&[
-        (Broken::ToldOfShorterCaches, PLAIN, "K1, K2"),
-        (Broken::NoLease, PLAIN, "K5"),
-        (Broken::NoWitness, RESTORES, "K3"),
-        (Broken::NoSteadyClock, ALL, "K1, K2"),
+fn random_walk_detects_injected_faults() {
+    detects(&[
+        (Broken::ConfiguredShorterCaches, PLAIN, "K1, K2"),
+        (Broken::NoSnapshotAgeLimit, PLAIN, "K5"),
+        (Broken::NoRollbackGuard, RESTORES, "K3"),
+        (Broken::NoMonotonicClock, ALL, "K1, K2"),
     ]);
 }
 
 #[test]
 #[ignore = "takes a minute: scripts/prove rotation"]
-fn the_walk_of_the_program_notices_what_is_seldom_seen() {
-    notices(&[
-        (Broken::ToldOfLessLeeway, PLAIN, "K1, K2"),
-        (Broken::Forgetful, ALL, "K1, K2"),
-        (Broken::Believing, RESTORES, "K1, K2"),
+fn long_random_walk_detects_rare_faults() {
+    detects(&[
+        (Broken::ConfiguredLessLeeway, PLAIN, "K1, K2"),
+        (Broken::ForgetsClock, ALL, "K1, K2"),
+        (Broken::AcceptsWithDelays, RESTORES, "K1, K2"),
     ]);
 }
 
 /// Invariant K15 for the program: the next run of the job performs a due rotation.
 #[test]
-fn the_program_rotates_as_often_as_it_should() {
+fn program_rotates_once_per_period() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut deployment = Deployment::new(Kind::Sqlite, 1, Broken::Nothing);
-        deployment.start(0, &mut Chance::new(1), None).await;
+        deployment.start(0, &mut Random::new(1), None).await;
         let mut oracle = Oracle::default();
         let seconds = 70;
         for _ in 0..seconds {

@@ -40,7 +40,7 @@ struct Token {
 
 /// The guarantees in the response to an emergency revocation.
 #[derive(Debug, Clone)]
-struct Promise {
+struct Invariant {
     kid: String,
     unpublished_by: i64,
     accepted_until: i64,
@@ -50,7 +50,7 @@ struct Promise {
 pub struct Oracle {
     keys: BTreeMap<String, Seen>,
     tokens: BTreeMap<String, Token>,
-    promises: Vec<Promise>,
+    promises: Vec<Invariant>,
     /// Keys whose tokens have no guarantee of acceptance, until the given time.
     /// `i64::MAX` means permanently.
     unpromised: BTreeMap<String, i64>,
@@ -160,7 +160,7 @@ impl Oracle {
     pub fn signed(&mut self, deployment: &Deployment, kid: &str, jwk: &Value, exp: i64) -> Result<(), String> {
         let now = deployment.time.truth();
         if self.is_restored() {
-            return Err("K3: a replica signs by an old backup that nobody has accepted".to_owned());
+            return Err("K3: a replica signs with a rolled back database that was not accepted".to_owned());
         }
         let key = self.keys.get(kid).ok_or_else(|| format!("{kid} signs and is not in the database"))?;
         if key.jwk != *jwk {
@@ -191,7 +191,7 @@ impl Oracle {
         }
         let (unpublished_by, accepted_until) =
             (truth(revoked.bounds.unpublished_by), truth(revoked.bounds.accepted_until));
-        self.promises.push(Promise { kid, unpublished_by, accepted_until });
+        self.promises.push(Invariant { kid, unpublished_by, accepted_until });
     }
 
     /// Records that an older state was restored.
@@ -254,7 +254,8 @@ impl Oracle {
                     ));
                 }
             }
-            let revoked = |promise: &&Promise| now > promise.accepted_until && verifier.jwks.contains_key(&promise.kid);
+            let revoked =
+                |promise: &&Invariant| now > promise.accepted_until && verifier.jwks.contains_key(&promise.kid);
             if let Some(promise) = self.promises.iter().find(revoked).filter(|_| !self.is_restored()) {
                 return Err(format!("K7: a verifier ({habit:?}, fetched {fetched}) takes {} at {now}", promise.kid));
             }
@@ -271,7 +272,7 @@ impl Oracle {
             if !is_certain && !self.is_restored() {
                 continue;
             }
-            let is_gone = |promise: &&Promise| now > promise.unpublished_by && served.contains_key(&promise.kid);
+            let is_gone = |promise: &&Invariant| now > promise.unpublished_by && served.contains_key(&promise.kid);
             if let Some(promise) = self.promises.iter().find(is_gone) {
                 return Err(format!("K7: replica {replica} serves {}, which was revoked", promise.kid));
             }

@@ -19,7 +19,7 @@ use super::{
     oracle::{Oracle, SECOND},
     verifiers::Verifiers,
 };
-use crate::support::{Kind, seeds::Chance};
+use crate::support::{Kind, seeds::Random};
 
 /// Faults besides kills and partitions.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +34,7 @@ pub struct Walk {
     pub deployment: Deployment,
     pub verifiers: Verifiers,
     pub oracle: Oracle,
-    pub chance: Chance,
+    pub chance: Random,
     pub faults: Faults,
     pub has_backup: bool,
     /// The clock was set in this tick, so operations in progress may be refused.
@@ -45,7 +45,7 @@ pub struct Walk {
 pub fn walk(kind: Kind, seed: u64, ticks: u32, broken: Broken, faults: Faults) -> Result<Oracle, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let walked = runtime.block_on(async {
-        let mut chance = Chance::new(seed);
+        let mut chance = Random::new(seed);
         let deployment = Deployment::new(kind, 3, broken);
         let verifiers = Verifiers::new(&mut chance);
         let oracle = Oracle::default();
@@ -75,7 +75,7 @@ impl Walk {
     /// One second of the walk.
     async fn tick(&mut self) -> Result<(), String> {
         self.clock_was_set = false;
-        self.go_wrong().await?;
+        self.inject_fault().await?;
         for _ in 0..2 + self.chance.below(5) {
             let replica = self.chance.index(self.deployment.replicas.len());
             self.act(replica).await?;
@@ -89,7 +89,7 @@ impl Walk {
         self.oracle.check(&self.deployment, &self.verifiers)?;
         self.deployment.time.pass(Duration::from_secs(1), &self.deployment.database).await;
         let from = self.chance.index(3);
-        self.verifiers.renew(&self.deployment, from).await;
+        self.verifiers.refetch(&self.deployment, from).await;
         self.oracle.check(&self.deployment, &self.verifiers)
     }
 
@@ -121,7 +121,9 @@ impl Walk {
             0..35 => services.keys.refresh().await.map_err(|error| format!("no look: {error}"))?,
             35..70 => self.move_keys(replica).await?,
             70..80 => self.sign(replica).await?,
-            80..90 => rollback_guard::update(services).await.map_err(|error| format!("no witness: {error}"))?,
+            80..90 => {
+                rollback_guard::update(services).await.map_err(|error| format!("rollback guard not written: {error}"))?
+            }
             90..96 => {
                 let rotated = signing::rotate(services, &Caller::cli(), None).await.map(drop);
                 self.expect("rotate", rotated)?;
@@ -193,7 +195,9 @@ impl Walk {
         let now = keyswap::domain::common::time::Timestamp::from_millis(self.deployment.time.of_database());
         let jwk: PublicJwk = match view.signer(None, configured, now) {
             Ok(minter) => minter.jwk().clone(),
-            Err(SigningUnavailable::StaleSnapshot) if of.cut_off && self.deployment.broken == Broken::NoLease => {
+            Err(SigningUnavailable::StaleSnapshot)
+                if of.cut_off && self.deployment.broken == Broken::NoSnapshotAgeLimit =>
+            {
                 let signs = view
                     .published
                     .iter()

@@ -1,10 +1,10 @@
 //! Verifiers with caches. Each keeps a JWKS for as long as replicas are configured for.
 
 use super::deployment::{CACHE, Deployment, Jwks, SKEW};
-use crate::support::seeds::Chance;
+use crate::support::seeds::Random;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Habit {
+pub enum CachePolicy {
     /// Fetches when its JWKS has expired.
     Fixed,
     /// Half of its caching time belongs to a shared cache, which answers with its stored JWKS.
@@ -15,7 +15,7 @@ pub enum Habit {
 
 #[derive(Debug)]
 pub struct Verifier {
-    pub habit: Habit,
+    pub habit: CachePolicy,
     pub jwks: Jwks,
     pub fetched: i64,
     /// The offset from the true time, in milliseconds.
@@ -40,7 +40,7 @@ pub struct Verifiers {
 impl Verifier {
     /// How long a fetched JWKS is used, in milliseconds.
     fn lasts(&self) -> i64 {
-        let seconds = if self.habit == Habit::BehindCache { CACHE - CACHE / 2 } else { CACHE };
+        let seconds = if self.habit == CachePolicy::BehindCache { CACHE - CACHE / 2 } else { CACHE };
         i64::try_from(seconds).unwrap() * 1000
     }
 
@@ -51,8 +51,8 @@ impl Verifier {
 }
 
 impl Verifiers {
-    pub fn new(chance: &mut Chance) -> Self {
-        let habits = [Habit::Fixed, Habit::Fixed, Habit::BehindCache, Habit::Once];
+    pub fn new(chance: &mut Random) -> Self {
+        let habits = [CachePolicy::Fixed, CachePolicy::Fixed, CachePolicy::BehindCache, CachePolicy::Once];
         let verifier = |habit| Verifier {
             habit,
             jwks: Jwks::new(),
@@ -83,7 +83,7 @@ impl Verifiers {
         let (jwks, is_certain) = deployment.served(replica).await;
         let fresh = Front { jwks, fetched: deployment.time.truth(), unpromised: !is_certain };
         let now = fresh.fetched;
-        let behind = self.all[verifier].habit == Habit::BehindCache;
+        let behind = self.all[verifier].habit == CachePolicy::BehindCache;
         let got = if behind { self.through_front(fresh) } else { fresh };
         let of = &mut self.all[verifier];
         (of.jwks, of.fetched, of.unpromised) = (got.jwks, now, got.unpromised);
@@ -99,11 +99,11 @@ impl Verifiers {
     }
 
     /// Refills expired caches.
-    pub async fn renew(&mut self, deployment: &Deployment, from: usize) {
+    pub async fn refetch(&mut self, deployment: &Deployment, from: usize) {
         let now = deployment.time.truth();
         for one in 0..self.all.len() {
             let of = &self.all[one];
-            if of.habit != Habit::Once && now - of.fetched > of.lasts() {
+            if of.habit != CachePolicy::Once && now - of.fetched > of.lasts() {
                 self.fetch(one, deployment, from).await;
             }
         }

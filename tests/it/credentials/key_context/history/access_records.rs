@@ -8,13 +8,13 @@ use keyswap::{
     store,
 };
 
-use super::{Builder, Done, incarnation, set};
+use super::{Applied, Builder, generation, set};
 use crate::credentials::key_context::model::{Principal, Record};
 
 impl Builder<'_, '_> {
     /// Picks principals of every kind from every tenant: the restriction of a record to its tenant
     /// scope must not depend on the validation of its principals.
-    fn some_principals(&mut self) -> Vec<Principal> {
+    fn random_principals(&mut self) -> Vec<Principal> {
         let mut all: Vec<Principal> = Vec::new();
         for _ in 0..=self.chance.below(4) {
             let found = match self.chance.below(4) {
@@ -34,15 +34,15 @@ impl Builder<'_, '_> {
         all
     }
 
-    pub(super) fn make_record(&mut self) -> Done {
+    pub(super) fn create_record(&mut self) -> Applied {
         let within = self.chance.one_in(2).then(|| self.chance.pick(self.model.organizations.iter()));
         let organization = within.flatten().map(|(id, serial)| (id.clone(), serial.clone()));
         let statements = (0..=self.chance.below(2)).map(|_| {
             let resources = vec![format!("/{}/*", self.chance.below(50))];
-            (self.some_roles(), resources)
+            (self.random_roles(), resources)
         });
         let statements = statements.collect::<Vec<_>>();
-        let record = Record { organization, principals: self.some_principals(), statements };
+        let record = Record { organization, principals: self.random_principals(), statements };
         let id: AccessRecordId = self.tx.generate_id()?;
         let row = self.record_row(id.as_str(), &record);
         store::access::access_records::insert(self.tx, &row)?;
@@ -51,13 +51,13 @@ impl Builder<'_, '_> {
     }
 
     /// Replaces the principals of a record, or deletes the record.
-    pub(super) fn change_record(&mut self) -> Done {
+    pub(super) fn change_record(&mut self) -> Applied {
         let Some(id) = self.chance.pick(self.model.records.keys()).cloned() else { return Ok(()) };
         if self.chance.one_in(3) {
             self.model.records.remove(&id);
             return store::access::access_records::delete(self.tx, &id.parse().unwrap());
         }
-        let mut principals = self.some_principals();
+        let mut principals = self.random_principals();
         let record = self.model.records[&id].clone();
         if let Some((organization, _)) = &record.organization {
             // The organization may have been deleted and recreated under the same id.
@@ -74,7 +74,7 @@ impl Builder<'_, '_> {
 
     fn record_row(&self, id: &str, record: &Record) -> AccessRecord {
         let principals = record.principals.iter().map(|principal| match principal {
-            Principal::User(id, serial) => StoredPrincipal::User(id.parse().unwrap(), incarnation(serial)),
+            Principal::User(id, serial) => StoredPrincipal::User(id.parse().unwrap(), generation(serial)),
             Principal::Client(id) => StoredPrincipal::ServiceClient(id.parse().unwrap()),
             Principal::Key(id) => StoredPrincipal::ApiKey(id.parse().unwrap()),
         });
@@ -86,7 +86,7 @@ impl Builder<'_, '_> {
         AccessRecord {
             id: id.parse().unwrap(),
             name: "a record".parse().unwrap(),
-            organization: organization.map(|(id, serial)| (id.parse().unwrap(), incarnation(serial))),
+            organization: organization.map(|(id, serial)| (id.parse().unwrap(), generation(serial))),
             principals: principals.collect(),
             admins: Vec::new(),
             statements: statements.collect(),

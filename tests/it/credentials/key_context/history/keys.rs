@@ -13,14 +13,14 @@ use keyswap::{
     store::{self, StoreError, api_keys::credentials::NewCredential},
 };
 
-use super::{Builder, Done, PERMISSIONS, at, home, incarnation, permission, seconds, set};
-use crate::credentials::key_context::model::{Client, Credential, DEFAULT_AUDIENCE, Home, Key};
+use super::{Applied, Builder, PERMISSIONS, at, generation, home, permission, seconds, set};
+use crate::credentials::key_context::model::{Client, Credential, DEFAULT_AUDIENCE, Key, Scope};
 
 impl Builder<'_, '_> {
-    pub(super) fn make_client(&mut self) -> Done {
-        let owner = if self.chance.one_in(4) { Some(Home::Account) } else { self.some_home() };
+    pub(super) fn create_client(&mut self) -> Applied {
+        let owner = if self.chance.one_in(4) { Some(Scope::Account) } else { self.random_scope() };
         let Some(owner) = owner else { return Ok(()) };
-        let permissions = self.some_permissions();
+        let permissions = self.random_permissions();
         let row = ServiceClient {
             id: self.tx.generate_id()?,
             name: "a client".parse().unwrap(),
@@ -35,7 +35,7 @@ impl Builder<'_, '_> {
         store::api_keys::service_clients::insert(self.tx, &row)
     }
 
-    pub(super) fn change_client(&mut self) -> Done {
+    pub(super) fn change_client(&mut self) -> Applied {
         let Some(id) = self.chance.pick(self.model.clients.keys()).cloned() else { return Ok(()) };
         let stored = id.parse().unwrap();
         let Some(mut row) = store::api_keys::service_clients::find(self.tx, &stored)? else { return Ok(()) };
@@ -49,17 +49,17 @@ impl Builder<'_, '_> {
         store::api_keys::service_clients::update(self.tx, &row)
     }
 
-    pub(super) fn make_key(&mut self) -> Done {
+    pub(super) fn create_key(&mut self) -> Applied {
         let client = if self.chance.one_in(3) { self.chance.pick(self.model.clients.keys()).cloned() } else { None };
         let client = client.filter(|id| !self.model.clients[id].deleted);
         let owner = match &client {
             Some(id) => Some(self.model.clients[id].home.clone()),
-            None if self.chance.one_in(8) => Some(Home::Account),
-            None => self.some_home(),
+            None if self.chance.one_in(8) => Some(Scope::Account),
+            None => self.random_scope(),
         };
         let Some(owner) = owner else { return Ok(()) };
         let maker = match &owner {
-            Home::Organization { id, .. } if client.is_none() && self.chance.one_in(2) => {
+            Scope::Organization { id, .. } if client.is_none() && self.chance.one_in(2) => {
                 let inside = self.model.members.iter().filter(|((organization, _), _)| organization == id);
                 let inside: Vec<_> = inside.map(|((_, user), member)| (user.clone(), member.serial.clone())).collect();
                 self.chance.pick(inside.iter()).cloned()
@@ -77,14 +77,14 @@ impl Builder<'_, '_> {
             client,
             home: owner,
             maker,
-            permissions: self.some_permissions(),
+            permissions: self.random_permissions(),
             audiences,
             max_token_ttl: self.chance.one_in(4).then(|| 30 * i64::try_from(1 + self.chance.below(60)).unwrap()),
             exchanges_per_minute: self.chance.one_in(8).then_some(5),
             suspended: self.chance.one_in(12),
             revoked: false,
             archived: false,
-            expires_at: if self.chance.one_in(4) { Some(self.some_end()) } else { None },
+            expires_at: if self.chance.one_in(4) { Some(self.random_expiry()) } else { None },
             credentials: vec![credential.clone()],
         };
         let id: KeyId = self.tx.generate_id()?;
@@ -98,9 +98,9 @@ impl Builder<'_, '_> {
     fn key_row(&self, id: &KeyId, key: &Key) -> ApiKey {
         let owner = match (&key.client, &key.home) {
             (Some(client), _) => StoredOwner::ServiceClient(client.parse().unwrap()),
-            (None, Home::Account) => StoredOwner::Unowned,
-            (None, Home::Organization { id, .. }) => StoredOwner::Organization(id.parse().unwrap()),
-            (None, Home::User { id, .. } | Home::Member { user: id, .. }) => StoredOwner::User(id.parse().unwrap()),
+            (None, Scope::Account) => StoredOwner::Unowned,
+            (None, Scope::Organization { id, .. }) => StoredOwner::Organization(id.parse().unwrap()),
+            (None, Scope::User { id, .. } | Scope::Member { user: id, .. }) => StoredOwner::User(id.parse().unwrap()),
         };
         let now = self.tx.now();
         ApiKey {
@@ -112,7 +112,7 @@ impl Builder<'_, '_> {
                 creator_membership: key
                     .maker
                     .as_ref()
-                    .map(|(user, serial)| (user.parse().unwrap(), incarnation(serial))),
+                    .map(|(user, serial)| (user.parse().unwrap(), generation(serial))),
                 client: key
                     .client
                     .is_some()
@@ -161,16 +161,16 @@ impl Builder<'_, '_> {
         }
     }
 
-    pub(super) fn change_key(&mut self) -> Done {
+    pub(super) fn change_key(&mut self) -> Applied {
         let Some(id) = self.chance.pick(self.model.keys.keys()).cloned() else { return Ok(()) };
         let mut key = self.model.keys[&id].clone();
         match self.chance.below(6) {
             0 => key.suspended = !key.suspended,
             1 => key.revoked = true,
             2 => (key.revoked, key.archived) = (true, true),
-            3 => key.expires_at = Some(self.some_end()),
+            3 => key.expires_at = Some(self.random_expiry()),
             4 => key.expires_at = None,
-            _ => key.permissions = self.some_permissions(),
+            _ => key.permissions = self.random_permissions(),
         }
         let row = self.key_row(&id.parse().unwrap(), &key);
         self.model.keys.insert(id, key);
@@ -178,7 +178,7 @@ impl Builder<'_, '_> {
     }
 
     /// Rotates a key, or cancels its rotation.
-    pub(super) fn rotate(&mut self) -> Done {
+    pub(super) fn rotate(&mut self) -> Applied {
         let Some(id) = self.chance.pick(self.model.keys.keys()).cloned() else { return Ok(()) };
         let mut key = self.model.keys[&id].clone();
         if let [old, new] = key.credentials.as_mut_slice() {
@@ -188,7 +188,7 @@ impl Builder<'_, '_> {
                 store::api_keys::credentials::set_credential_expiration(self.tx, &credential.id.parse().unwrap(), end)?;
             }
         } else if key.credentials.len() == 1 {
-            let end = self.some_end();
+            let end = self.random_expiry();
             key.credentials[0].ends_at = Some(end);
             store::api_keys::credentials::set_credential_expiration(
                 self.tx,
