@@ -84,7 +84,7 @@ async fn marked(server: &Server, uri: &str) -> BTreeMap<u32, u8> {
 
 /// Runs the periodic build and refresh once.
 async fn build_lists(server: &Server) {
-    status_lists::keep(&server.services).await.unwrap();
+    status_lists::build_lists(&server.services).await.unwrap();
     status_lists::refresh(&server.services).await.unwrap();
 }
 
