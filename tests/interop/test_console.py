@@ -241,6 +241,7 @@ def test_service_clients_audiences_records_and_webhooks(deployment, console, pag
     console.said("was disabled")
 
 
+# Features: W24.
 def test_audit_log_is_filtered_and_followed(deployment, console, page, name):
     page.get_by_role("link", name="Audit log").click()
     page.get_by_role("switch", name="Live updates").check()
