@@ -9,7 +9,7 @@ use std::{
 
 use super::{REQUIRED, options_by_command};
 use crate::{
-    faults::process::{Deployment, Said},
+    faults::process::{Deployment, ProcessOutput},
     support::Kind,
 };
 
@@ -111,7 +111,7 @@ impl Setup {
     }
 
     /// Runs a command line, with a new object in place of each placeholder that needs one.
-    fn run(&self, line: &str) -> Said {
+    fn run(&self, line: &str) -> ProcessOutput {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         let permission = format!("[[permission]]\nname = \"fresh:{number}\"\n");
         let limits = ["--permission", "projects:read", "--audience", "http://keyswap.test", "--expires-in", "90d"];
@@ -172,7 +172,7 @@ fn every_option_has_an_effect() {
     let setup = Setup::new();
     let mut ignored = Vec::new();
     for (line, option, expected) in EFFECTS {
-        let said = |said: Said| format!("\n{}{}", said.out, said.err);
+        let said = |said: ProcessOutput| format!("\n{}{}", said.out, said.err);
         let (without, with) = (said(setup.run(line)), said(setup.run(&format!("{line} {option}"))));
         if without.contains(expected) || !with.contains(expected) {
             ignored.push(format!("{line} {option}: {with}\nwithout the option: {without}"));
@@ -184,7 +184,7 @@ fn every_option_has_an_effect() {
 #[test]
 fn every_json_option_prints_json() {
     let setup = Setup::new();
-    let is_json = |said: &Said| serde_json::from_str::<serde_json::Value>(&said.out).is_ok();
+    let is_json = |said: &ProcessOutput| serde_json::from_str::<serde_json::Value>(&said.out).is_ok();
     for (command, required) in REQUIRED {
         let has_json = options_by_command()[*command].iter().any(|option| option.get_long() == Some("json"));
         if !has_json || SHOWN_ELSEWHERE.iter().any(|(other, option, _)| other == command && *option == "json") {
