@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use diesel::{
     backend::Backend,
-    deserialize::{self, FromSql, FromSqlRow, FromStaticSqlRow, Queryable},
+    deserialize::{self, FromSql, FromSqlRow, Queryable},
     expression::AsExpression,
     pg::Pg,
     serialize::{self, IsNull, Output, ToSql},
@@ -98,12 +98,9 @@ impl From<Json<Self>> for Map<String, Value> {
     }
 }
 
-impl<T: DeserializeOwned + std::fmt::Debug, DB: Backend> FromSql<Text, DB> for Json<T>
-where
-    String: FromSql<Text, DB>,
-{
-    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        Ok(Self(serde_json::from_str(&String::from_sql(bytes)?)?))
+impl<T: DeserializeOwned + std::fmt::Debug> FromSql<Text, MultiBackend> for Json<T> {
+    fn from_sql(bytes: <MultiBackend as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(serde_json::from_str(&<String as FromSql<Text, MultiBackend>>::from_sql(bytes)?)?))
     }
 }
 

@@ -36,13 +36,30 @@ use crate::{
 };
 use diesel::{
     backend::Backend,
-    deserialize::{self, FromSql, FromSqlRow, FromStaticSqlRow, Queryable},
+    deserialize::{self, FromSql, FromSqlRow, Queryable},
     expression::AsExpression,
     pg::Pg,
     serialize::{self, IsNull, Output, ToSql},
     sql_types::{BigInt, Integer, Nullable, Text},
     sqlite::Sqlite,
 };
+
+/// Reads `$type` from a column, in each backend. The implementations are not generic: bounds on a
+/// generic backend take minutes to compile.
+macro_rules! from_sql {
+    ($backend:ty $(, $more:ty)*: $type:ty as $sql:ident($raw:ty), $from:expr) => {
+        impl FromSql<$sql, $backend> for $type {
+            fn from_sql(bytes: <$backend as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+                let from: fn($raw) -> deserialize::Result<Self> = $from;
+                from(<$raw as FromSql<$sql, $backend>>::from_sql(bytes)?)
+            }
+        }
+        $crate::store::columns::from_sql!($($more),*: $type as $sql($raw), $from);
+    };
+    (: $type:ty as $sql:ident($raw:ty), $from:expr) => {};
+}
+
+pub(crate) use from_sql;
 
 /// Stores domain types in a column of type `$sql`, as a value of type `$raw`.
 macro_rules! stored {
@@ -54,15 +71,7 @@ macro_rules! stored {
             #[expect(dead_code, reason = "Diesel derives the implementations for the type of its field")]
             struct Column($type);
 
-            impl<DB: Backend> FromSql<$sql, DB> for $type
-            where
-                $raw: FromSql<$sql, DB>,
-            {
-                fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
-                    let from: fn($raw) -> deserialize::Result<Self> = $from;
-                    from(<$raw>::from_sql(bytes)?)
-                }
-            }
+            $crate::store::columns::from_sql!(Sqlite, Pg, MultiBackend: $type as $sql($raw), $from);
 
             impl ToSql<$sql, Sqlite> for $type {
                 fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
@@ -162,23 +171,21 @@ stored! {
 
 /// Reads types whose default is stored as NULL.
 macro_rules! default_is_null {
-    ($($type:ty),+ $(,)?) => {$(
-        impl<DB: Backend> FromSql<Nullable<Text>, DB> for $type
-        where
-            String: FromSql<Text, DB>,
-        {
-            fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
-                Ok(String::from_sql(bytes)?.parse()?)
+    ($($type:ty),+: $backends:tt) => {$(default_is_null! { @ $type: $backends })+};
+    (@ $type:ty: ($($backend:ty),+)) => {$(
+        impl FromSql<Nullable<Text>, $backend> for $type {
+            fn from_sql(bytes: <$backend as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+                Ok(<String as FromSql<Text, $backend>>::from_sql(bytes)?.parse()?)
             }
 
-            fn from_nullable_sql(bytes: Option<DB::RawValue<'_>>) -> deserialize::Result<Self> {
-                bytes.map_or_else(|| Ok(Self::default()), <Self as FromSql<Nullable<Text>, DB>>::from_sql)
+            fn from_nullable_sql(bytes: Option<<$backend as Backend>::RawValue<'_>>) -> deserialize::Result<Self> {
+                bytes.map_or_else(|| Ok(Self::default()), <Self as FromSql<Nullable<Text>, $backend>>::from_sql)
             }
         }
     )+};
 }
 
-default_is_null!(AudienceClaimFormat, ClaimMapping, ScopeClaimFormat, StatusSubject, TokenTypeHeader);
+default_is_null!(AudienceClaimFormat, ClaimMapping, ScopeClaimFormat, StatusSubject, TokenTypeHeader: (Sqlite, Pg, MultiBackend));
 
 const _: () = {
     #[derive(FromSqlRow)]
@@ -190,10 +197,14 @@ const _: () = {
 /// Reads domain types from one or several columns, through the type of their row.
 macro_rules! read_from_columns {
     ($($type:ty: $sql:ty, $row:ty, $build:expr;)+) => {$(
-        impl<DB: Backend> Queryable<$sql, DB> for $type
-        where
-            $row: FromStaticSqlRow<$sql, DB>,
-        {
+        $crate::store::columns::queryable!(Sqlite, Pg, MultiBackend: $type: $sql, $row, $build);
+    )+};
+}
+
+/// Reads one type of `read_from_columns`, in each backend.
+macro_rules! queryable {
+    ($backend:ty $(, $more:ty)*: $type:ty: $sql:ty, $row:ty, $build:expr) => {
+        impl Queryable<$sql, $backend> for $type {
             type Row = $row;
 
             fn build(row: $row) -> deserialize::Result<Self> {
@@ -201,9 +212,12 @@ macro_rules! read_from_columns {
                 build(row)
             }
         }
-    )+};
+        $crate::store::columns::queryable!($($more),*: $type: $sql, $row, $build);
+    };
+    (: $type:ty: $sql:ty, $row:ty, $build:expr) => {};
 }
 
+pub(crate) use queryable;
 pub(crate) use read_from_columns;
 
 read_from_columns! {

@@ -3,24 +3,31 @@
 /// Reads a domain type from a table: each field from the column of its name or from the columns that
 /// are given, as a type that converts into that of the field. An `embedded` field is read like its
 /// own type.
+///
+/// The implementations are for `MultiBackend`, or for the given backends. They are not generic:
+/// bounds on the columns of a generic backend take minutes to compile.
 macro_rules! selectable {
-    ($table:ident => $type:ident { $($field:ident: $field_type:ty $(= $($column:ident),+)?;)+ }) => {
-        impl<DB: diesel::backend::Backend> diesel::Selectable<DB> for $type {
+    ($table:ident => $type:ident $fields:tt) => {
+        $crate::store::rows::selectable!($crate::store::pool::MultiBackend: $table => $type $fields);
+    };
+    (every_backend: $table:ident => $type:ident $fields:tt) => {
+        $crate::store::rows::selectable!($crate::store::pool::MultiBackend: $table => $type $fields);
+        $crate::store::rows::selectable!(diesel::sqlite::Sqlite: $table => $type $fields);
+        $crate::store::rows::selectable!(diesel::pg::Pg: $table => $type $fields);
+    };
+    ($backend:ty: $table:ident => $type:ident { $($field:ident: $field_type:ty $(= $($column:ident),+)?;)+ }) => {
+        impl diesel::Selectable<$backend> for $type {
             type SelectExpression =
-                ($($crate::store::rows::column_type!($table, $field, $field_type $(, $($column),+)?),)+);
+                ($($crate::store::rows::column_type!($backend, $table, $field, $field_type $(, $($column),+)?),)+);
 
             fn construct_selection() -> Self::SelectExpression {
-                ($($crate::store::rows::column!($table, $field, $field_type $(, $($column),+)?),)+)
+                ($($crate::store::rows::column!($backend, $table, $field, $field_type $(, $($column),+)?),)+)
             }
         }
 
-        impl<DB: diesel::backend::Backend>
-            diesel::Queryable<diesel::dsl::SqlTypeOf<<Self as diesel::Selectable<DB>>::SelectExpression>, DB> for $type
-        where
-            ($($field_type,)+): diesel::deserialize::FromStaticSqlRow<
-                diesel::dsl::SqlTypeOf<<Self as diesel::Selectable<DB>>::SelectExpression>,
-                DB,
-            >,
+        impl
+            diesel::Queryable<diesel::dsl::SqlTypeOf<<Self as diesel::Selectable<$backend>>::SelectExpression>, $backend>
+            for $type
         {
             type Row = ($($field_type,)+);
 
@@ -44,9 +51,9 @@ macro_rules! selectable_by_name {
             fn build<'a>(row: &impl diesel::row::NamedRow<'a, $backend>) -> diesel::deserialize::Result<Self> {
                 Ok(Self {
                     $($field: diesel::row::NamedRow::get::<
-                        diesel::dsl::SqlTypeOf<$crate::store::rows::column_type!($table, $field, $field_type $(, $column)?)>,
+                        diesel::dsl::SqlTypeOf<$crate::store::rows::column_type!($backend, $table, $field, $field_type $(, $column)?)>,
                         $field_type,
-                    >(row, <$crate::store::rows::column_type!($table, $field, $field_type $(, $column)?) as diesel::Column>::NAME)?
+                    >(row, <$crate::store::rows::column_type!($backend, $table, $field, $field_type $(, $column)?) as diesel::Column>::NAME)?
                     .try_into()?,)+
                 })
             }
@@ -57,19 +64,19 @@ pub(crate) use selectable_by_name;
 
 /// The column or the columns of a field.
 macro_rules! column {
-    ($table:ident, $field:ident, $type:ty) => { $table::$field };
-    ($table:ident, $field:ident, $type:ty, embedded) => { <$type as diesel::Selectable<DB>>::construct_selection() };
-    ($table:ident, $field:ident, $type:ty, $column:ident) => { $table::$column };
-    ($table:ident, $field:ident, $type:ty, $($column:ident),+) => { ($($table::$column,)+) };
+    ($backend:ty, $table:ident, $field:ident, $type:ty) => { $table::$field };
+    ($backend:ty, $table:ident, $field:ident, $type:ty, embedded) => { <$type as diesel::Selectable<$backend>>::construct_selection() };
+    ($backend:ty, $table:ident, $field:ident, $type:ty, $column:ident) => { $table::$column };
+    ($backend:ty, $table:ident, $field:ident, $type:ty, $($column:ident),+) => { ($($table::$column,)+) };
 }
 pub(crate) use column;
 
 /// The type of `column`.
 macro_rules! column_type {
-    ($table:ident, $field:ident, $type:ty) => { $table::$field };
-    ($table:ident, $field:ident, $type:ty, embedded) => { <$type as diesel::Selectable<DB>>::SelectExpression };
-    ($table:ident, $field:ident, $type:ty, $column:ident) => { $table::$column };
-    ($table:ident, $field:ident, $type:ty, $($column:ident),+) => { ($($table::$column,)+) };
+    ($backend:ty, $table:ident, $field:ident, $type:ty) => { $table::$field };
+    ($backend:ty, $table:ident, $field:ident, $type:ty, embedded) => { <$type as diesel::Selectable<$backend>>::SelectExpression };
+    ($backend:ty, $table:ident, $field:ident, $type:ty, $column:ident) => { $table::$column };
+    ($backend:ty, $table:ident, $field:ident, $type:ty, $($column:ident),+) => { ($($table::$column,)+) };
 }
 pub(crate) use column_type;
 

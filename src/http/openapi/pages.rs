@@ -100,7 +100,12 @@ pub async fn get_document(
 /// The page loads nothing from other hosts.
 #[utoipa::path(get, path = "", responses(Page))]
 pub async fn get_docs(_: Unauthenticated, request: HttpRequest, pages: Data<DocsPages>) -> HttpResponse {
-    with_security_headers(well_known::respond_cacheable(&request, &pages.page, "text/html; charset=utf-8", CACHE_CONTROL))
+    with_security_headers(well_known::respond_cacheable(
+        &request,
+        &pages.page,
+        "text/html; charset=utf-8",
+        CACHE_CONTROL,
+    ))
 }
 
 /// A file of the documentation page.

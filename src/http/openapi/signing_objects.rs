@@ -17,7 +17,7 @@ use crate::{
     http::openapi::mirror::{mirrors, schema_of},
     service::signing::{
         Revocation, RotationResult,
-        rotation_state::{EffectiveRules, SigningKeyItem, ReplicaItem, Timeline, UpcomingStep},
+        rotation_state::{EffectiveRules, ReplicaItem, SigningKeyItem, Timeline, UpcomingStep},
     },
 };
 

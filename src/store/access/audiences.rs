@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-selectable!(audiences => Audience {
+selectable!(every_backend: audiences => Audience {
     id: AudienceId;
     identifier: Identifier;
     accepts: AcceptedPermissions = built_in, permissions;
@@ -40,7 +40,7 @@ selectable!(audiences => Audience {
     version: i64;
 });
 
-selectable!(audiences => TokenProfile {
+selectable!(every_backend: audiences => TokenProfile {
     algorithm: Option<Algorithm>;
     typ: TokenTypeHeader;
     scope_claim: ScopeClaimFormat;

@@ -8,9 +8,14 @@ use crate::support::{Server, both};
 
 /// Another key ring on the same keys, which no job refreshes.
 async fn key_cache_of(server: &Server, fresh_for: Duration) -> KeyCache {
-    KeyCache::open(server.services.store.clone(), server.services.master_keys.clone(), fresh_for, server.database.clock())
-        .await
-        .unwrap()
+    KeyCache::open(
+        server.services.store.clone(),
+        server.services.master_keys.clone(),
+        fresh_for,
+        server.database.clock(),
+    )
+    .await
+    .unwrap()
 }
 
 both! {

@@ -121,9 +121,9 @@ impl Walk {
             0..35 => services.keys.refresh().await.map_err(|error| format!("no look: {error}"))?,
             35..70 => self.move_keys(replica).await?,
             70..80 => self.sign(replica).await?,
-            80..90 => {
-                rollback_guard::update(services).await.map_err(|error| format!("rollback guard not written: {error}"))?
-            }
+            80..90 => rollback_guard::update(services)
+                .await
+                .map_err(|error| format!("rollback guard not written: {error}"))?,
             90..96 => {
                 let rotated = signing::rotate(services, &Caller::cli(), None).await.map(drop);
                 self.expect("rotate", rotated)?;
