@@ -5,7 +5,7 @@ use keyswap::domain::events::EventType;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value, json};
 
-use super::traces;
+use super::stored_state;
 use crate::{
     openapi::operations,
     support::{Server, both, wire::problem},
@@ -57,7 +57,7 @@ fn enumeration<'a>(document: &'a Value, schema: &'a Value) -> Option<Vec<&'a str
 both! {
     async fn an_unknown_query_parameter_is_refused_by_every_operation(server: Server) {
         let document = document(&server).await;
-        let before = traces(&server).await;
+        let before = stored_state(&server).await;
         let mut strict = 0;
         for (path, method, operation) in operations(&document) {
             let at = format!("{method} {path}");
@@ -77,7 +77,7 @@ both! {
             }
         }
         assert!(strict > 60, "{strict} operations are strict");
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 
     async fn a_repeated_query_parameter_is_refused_by_every_operation(server: Server) {
@@ -134,7 +134,7 @@ both! {
 
     async fn an_unknown_body_member_is_refused_by_every_operation(server: Server) {
         let document = document(&server).await;
-        let before = traces(&server).await;
+        let before = stored_state(&server).await;
         let (mut with_body, mut without_body) = (0, 0);
         for (path, method, operation) in operations(&document) {
             let at = format!("{method} {path}");
@@ -157,6 +157,6 @@ both! {
             }
         }
         assert!(with_body > 20 && without_body > 30, "{with_body} with and {without_body} without a body");
-        assert_eq!(traces(&server).await, before);
+        assert_eq!(stored_state(&server).await, before);
     }
 }
