@@ -10,7 +10,7 @@ mod events;
 mod exchange;
 mod extract;
 mod introspection;
-mod oauth_error;
+pub mod oauth_error;
 pub mod openapi;
 mod operations;
 mod portal;

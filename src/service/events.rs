@@ -49,18 +49,18 @@ pub async fn verify_audit_log(services: &Services) -> Result<i64, Error> {
     while after < last {
         let page = list(services, EventFilter::default(), Some(after), 1000, Duration::ZERO).await?;
         if page.data.is_empty() {
-            return Err(Error::Internal(format!("the audit log ends after event {after} of {last}")));
+            return Err(Error::internal(format!("the audit log ends after event {after} of {last}")));
         }
         for event in page.data.iter().filter(|event| event.seq <= last) {
             if event.seq != after + 1 || event.prev_hash != prev_hash {
-                return Err(Error::Internal(format!("the audit log is broken before event {}", event.seq)));
+                return Err(Error::internal(format!("the audit log is broken before event {}", event.seq)));
             }
             after = event.seq;
             prev_hash = event.hash(crypto::sha256)?;
         }
     }
     if prev_hash != last_hash {
-        return Err(Error::Internal(format!("event {last} of the audit log differs from the one that was written")));
+        return Err(Error::internal(format!("event {last} of the audit log differs from the one that was written")));
     }
     Ok(last)
 }

@@ -21,5 +21,8 @@ pub mod signing;
 pub mod status_lists;
 pub mod webhooks;
 
-pub use common::error::{Error, InputFault};
+pub use common::{
+    conflict::Conflict,
+    error::{Error, InputFault, Unavailable, WriteFileError},
+};
 pub use services::Services;

@@ -298,7 +298,7 @@ both! {
             "audience[https://b.example].permissions: api-keys:manage governs Keyswap",
             "audience[https://b.example].token_ttl: must be from 1s to tokens.max_ttl",
             "audience[https://b.example].algorithm: the algorithm is one of",
-            "service_client[twin]: several have this name: svc_",
+            "service_client[twin]: several service clients have this name: svc_",
             "service_client[x].permissions: new:one may not be assigned to a service client",
         ] {
             assert!(message.contains(fault), "{fault} is not in {message}");
@@ -324,8 +324,8 @@ both! {
         let nothing_else = format!("role = []\naudience = []\npermission = []\n{administrator}");
         let before = configuration(&server).await;
         let message = refused(&server, &["apply", "-", "--format", "toml", "--prune"], &nothing_else);
-        assert!(message.contains("role[editor]: editor is still given to ann"), "{message}");
-        assert!(message.contains(&format!("permission[projects:read]: projects:read is still carried by {}", key.id)), "{message}");
+        assert!(message.contains("role[editor]: editor is in use by ann"), "{message}");
+        assert!(message.contains(&format!("permission[projects:read]: projects:read is in use by {}", key.id)), "{message}");
         assert_eq!(configuration(&server).await, before);
 
         put(&server, "/v1/users/ann", json!({ "roles": [] })).await;

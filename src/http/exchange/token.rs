@@ -150,9 +150,9 @@ fn parse_grant(request: &HttpRequest, form: &Form) -> Result<TokenGrant, OAuthEr
 
 /// Parses a token exchange request (RFC 8693 §2.1).
 fn parse_token_exchange_grant(form: &Form) -> Result<TokenGrant, OAuthError> {
-    let missing = OAuthError::invalid_request("subject_token and subject_token_type are required");
-    let key = form.one("subject_token").ok_or(missing)?;
-    let kind = form.one("subject_token_type").ok_or(missing)?;
+    let missing = || OAuthError::invalid_request("subject_token and subject_token_type are required");
+    let key = form.one("subject_token").ok_or_else(missing)?;
+    let kind = form.one("subject_token_type").ok_or_else(missing)?;
     if ![API_KEY_TOKEN_TYPE, ACCESS_TOKEN_TYPE].contains(&kind) {
         return Err(OAuthError::invalid_request(
             "subject_token_type must be urn:keyswap:params:oauth:token-type:api-key or urn:ietf:params:oauth:token-type:access_token",
@@ -183,14 +183,16 @@ fn parse_exchange_request(form: &Form) -> Result<Request, OAuthError> {
     let scope: Option<PermissionSet> =
         form.one("scope").map(parse_scope).transpose().map_err(|_| OAuthError::invalid_scope())?;
     let mut targets = BTreeSet::new();
-    let malformed = OAuthError::invalid_target(
-        "a resource must be an absolute URI without a fragment, and an audience a name or a URI",
-    );
+    let malformed = || {
+        OAuthError::invalid_target(
+            "a resource must be an absolute URI without a fragment, and an audience a name or a URI",
+        )
+    };
     for (name, must_be_uri) in [("audience", false), ("resource", true)] {
         for text in form.all(name) {
-            let identifier: Identifier = text.parse().map_err(|_| malformed)?;
+            let identifier: Identifier = text.parse().map_err(|_| malformed())?;
             if must_be_uri && !identifier.is_absolute_uri() {
-                return Err(malformed);
+                return Err(malformed());
             }
             targets.insert(identifier);
         }

@@ -76,7 +76,7 @@ impl DocsPages {
         };
         let document = once(cached, || {
             let file = utoipa_swagger_ui::serve(name, Arc::default()).ok().flatten();
-            let file = file.ok_or_else(|| Error::Internal(format!("Swagger UI has no {name}")))?;
+            let file = file.ok_or_else(|| Error::internal(format!("Swagger UI has no {name}")))?;
             // The `gzip` feature of the crate embeds the file at a quarter of its size.
             CachedDocument::from_gzip(&file.bytes)
         })?;

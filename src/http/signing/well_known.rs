@@ -50,13 +50,14 @@ fn parse_algorithm(query: &str) -> Result<Option<Algorithm>, OAuthError> {
     let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "alg").map(|(_, value)| value);
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(text), None) => text.parse().map(Some).map_err(|_| INVALID_ALGORITHM),
-        (Some(_), Some(_)) => Err(INVALID_ALGORITHM),
+        (Some(text), None) => text.parse().map(Some).map_err(|_| invalid_algorithm()),
+        (Some(_), Some(_)) => Err(invalid_algorithm()),
     }
 }
 
-const INVALID_ALGORITHM: OAuthError =
-    OAuthError::invalid_request("alg must appear once, with one of ES256, ES384, EdDSA, RS256, PS256");
+fn invalid_algorithm() -> OAuthError {
+    OAuthError::invalid_request("alg must appear once, with one of ES256, ES384, EdDSA, RS256, PS256")
+}
 
 /// Returns the metadata of the authorization server (RFC 8414, OpenID Connect Discovery 1.0).
 #[utoipa::path(get, path = "", responses(Cached<ServerMetadata>))]

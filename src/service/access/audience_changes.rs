@@ -14,7 +14,8 @@ use crate::{
         signing::Algorithm,
     },
     service::{
-        Error, InputFault, Services, access::permissions::find_grant_faults, signing::key_publisher::KeyPublisher,
+        Conflict, Error, InputFault, Services, access::permissions::find_grant_faults,
+        signing::key_publisher::KeyPublisher,
     },
     store::{self, StoreError, Tx},
 };
@@ -67,7 +68,7 @@ pub(crate) fn create_in(
     let token_profile = check(tx, new.permissions.as_ref(), new.token_ttl, means.max_ttl, token_profile)?;
     let same = [new.identifier.clone()].into();
     if !store::access::audiences::find_by_identifiers(tx, &same)?.is_empty() {
-        return Err(Error::Conflict(format!("there is an audience {} already", new.identifier)));
+        return Err(Conflict::IdentifierTaken(new.identifier).into());
     }
     let mut events = means.publisher.ensure_next_key(tx, token_profile.algorithm)?;
     let audience = Audience {
@@ -82,7 +83,7 @@ pub(crate) fn create_in(
     };
     match store::access::audiences::insert(tx, &audience) {
         Err(StoreError::Conflict(_)) => {
-            return Err(Error::Conflict(format!("there is an audience {} already", audience.identifier)));
+            return Err(Conflict::IdentifierTaken(audience.identifier).into());
         }
         other => other?,
     }
@@ -109,13 +110,10 @@ pub(crate) fn patch_in(
     let permissions = patch.permissions.as_ref().and_then(Option::as_ref);
     let shape = patch.shape.apply_to(&audience.token_profile);
     audience.token_profile = check(tx, permissions, patch.token_ttl.flatten(), means.max_ttl, shape)?;
-    if reshapes && audience.built_in == Some(BuiltIn::Management) {
-        return Err(Error::Conflict("tokens of the management audience have one shape, always".to_owned()));
+    if audience.built_in == Some(BuiltIn::Management) && (reshapes || patch.permissions.is_some()) {
+        return Err(Conflict::ManagementAudienceFixed.into());
     }
     if let Some(permissions) = patch.permissions {
-        if audience.built_in == Some(BuiltIn::Management) {
-            return Err(Error::Conflict("the management audience takes management permissions, always".to_owned()));
-        }
         audience.accepts = permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Listed);
     }
     if let Some(token_ttl) = patch.token_ttl {
@@ -135,7 +133,7 @@ pub(crate) fn patch_in(
 /// `Error::Conflict` for a built-in audience.
 pub(crate) fn delete_in(tx: &mut Tx<'_>, audience: &Audience) -> Result<NewEvent, Error> {
     if audience.built_in.is_some() {
-        return Err(Error::Conflict(format!("{} is built in and cannot be removed", audience.identifier)));
+        return Err(Conflict::BuiltInDeleted(audience.identifier.to_string()).into());
     }
     store::access::audiences::delete(tx, &audience.id)?;
     Ok(NewEvent::new(EventType::AudienceDeleted, &audience.id))
@@ -178,11 +176,10 @@ pub(crate) fn ensure_built_in_audience(
     kind: BuiltIn,
     identifier: &Identifier,
 ) -> Result<Option<NewEvent>, Error> {
-    let taken = || Error::Conflict(format!("the identifier {identifier} of the built-in audience is taken by another"));
     let others = store::access::audiences::find_by_identifiers(tx, &[identifier.clone()].into())?;
     match store::access::audiences::find_built_in(tx, kind)? {
         Some(audience) if audience.identifier == *identifier => Ok(None),
-        _ if !others.is_empty() => Err(taken()),
+        _ if !others.is_empty() => Err(Conflict::IdentifierTaken(identifier.clone()).into()),
         Some(mut audience) => {
             audience.identifier = identifier.clone();
             store::access::audiences::update(tx, &audience)?;

@@ -8,7 +8,7 @@ use crate::{
         common::time::Span,
         credentials::api_key::{self, ApiKey, KeyState},
     },
-    service::Error,
+    service::{Conflict, Error},
     store::{self, Lock, Tx},
 };
 
@@ -22,7 +22,7 @@ pub(crate) fn require_administrator_after_key_change(
     before: &ApiKey,
     settings: &Settings,
 ) -> Result<(), Error> {
-    let admin: PermissionName = ADMIN.parse().map_err(|error| Error::Internal(format!("{ADMIN}: {error}")))?;
+    let admin: PermissionName = ADMIN.parse().map_err(Error::internal)?;
     if !before.permissions.contains(&admin) { Ok(()) } else { require_administrator_after_change(tx, &admin, settings) }
 }
 
@@ -54,12 +54,5 @@ pub(crate) fn require_remaining_administrator(
             && key.permissions.contains(admin)
             && api_key::state(&key.lifecycle, &standing, now).0 == KeyState::Active
     };
-    if keys.iter().any(works) {
-        Ok(())
-    } else {
-        Err(Error::Conflict(
-            "this would leave no administrator: make another key with keyswap:admin first, or use the command line on the server"
-                .to_owned(),
-        ))
-    }
+    if keys.iter().any(works) { Ok(()) } else { Err(Conflict::LastAdministrator.into()) }
 }

@@ -15,7 +15,7 @@ use crate::{
         },
         events::{EventType, NewEvent},
     },
-    service::{Error, InputFault, Services, caller::Caller},
+    service::{Conflict, Error, InputFault, Services, caller::Caller},
     store::{self, NoEvent, Outcome, StoreError, Tx},
 };
 
@@ -60,9 +60,7 @@ pub(crate) fn put_in(
     let existing = store::access::permissions::find_many_for_update(tx, &names)?.pop();
     crate::service::common::version::require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
     match existing {
-        Some(permission) if permission.built_in => {
-            Err(Error::Conflict(format!("{} is built in and cannot be changed", put.name)))
-        }
+        Some(permission) if permission.built_in => Err(Conflict::BuiltInChanged(put.name.to_string()).into()),
         Some(permission)
             if permission.description == put.description && permission.assignable_to == put.assignable_to =>
         {
@@ -90,7 +88,7 @@ pub(crate) fn put_in(
             };
             match store::access::permissions::insert(tx, &permission) {
                 Err(StoreError::Conflict(_)) => {
-                    return Err(Error::Conflict(format!("{} was put at the same moment; look again", permission.name)));
+                    return Err(Conflict::ChangedConcurrently(permission.name.to_string()).into());
                 }
                 other => other?,
             }
@@ -142,14 +140,14 @@ pub(crate) fn delete_in(tx: &mut Tx<'_>, name: &PermissionName, if_version: Opti
         store::access::permissions::find_many_for_update(tx, &names)?.pop().ok_or(Error::NotFound("permission"))?;
     crate::service::common::version::require_version(found.version, if_version)?;
     if found.built_in {
-        return Err(Error::Conflict(format!("{name} is built in and cannot be removed")));
+        return Err(Conflict::BuiltInDeleted(name.to_string()).into());
     }
     let mut carriers = store::api_keys::keys::find_ids_with_permission(tx, name)?;
     carriers.extend(store::api_keys::service_clients::holding(tx, name)?);
     carriers.extend(store::access::audiences::find_identifiers_with_permission(tx, name)?);
     carriers.extend(store::access::roles::find_names_with_permission(tx, name)?);
     if !carriers.is_empty() {
-        return Err(Error::Conflict(format!("{name} is still carried by {}", carriers.join(", "))));
+        return Err(Conflict::PermissionInUse { permission: name.clone(), users: carriers }.into());
     }
     store::access::permissions::delete(tx, name)?;
     Ok(NewEvent::new(EventType::PermissionDeleted, name))

@@ -14,7 +14,7 @@ use crate::{
         events::{EventType, NewEvent},
     },
     service::{
-        Error, InputFault, Services, access::permissions::find_grant_faults, caller::Caller,
+        Conflict, Error, InputFault, Services, access::permissions::find_grant_faults, caller::Caller,
         common::version::require_version,
     },
     store::{self, NoEvent, Outcome, StoreError, Tx},
@@ -89,7 +89,7 @@ pub(crate) fn put_in(
             };
             match store::access::roles::insert(tx, &role) {
                 Err(StoreError::Conflict(_)) => {
-                    return Err(Error::Conflict(format!("{} was put at the same moment; look again", role.name)));
+                    return Err(Conflict::ChangedConcurrently(role.name.to_string()).into());
                 }
                 other => other?,
             }
@@ -133,7 +133,7 @@ pub(crate) fn delete_in(tx: &mut Tx<'_>, name: &RoleName, if_version: Option<i64
     require_version(found.ok_or(Error::NotFound("role"))?.version, if_version)?;
     let holders = store::access::roles::find_role_assignments(tx, name)?;
     if !holders.is_empty() {
-        return Err(Error::Conflict(format!("{name} is still given to {}", holders.join(", "))));
+        return Err(Conflict::RoleInUse { role: name.clone(), users: holders }.into());
     }
     store::access::roles::delete(tx, name)?;
     Ok(NewEvent::new(EventType::RoleDeleted, name))

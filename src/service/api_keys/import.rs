@@ -13,7 +13,7 @@ use crate::{
         events::NewEvent,
     },
     service::{
-        Error, InputFault, Services,
+        Conflict, Error, InputFault, Services,
         api_keys::{
             Maker,
             types::{NewApiKey, Shown},
@@ -137,8 +137,5 @@ fn validate_import(settings: &Settings, import: &Import) -> Vec<InputFault> {
 }
 
 fn digest_taken_error() -> Error {
-    Error::Conflict(
-        "a key with this digest was imported before; a digest is taken for good, even by a key that was revoked"
-            .to_owned(),
-    )
+    Conflict::DigestImported.into()
 }

@@ -8,7 +8,7 @@ use crate::{
         credentials::api_key::ApiKey,
         events::{EventType, NewEvent},
     },
-    service::{Error, access::visibility::authorize, caller::Caller},
+    service::{Conflict, Error, access::visibility::authorize, caller::Caller},
     store::{self, Conn, Tx},
 };
 
@@ -56,7 +56,7 @@ pub(crate) fn is_owner_deleted(key: &ApiKey, settings: &Settings) -> bool {
 
 pub(crate) fn require_not_revoked(key: &ApiKey, settings: &Settings) -> Result<(), Error> {
     if key.lifecycle.revoked_at.is_some() || is_owner_deleted(key, settings) {
-        return Err(Error::Conflict("the key is revoked, for good: make a new one".to_owned()));
+        return Err(Conflict::KeyRevoked.into());
     }
     Ok(())
 }

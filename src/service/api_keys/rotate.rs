@@ -7,7 +7,7 @@ use crate::{
         events::{Actor, EventType},
     },
     service::{
-        Error, Services,
+        Conflict, Error, Services,
         api_keys::{
             Maker,
             limits::{require_grantable, require_within_caller_limits},
@@ -39,7 +39,8 @@ pub async fn rotate(
     }
     let (maker, settings) = (Maker::of(services), services.settings.clone());
     let caller = caller.clone();
-    services.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let mut key = lock_key(tx, &caller, &id, Right::Change)?;
             require_version(key.version, if_version)?;
@@ -48,10 +49,7 @@ pub async fn rotate(
             require_within_caller_limits(&caller, &key)?;
             let ending = key.credentials.iter().filter_map(|credential| credential.expires_at).max();
             if let Some(end) = ending.filter(|_| grace > Span::ZERO) {
-                return Err(Error::Conflict(format!(
-                    "the rotation before this one ends at {end}; wait for it, or rotate with a grace of \"0s\", which ends \
-                     every older credential at once"
-                )));
+                return Err(Conflict::RotationInProgress(end).into());
             }
             if ending.is_some() && caller.origin.actor == Actor::Key(key.id.clone()) {
                 // The request may be authenticated by the old value, which may have leaked.
@@ -84,7 +82,8 @@ pub async fn rotate(
 pub async fn cancel(services: &Services, caller: &Caller, id: KeyId, if_version: Option<i64>) -> Result<Shown, Error> {
     let settings = services.settings.clone();
     let caller = caller.clone();
-    services.store
+    services
+        .store
         .run_transaction(caller.origin.clone(), move |tx| {
             let mut key = lock_key(tx, &caller, &id, Right::Change)?;
             require_version(key.version, if_version)?;
@@ -96,18 +95,9 @@ pub async fn cancel(services: &Services, caller: &Caller, id: KeyId, if_version:
             let (old, new): (Vec<_>, Vec<_>) =
                 key.credentials.iter().cloned().partition(|credential| credential.expires_at.is_some());
             let (mut old, new) = match (old.as_slice(), new.as_slice()) {
-                ([], _) => {
-                    let message = "the key is not rotating: there was no rotation, or its grace has ended";
-                    return Err(Error::Conflict(message.to_owned()));
-                }
+                ([], _) => return Err(Conflict::NotRotating.into()),
                 ([old], [new]) => (old.clone(), new.clone()),
-                _ => {
-                    return Err(Error::Conflict(
-                        "several older values of the key still work, and which of them is to stay cannot be told: wait until \
-                         all but one have ended, or rotate with a grace of \"0s\", which ends every older value at once"
-                            .to_owned(),
-                    ));
-                }
+                _ => return Err(Conflict::SeveralOldValues.into()),
             };
             let mut ends = [(&old.id, None), (&new.id, Some(tx.now()))];
             // In id order, in which earlier versions lock credentials when they write last-used

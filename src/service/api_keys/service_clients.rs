@@ -169,7 +169,7 @@ pub(crate) fn event(kind: EventType, client: &ServiceClient) -> NewEvent {
 
 /// Returns an error if the change leaves the deployment without an administrator.
 fn require_administrator(tx: &mut Tx<'_>, before: &ServiceClient, services: &Settings) -> Result<(), Error> {
-    let admin: PermissionName = ADMIN.parse().map_err(|error| Error::Internal(format!("{ADMIN}: {error}")))?;
+    let admin: PermissionName = ADMIN.parse().map_err(Error::internal)?;
     if before.permissions.contains(&admin) {
         last_administrator::require_administrator_after_change(tx, &admin, services)
     } else {

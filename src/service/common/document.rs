@@ -30,13 +30,13 @@ impl CachedDocument {
     pub fn compress(&self) -> Result<Self, Error> {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         let compressed = gzip.write_all(&self.body).and_then(|()| gzip.finish());
-        compressed.map(Self::from_bytes).map_err(|error| Error::Internal(error.to_string()))
+        compressed.map(Self::from_bytes).map_err(Error::internal)
     }
 
     /// Decompresses a document that is stored as gzip (RFC 1952).
     pub fn from_gzip(compressed: &[u8]) -> Result<Self, Error> {
         let mut body = Vec::new();
-        GzDecoder::new(compressed).read_to_end(&mut body).map_err(|error| Error::Internal(error.to_string()))?;
+        GzDecoder::new(compressed).read_to_end(&mut body).map_err(Error::internal)?;
         Ok(Self::from_bytes(body))
     }
 }

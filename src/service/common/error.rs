@@ -1,9 +1,12 @@
 //! Errors of use cases. `http::problem` and the command line each convert them to messages of their
 //! own.
 
+use std::{error::Error as StdError, io, path::PathBuf};
+
 use crate::{
     crypto::{encryption::EncryptionError, signer::SignerError, token::TokenSigningError},
     domain::common::{entropy::EntropyUnavailable, id::InvalidId, time::Timestamp},
+    service::common::conflict::Conflict,
     store::StoreError,
 };
 
@@ -38,8 +41,8 @@ pub enum Error {
     #[error("{}", list(.0))]
     Invalid(Vec<InputFault>),
     /// The current state does not permit the change.
-    #[error("{0}")]
-    Conflict(String),
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
     #[error("another request with this Idempotency-Key is still in flight")]
     IdempotencyInFlight,
     #[error("this Idempotency-Key was used for another request")]
@@ -50,11 +53,39 @@ pub enum Error {
     /// The rotation would break verifiers. The error contains the time from which it is safe.
     #[error("the next signing key may sign from {0}: some verifier may not know it before")]
     RotationTooEarly(Timestamp),
-    #[error("{0}")]
-    Unavailable(String),
+    /// A retry may succeed. The cause is logged and not returned to the client.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
     /// A fault of Keyswap itself. The cause is logged and not returned to the client.
     #[error("{0}")]
-    Internal(String),
+    Internal(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+/// The reason why a use case cannot be performed at present.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    #[error(transparent)]
+    Database(StoreError),
+    #[error("the database was rolled back: run `keyswap restore status` on the server")]
+    RolledBack,
+    #[error("the signing keys were changed concurrently: try again")]
+    SigningKeysChanged,
+    #[error("the database's clock was set just now: no signing key is changed")]
+    ClockUnsteady,
+    #[error("no key can sign: {0}")]
+    Signing(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("the status list is being built")]
+    StatusListNotBuilt,
+    #[error("the status lists of this server may be out of date")]
+    StatusListsStale,
+}
+
+/// A file that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write {}: {source}", path.display())]
+pub struct WriteFileError {
+    pub path: PathBuf,
+    pub source: io::Error,
 }
 
 /// Rules that no permission overrides.
@@ -81,6 +112,10 @@ impl Error {
         Self::Invalid(vec![InputFault::new(field, message)])
     }
 
+    pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+
     /// Prefixes the fields of an `Invalid` error with `part`, the path of a nested object.
     #[must_use]
     pub fn prefix_fields(self, part: &str) -> Self {
@@ -94,9 +129,8 @@ impl Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(cause) => Self::Unavailable(cause.to_string()),
-            StoreError::Conflict(cause) | StoreError::InvalidData(cause) => Self::Internal(cause.to_string()),
-            StoreError::NoEntropy(error) => Self::Internal(error.to_string()),
+            StoreError::Unavailable(_) => Self::Unavailable(Unavailable::Database(error)),
+            StoreError::Conflict(_) | StoreError::InvalidData(_) | StoreError::NoEntropy(_) => Self::internal(error),
         }
     }
 }
@@ -105,9 +139,17 @@ macro_rules! internal {
     ($($type:ty),*) => {
         $(impl From<$type> for Error {
             fn from(error: $type) -> Self {
-                Self::Internal(error.to_string())
+                Self::internal(error)
             }
         })*
     };
 }
-internal!(EntropyUnavailable, EncryptionError, SignerError, TokenSigningError, InvalidId, serde_json::Error);
+internal!(
+    EntropyUnavailable,
+    EncryptionError,
+    SignerError,
+    TokenSigningError,
+    InvalidId,
+    WriteFileError,
+    serde_json::Error
+);

@@ -1,3 +1,4 @@
+pub mod conflict;
 pub mod document;
 pub mod error;
 pub mod idempotency;

@@ -12,7 +12,7 @@ use crate::{
         common::id::{OrganizationId, UserId},
         events::NewEvent,
     },
-    service::Error,
+    service::{Conflict, Error},
     store::{self, StoreError, Tx, directory::owner_deletions::DeletedOwner},
 };
 
@@ -27,7 +27,7 @@ pub(super) enum PutEffect<T> {
 /// Reports the loser of two concurrent PUTs of the same new entry as `Error::Conflict`.
 fn map_put_conflict(written: Result<(), StoreError>, id: impl std::fmt::Display) -> Result<(), Error> {
     match written {
-        Err(StoreError::Conflict(_)) => Err(Error::Conflict(format!("{id} was put at the same moment; look again"))),
+        Err(StoreError::Conflict(_)) => Err(Conflict::ChangedConcurrently(id.to_string()).into()),
         other => Ok(other?),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         signing::master_key::{MasterKeyInfo, MasterKeyState},
     },
     service::{
-        Error, Services,
+        Conflict, Error, Services, WriteFileError,
         encryption::master_key_usage::{RowCounts, check_file, count_rows, format_row_counts},
         replicas,
     },
@@ -29,7 +29,7 @@ use crate::{
 
 impl From<MasterKeyError> for Error {
     fn from(error: MasterKeyError) -> Self {
-        Self::Conflict(error.to_string())
+        Self::internal(error)
     }
 }
 
@@ -94,8 +94,7 @@ pub async fn begin(store: &Store, dir: &Path, origin: Origin, entropy: &SystemEn
         return Ok(RotationStart::resumed(info.clone()));
     }
     let version = registered.last().map_or(1, |info| info.version + 1);
-    fs::create_dir_all(dir)
-        .map_err(|error| Error::Conflict(format!("failed to create the directory {}: {error}", dir.display())))?;
+    fs::create_dir_all(dir).map_err(|source| WriteFileError { path: dir.to_owned(), source })?;
     master_key_file::remove_temporary_files(dir);
     let (key, file_created) = master_key_file::create_or_read_key(dir, version, entropy)?;
     let fingerprint = key.fingerprint();
@@ -107,7 +106,7 @@ pub async fn begin(store: &Store, dir: &Path, origin: Origin, entropy: &SystemEn
                 return Ok(Outcome::without_event(RotationStart::resumed(info.clone()), NoEvent::AlreadyRecorded));
             }
             if listed.iter().any(|info| info.fingerprint == fingerprint) {
-                return Err(Error::Conflict(format!("the key in master.{version} is or was in use already")));
+                return Err(Conflict::MasterKeyReused(version).into());
             }
             master_keys::insert(tx, version, &fingerprint, MasterKeyState::Incoming)?;
             let info = in_state(&master_keys::list(tx)?, MasterKeyState::Incoming).cloned();
@@ -180,20 +179,21 @@ pub async fn activate(
                 return Ok(Outcome::without_event(None, NoEvent::Unchanged));
             };
             check_file(&dir, &incoming)
-                .map_err(|fault| Error::Conflict(format!("master.{}: {fault}", incoming.version)))?;
+                .map_err(|fault| Conflict::MasterKeyFileUnusable { version: incoming.version, fault })?;
             let without = find_replicas_without_key(tx, &incoming)?;
             if missing_keys == MissingKeyPolicy::Refuse && !without.is_empty() {
-                return Err(Error::Conflict(format!(
-                    "these running replicas do not have master.{}: {}. Copy the file to keys.dir there; or continue with --force: \
-                     they answer 503 for rows that are encrypted with it",
-                    incoming.version,
-                    format_replica_names(&without)
-                )));
+                let replicas = format_replica_names(&without);
+                return Err(Conflict::ReplicasWithoutMasterKey { version: incoming.version, replicas }.into());
             }
-            let faster = || Error::Conflict("the master key was rotated concurrently; try again".to_owned());
+            let faster = || Error::from(Conflict::ChangedConcurrently("the master key".to_owned()));
             let old = in_state(&listed, MasterKeyState::Current).ok_or_else(faster)?;
             if !master_keys::transition_state(tx, old.version, MasterKeyState::Current, MasterKeyState::Retiring)?
-                || !master_keys::transition_state(tx, incoming.version, MasterKeyState::Incoming, MasterKeyState::Current)?
+                || !master_keys::transition_state(
+                    tx,
+                    incoming.version,
+                    MasterKeyState::Incoming,
+                    MasterKeyState::Current,
+                )?
             {
                 return Err(faster());
             }
@@ -250,17 +250,15 @@ pub async fn remove(store: &Store, origin: Origin, version: i32) -> Result<Maste
             tx.lock(Lock::Setup)?;
             let listed = master_keys::list(tx)?;
             let info = listed.into_iter().find(|info| info.version == version).ok_or(Error::NotFound("master key"))?;
-            let refuse = |reason: &str| Err(Error::Conflict(format!("master.{version} {reason}")));
             if info.state == MasterKeyState::Current {
-                return refuse("encrypts new rows: rotate first, `keyswap master-key rotate`");
+                return Err(Conflict::MasterKeyCurrent(version).into());
             }
             let rows = count_rows(tx, version)?;
             if !rows.is_empty() {
-                let rows = format_row_counts(&rows);
-                return refuse(&format!("is still needed by {rows}: run `keyswap master-key rotate --continue`"));
+                return Err(Conflict::MasterKeyInUse { version, rows: format_row_counts(&rows) }.into());
             }
             if info.state == MasterKeyState::Retiring {
-                return refuse("is not retired yet: run `keyswap master-key rotate --continue`");
+                return Err(Conflict::MasterKeyNotRetired(version).into());
             }
             master_keys::delete(tx, version)?;
             let event = master_key_event(EventType::MasterKeyRemoved, &info).with_data("state", info.state.as_str());

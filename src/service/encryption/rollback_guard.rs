@@ -14,7 +14,7 @@ use crate::{
     crypto::master_key_file::{IfExists, write_secret},
     domain::events::{EventType, NewEvent, Origin},
     service::{
-        Error, Services,
+        Conflict, Error, Services, WriteFileError,
         encryption::database_progress::{DatabaseProgress, GuardState, RecordedKey, Rollback},
     },
     store::{self, Conn, Lock, Outcome, Store, StoreError},
@@ -159,7 +159,7 @@ fn write(file: &Path, progress: &DatabaseProgress) -> io::Result<()> {
 pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<GuardState, Error> {
     let (state, _) = compare(store, file).await?;
     if !state.requires_decision() {
-        return Err(Error::Conflict("the database agrees with its rollback guard: nothing to accept".to_owned()));
+        return Err(Conflict::NothingToAccept.into());
     }
     let event = match &state {
         GuardState::RolledBack(rollback) => NewEvent::new(EventType::RestoreAccepted, &rollback.database.database)
@@ -181,8 +181,8 @@ pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<GuardS
         })
         .await?;
     let progress = store.read(read_progress).await?;
-    let progress = progress.ok_or_else(|| Error::Internal("an event that was just written disappeared".to_owned()))?;
+    let progress = progress.ok_or_else(|| Error::internal("an event that was just written disappeared"))?;
     let _writing = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    write(file, &progress).map_err(|error| Error::Conflict(format!("failed to write {}: {error}", file.display())))?;
+    write(file, &progress).map_err(|source| WriteFileError { path: file.to_owned(), source })?;
     Ok(state)
 }

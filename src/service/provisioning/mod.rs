@@ -22,7 +22,7 @@ use crate::{
         events::NewEvent,
     },
     service::{
-        Error, InputFault, Services,
+        Conflict, Error, InputFault, Services,
         access::{
             audience_changes::{self, AudiencePatch, Means, NewAudience},
             last_administrator, permissions, roles,
@@ -157,7 +157,7 @@ impl ConfigurationRun {
                 self.events.extend(events);
             }
             Err(Error::Invalid(faults)) => self.faults.extend(faults),
-            Err(Error::Conflict(message)) => self.faults.push(InputFault::new(path, message)),
+            Err(Error::Conflict(conflict)) => self.faults.push(InputFault::new(path, conflict.to_string())),
             Err(error) if self.faults.is_empty() => return Err(error),
             // After a constraint violation, PostgreSQL rejects every further statement of the
             // transaction. The collected conflict is then the cause and is reported instead.
@@ -188,8 +188,8 @@ impl ConfigurationRun {
                 service_clients::patch_in(tx, before.clone(), patch, &self.caller, &self.settings)
             }
             [..] => {
-                let ids: Vec<_> = same.iter().map(|client| client.id.as_str()).collect();
-                Err(Error::Conflict(format!("several have this name: {}; rename all but one first", ids.join(", "))))
+                let ids = same.iter().map(|client| client.id.clone()).collect();
+                Err(Conflict::SeveralServiceClients(ids).into())
             }
         };
         self.record(name.as_str(), same.first().copied(), put.map(|(after, event)| (Some(after), event)))
@@ -202,7 +202,7 @@ impl ConfigurationRun {
         desired: &DesiredConfiguration,
         stored: &StoredConfiguration,
     ) -> Result<(), Error> {
-        let admin: PermissionName = ADMIN.parse().map_err(|error| Error::Internal(format!("{ADMIN}: {error}")))?;
+        let admin: PermissionName = ADMIN.parse().map_err(Error::internal)?;
         let mut administrator = None;
         for client in &stored.clients {
             if desired.service_clients.iter().flatten().all(|input| input.name != client.name) {

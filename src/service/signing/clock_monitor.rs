@@ -9,7 +9,7 @@ use crate::{
         events::{EventType, NewEvent, Origin},
         signing::rotation::{ClockJump, ClockReading},
     },
-    service::{Error, Services},
+    service::{Conflict, Error, Services},
     store::{self, Outcome, StoreError},
 };
 
@@ -31,15 +31,12 @@ pub(crate) async fn check_clock(services: &Services) -> Result<(), Error> {
         (reading, jump) = (again, detect_jump(services, again, recorded));
     }
     if let Some(jump) = jump {
-        let (direction, relation, by) = match jump {
-            ClockJump::Forward(by) => ("forward", "ahead of", by),
-            ClockJump::Backward(by) => ("back", "behind", by),
+        let (direction, by) = match jump {
+            ClockJump::Forward(by) => ("forward", by),
+            ClockJump::Backward(by) => ("back", by),
         };
         if services.replica_registration.is_command() {
-            return Err(Error::Conflict(format!(
-                "the database's clock is {by} {relation} the clock of this machine and the last reading of a server: no signing key is \
-                 changed; set the clocks right, or let a running server do it"
-            )));
+            return Err(Conflict::ClockJumped(jump).into());
         }
         services.metrics.record_clock_jump();
         tracing::error!(direction, %by, "the clock of the database jumped; every propagation delay of the signing keys restarts");

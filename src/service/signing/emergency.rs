@@ -8,7 +8,7 @@ use crate::{
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState, rotation::RevocationBounds},
     },
     service::{
-        Error, Services,
+        Conflict, Error, Services,
         caller::Caller,
         signing::{
             key_change::{self, KeyChange},
@@ -52,7 +52,7 @@ fn revoke_key(
 ) -> Result<Revocation, Error> {
     let key = change.state.find(kid).ok_or(Error::NotFound("signing key"))?.clone();
     if !key.state.is_published() {
-        return Err(Error::Conflict(format!("the key {kid} is no longer published and signs nothing")));
+        return Err(Conflict::SigningKeyNotPublished(kid.clone()).into());
     }
     change.transition(&key, SigningKeyState::Revoked)?;
     let successor = match key.state {

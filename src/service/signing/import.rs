@@ -4,7 +4,7 @@ use crate::{
     crypto::{key_import, signer::Signer},
     domain::signing::SigningKeyState,
     service::{
-        Error, Services,
+        Conflict, Error, Services,
         caller::Caller,
         signing::{
             clock_monitor, key_change,
@@ -29,7 +29,7 @@ pub async fn import(services: &Services, caller: &Caller, text: &str) -> Result<
         KeyPublisher::new(services.master_keys.clone(), services.entropy.clone(), vec![(algorithm, der)]);
     let imported = key_change::run_timed(services, caller.origin.clone(), move |change| {
         if change.state.find(&kid).is_some() {
-            return Err(Error::Conflict(format!("the key {kid} is or was published here; a kid is never reused")));
+            return Err(Conflict::SigningKeyExists(kid).into());
         }
         let replaced = change.state.find_in_state(algorithm, SigningKeyState::Next).cloned();
         if let Some(replaced) = replaced {

@@ -15,7 +15,7 @@ use crate::{
     crypto::master_keys::MasterKeys,
     domain::common::time::Timestamp,
     service::{
-        Error,
+        Error, Unavailable,
         common::refresh_gate::RefreshGate,
         signing::key_snapshot::{KeySnapshot, SnapshotLoader},
     },
@@ -93,9 +93,7 @@ impl KeyCache {
         if view.generation < before.generation && !rollback_accepted {
             // Published keys must remain published (invariant K3) until an operator has decided.
             // The previous snapshot ages and stops signing.
-            return Err(Error::Unavailable(
-                "the database has fewer changes of signing keys than before: it looks like an old backup".to_owned(),
-            ));
+            return Err(Unavailable::RolledBack.into());
         }
         let view = Arc::new(view);
         // A concurrent refresh may have loaded a newer snapshot.

@@ -8,7 +8,7 @@ use crate::{
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState, rotation::RotationStep},
     },
     service::{
-        Error, Services,
+        Conflict, Error, Services, Unavailable,
         signing::{
             clock_reference::ClockReference,
             key_publisher::{KeyPublisher, Publication, signing_key_event},
@@ -72,9 +72,7 @@ impl<'a, 'tx> KeyChange<'a, 'tx> {
     fn require_steady_clock(&mut self, reference: &ClockReference) -> Result<(), Error> {
         let now = self.state.now;
         if reference.is_steady_until(now, self.settings.timing.clock_skew) == Some(false) {
-            return Err(Error::Unavailable(
-                "the database's clock was set just now; no signing key is changed".to_owned(),
-            ));
+            return Err(Unavailable::ClockUnsteady.into());
         }
         // No timestamp of a key may be later than the recorded reading of the clock.
         Ok(store::signing::clock::record_observation(self.tx, now)?)
@@ -146,7 +144,7 @@ impl<'a, 'tx> KeyChange<'a, 'tx> {
         match signing_keys::transition_state(self.tx, key, to, self.state.now) {
             Ok(true) => {}
             Ok(false) | Err(StoreError::Conflict(_)) => {
-                return Err(Error::Conflict("the signing keys were rotated concurrently".to_owned()));
+                return Err(Conflict::ChangedConcurrently(format!("the signing key {}", key.kid)).into());
             }
             Err(error) => return Err(error.into()),
         }

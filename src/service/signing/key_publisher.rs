@@ -12,7 +12,7 @@ use crate::{
         events::{EventType, NewEvent},
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState},
     },
-    service::{Error, Services, signing::key_snapshot},
+    service::{Error, Services, Unavailable, signing::key_snapshot},
     store::{
         self, Lock, Tx,
         signing::signing_keys::{self, StoredSigningKey},
@@ -149,7 +149,7 @@ impl KeyPublisher {
 /// Generates a private key on the blocking thread pool.
 pub(crate) async fn generate(algorithm: Algorithm) -> Result<PrivateKeyDer, Error> {
     let generated = tokio::task::spawn_blocking(move || Signer::generate(algorithm)).await;
-    Ok(generated.map_err(|error| Error::Internal(error.to_string()))??)
+    Ok(generated.map_err(Error::internal)??)
 }
 
 pub(crate) fn has_next(keys: &[StoredSigningKey], algorithm: Algorithm) -> bool {
@@ -161,5 +161,5 @@ pub(crate) fn signing_key_event(kind: EventType, key: &SigningKeyMetadata) -> Ne
 }
 
 pub(crate) fn concurrent_change() -> Error {
-    Error::Unavailable("the signing keys were changed concurrently; try again".to_owned())
+    Error::Unavailable(Unavailable::SigningKeysChanged)
 }

@@ -265,7 +265,7 @@ impl SnapshotLoader {
         let prepared = async {
             let der = decrypt(&self.master_keys, key)?;
             let signer = TokenSigner::prepare(key.info.algorithm, &PrivateKeyDer::new(&der)).await?;
-            if signer.jwk() == jwk { Ok(signer) } else { Err(Error::Internal("its halves do not match".to_owned())) }
+            if signer.jwk() == jwk { Ok(signer) } else { Err(Error::internal("its halves do not match")) }
         };
         let prepared = prepared.await;
         prepared
@@ -291,7 +291,7 @@ pub(crate) fn is_usable_for_signing(master_keys: &MasterKeys, key: &StoredSignin
 
 fn decrypt(master_keys: &MasterKeys, key: &StoredSigningKey) -> Result<Zeroizing<Vec<u8>>, Error> {
     let encrypted = key.encrypted_private_key.clone();
-    let (bytes, master_version) = encrypted.ok_or_else(|| Error::Internal("no private half".to_owned()))?;
+    let (bytes, master_version) = encrypted.ok_or_else(|| Error::internal("no private half"))?;
     let encrypted = Encrypted { master_version, bytes };
     Ok(master_keys.decrypt(SecretKind::SigningKey, key.info.kid.as_str(), &encrypted)?)
 }

@@ -9,7 +9,7 @@ use crate::{
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState, rotation::RotationStep},
     },
     service::{
-        Error, Services,
+        Conflict, Error, Services, Unavailable,
         caller::Caller,
         replicas,
         signing::{
@@ -91,7 +91,7 @@ pub async fn rotate(
     let rotated = key_change::run_timed(services, caller.origin.clone(), move |change| {
         let next = find_activatable_key(&change.state, algorithm, &unusable)?.clone();
         if expected.is_some_and(|expected| expected != next.kid) {
-            return Err(Error::Conflict(format!("{} is the next key now; read the plan again", next.kid)));
+            return Err(Conflict::NextSigningKeyChanged(next.kid).into());
         }
         change.activate(&next)?;
         let published = change.publish(&mut publisher, algorithm)?;
@@ -116,9 +116,7 @@ pub async fn rotate(
 /// Refuses to change keys in a rolled back database that no operator has accepted.
 pub(crate) fn require_trusted_database(services: &Services) -> Result<(), Error> {
     if services.keys.is_halted() {
-        return Err(Error::Unavailable(
-            "the database looks like an old backup; run `keyswap restore status` on the server".to_owned(),
-        ));
+        return Err(Unavailable::RolledBack.into());
     }
     Ok(())
 }
@@ -164,14 +162,9 @@ fn find_activatable_key<'a>(
     algorithm: Algorithm,
     unusable: &[SigningKeyId],
 ) -> Result<&'a SigningKeyMetadata, Error> {
-    let next = state
-        .find_in_state(algorithm, SigningKeyState::Next)
-        .ok_or_else(|| Error::Conflict(format!("no next key for {algorithm} is published; start the server")))?;
+    let next = state.find_in_state(algorithm, SigningKeyState::Next).ok_or(Conflict::NoNextSigningKey(algorithm))?;
     if unusable.contains(&next.kid) {
-        return Err(Error::Conflict(format!(
-            "{} cannot be decrypted here: see /readyz, or revoke it, and a new key is published",
-            next.kid
-        )));
+        return Err(Conflict::NextSigningKeyUnusable(next.kid.clone()).into());
     }
     match state.rules.activation_time(next, state.now) {
         Some(from) if from <= state.now => Ok(next),

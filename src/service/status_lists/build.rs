@@ -22,7 +22,7 @@ use crate::{
         events::Origin,
         status_lists::{StatusArray, StatusListKind, StatusSize, TokenStatus},
     },
-    service::{Error, Services, status_lists::encoding},
+    service::{Error, Services, Unavailable, status_lists::encoding},
     store::{
         self, Conn, NoEvent, Outcome, StoreError,
         status_lists::{
@@ -135,7 +135,7 @@ async fn try_build(services: &Services) -> Result<bool, Error> {
 async fn sign(services: &Services, list: UnsignedList, now: Timestamp) -> Result<SignedList, Error> {
     let view = services.keys.snapshot_at(now).await;
     let signer = view.signer(None, services.settings.signing_keys.algorithm, now);
-    let signer = signer.map_err(|error| Error::Unavailable(error.to_string()))?;
+    let signer = signer.map_err(|error| Unavailable::Signing(error.into()))?;
     let uri = list.id.uri(services.issuer());
     let lifetime = services.settings.limits.max_ttl;
     let claims = StatusListTokenClaims {
@@ -183,8 +183,7 @@ fn plan_build(connection: &mut Conn, inputs: &BuildInputs) -> Result<Option<Buil
         if !is_old(list) && infos.get(&list.id).is_some_and(|info| info.content_digest == content_digest) {
             continue;
         }
-        let deflated =
-            encoding::compress_zlib(statuses.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
+        let deflated = encoding::compress_zlib(statuses.as_bytes()).map_err(Error::internal)?;
         unsigned.push(UnsignedList { id: list.id.clone(), content_digest, lst: URL_SAFE_NO_PAD.encode(deflated) });
     }
     let next_expiry = revoked_credentials::find_next_expiration(connection, now)?;

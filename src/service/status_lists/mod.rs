@@ -18,7 +18,7 @@ use crate::{
         events::Origin, exchange::grant::Grant, status_lists::StatusListIndex,
     },
     service::{
-        Error, Services,
+        Error, Services, Unavailable,
         common::document::CachedDocument,
         credentials::error::AuthError,
         status_lists::cache::{ServedStatusList, StatusListSnapshot},
@@ -56,7 +56,7 @@ pub async fn get(services: &Services, id: &StatusListId) -> Result<Arc<ServedSta
     }
     build_lists(services).await?;
     refresh(services).await?;
-    cached().ok_or_else(|| Error::Unavailable("the status list is being built".to_owned()))
+    cached().ok_or(Error::Unavailable(Unavailable::StatusListNotBuilt))
 }
 
 /// Refreshes the lists if they are too old, within a time limit. A verifier uses a list for its whole
@@ -66,7 +66,7 @@ async fn ensure_fresh(services: &Services) -> Result<(), Error> {
     let lists = &services.status_lists;
     let is_fresh = || lists.is_fresh(services.settings.timing.max_snapshot_age);
     lists.gate.refresh_if_stale(is_fresh, refresh(services)).await;
-    if is_fresh() { Ok(()) } else { Err(Error::Unavailable("the status lists here may be outdated".to_owned())) }
+    if is_fresh() { Ok(()) } else { Err(Unavailable::StatusListsStale.into()) }
 }
 
 /// Assigns missing indexes, and builds and refreshes the lists.

@@ -17,7 +17,7 @@ use crate::{
     },
     outbound::WebhookResponse,
     service::{
-        Error, Services,
+        Conflict, Error, Services,
         caller::Caller,
         webhooks::message::{EncryptedEndpoint, Message},
     },
@@ -70,10 +70,10 @@ pub async fn retry(
             let delivery = webhooks::deliveries::find_for_change(tx, &webhook.id, &id)?;
             let mut delivery = delivery.ok_or(Error::NotFound("delivery"))?;
             if webhook.state != WebhookState::Enabled {
-                return Err(Error::Conflict("the webhook is disabled: enable it first".to_owned()));
+                return Err(Conflict::WebhookDisabled.into());
             }
             if delivery.leased_until.is_some_and(|until| tx.now() < until) {
-                return Err(Error::Conflict("the delivery is being sent".to_owned()));
+                return Err(Conflict::DeliveryInProgress.into());
             }
             delivery.state = DeliveryState::Waiting;
             delivery.attempts = 0;

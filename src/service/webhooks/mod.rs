@@ -18,7 +18,7 @@ use crate::{
         webhooks::{DisableReason, EventTypeFilter, Webhook, WebhookState, WebhookUrl},
     },
     service::{
-        Error, InputFault, Services,
+        Conflict, Error, InputFault, Services,
         caller::Caller,
         common::{
             idempotency::{self, CreateOutcome, IdempotencyRequest},
@@ -80,7 +80,7 @@ pub async fn create(
                 return Ok(Outcome::without_event(CreateOutcome::Existing(existing), NoEvent::AlreadyRecorded));
             }
             if webhooks::count(tx)? >= MAX_WEBHOOKS {
-                return Err(Error::Conflict(format!("the maximum of {MAX_WEBHOOKS} webhooks is reached")));
+                return Err(Conflict::TooManyWebhooks(MAX_WEBHOOKS).into());
             }
             let id: WebhookId = tx.generate_id()?;
             let secret = WebhookSecret::generate(&entropy)?;

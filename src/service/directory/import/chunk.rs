@@ -11,7 +11,7 @@ use crate::{
         events::NewEvent,
     },
     service::{
-        Error, InputFault,
+        Conflict, Error, InputFault,
         access::roles,
         directory::{
             PutEffect,
@@ -192,7 +192,7 @@ impl LockedDirectory {
             .and_then(|()| store::directory::users::upsert_many(tx, &self.users.written()))
             .and_then(|()| store::directory::members::upsert_many(tx, &self.members.written()));
         match written {
-            Err(StoreError::Conflict(cause)) => Err(Error::Conflict(cause.to_string())),
+            Err(StoreError::Conflict(cause)) => Err(Conflict::ChangedConcurrently(cause.to_string()).into()),
             other => Ok(other.map(|()| self.events)?),
         }
     }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     domain::events::Origin,
     service::{
-        Error, InputFault, Services,
+        Conflict, Error, InputFault, Services,
         caller::Caller,
         directory::import::{
             chunk::ChunkResult,
@@ -122,7 +122,7 @@ impl Import {
         let applied = loop {
             let rows = Arc::clone(&rows);
             match services.store.run_transaction(self.origin.clone(), move |tx| chunk::apply(tx, &rows)).await {
-                Err(Error::Conflict(_)) if tries < MAX_CHUNK_ATTEMPTS => tries += 1,
+                Err(Error::Conflict(Conflict::ChangedConcurrently(_))) if tries < MAX_CHUNK_ATTEMPTS => tries += 1,
                 other => break other?,
             }
         };

@@ -1,6 +1,7 @@
 //! `POST /oauth/revoke` (RFC 7009): revocation of keys and tokens by their holder and by
 //! other authorized callers.
 
+mod conflicts;
 mod effects;
 mod refusals;
 

@@ -7,7 +7,7 @@ use keyswap::{
     crypto::jwk::PublicJwk,
     domain::signing::rotation::has_key_in_state,
     service::{
-        Error,
+        Error, Unavailable,
         caller::Caller,
         encryption::rollback_guard,
         signing::{self, key_snapshot::SigningUnavailable},
@@ -164,7 +164,7 @@ impl Walk {
             Err(Error::RotationTooEarly(_)) if by_hand => Ok(()),
             Err(Error::Unavailable(_)) if self.clock_was_set || (by_hand && self.oracle.is_restored()) => Ok(()),
             // The restore was accepted, and this replica has not checked the rollback guard since.
-            Err(Error::Unavailable(why)) if by_hand && why.contains("old backup") && self.oracle.restores > 0 => Ok(()),
+            Err(Error::Unavailable(Unavailable::RolledBack)) if by_hand && self.oracle.restores > 0 => Ok(()),
             Err(error) => Err(format!("{what} failed: {error}")),
         }
     }

@@ -1,0 +1,98 @@
+//! Each conflict has a description of its own at `/oauth/revoke` (RFC 7009 §2.2.1), in the character
+//! set of RFC 6749 §5.2.
+
+use std::collections::BTreeSet;
+
+use keyswap::{
+    domain::{
+        common::time::{Span, Timestamp},
+        signing::Algorithm,
+    },
+    http::oauth_error::OAuthError,
+    service::{Conflict, Error, introspection::revoke::RevocationError},
+};
+
+/// One conflict of each kind. The match keeps the list complete.
+fn conflicts() -> Vec<Conflict> {
+    let kid = || "n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg".parse().unwrap();
+    let all = vec![
+        Conflict::ChangedConcurrently("the role editor".to_owned()),
+        Conflict::LastAdministrator,
+        Conflict::BuiltInChanged("keyswap:admin".to_owned()),
+        Conflict::BuiltInDeleted("keyswap:admin".to_owned()),
+        Conflict::ManagementAudienceFixed,
+        Conflict::IdentifierTaken("https://api.example.com".parse().unwrap()),
+        Conflict::PermissionInUse { permission: "a:b".parse().unwrap(), users: vec!["key_1".to_owned()] },
+        Conflict::RoleInUse { role: "editor".parse().unwrap(), users: vec!["ann".to_owned()] },
+        Conflict::KeyRevoked,
+        Conflict::RotationInProgress(Timestamp::from_millis(0)),
+        Conflict::NotRotating,
+        Conflict::SeveralOldValues,
+        Conflict::DigestImported,
+        Conflict::SigningKeyNotPublished(kid()),
+        Conflict::SigningKeyExists(kid()),
+        Conflict::NextSigningKeyChanged(kid()),
+        Conflict::NoNextSigningKey(Algorithm::Es256),
+        Conflict::NextSigningKeyUnusable(kid()),
+        Conflict::ClockJumped { by: Span::from_secs(60), forward: true },
+        Conflict::NothingToAccept,
+        Conflict::MasterKeyReused(2),
+        Conflict::MasterKeyFileUnusable { version: 2, status: "missing".to_owned() },
+        Conflict::ReplicasWithoutMasterKey { version: 2, replicas: "a".to_owned() },
+        Conflict::MasterKeyCurrent(2),
+        Conflict::MasterKeyInUse { version: 2, users: "3 keys".to_owned() },
+        Conflict::MasterKeyNotRetired(2),
+        Conflict::TooManyWebhooks(1000),
+        Conflict::WebhookDisabled,
+        Conflict::DeliveryInProgress,
+    ];
+    let kinds: BTreeSet<u8> = all.iter().map(kind).collect();
+    assert_eq!(kinds.len(), 29, "one of each");
+    all
+}
+
+const fn kind(conflict: &Conflict) -> u8 {
+    match conflict {
+        Conflict::ChangedConcurrently(_) => 0,
+        Conflict::LastAdministrator => 1,
+        Conflict::BuiltInChanged(_) => 2,
+        Conflict::BuiltInDeleted(_) => 3,
+        Conflict::ManagementAudienceFixed => 4,
+        Conflict::IdentifierTaken(_) => 5,
+        Conflict::PermissionInUse { .. } => 6,
+        Conflict::RoleInUse { .. } => 7,
+        Conflict::KeyRevoked => 8,
+        Conflict::RotationInProgress(_) => 9,
+        Conflict::NotRotating => 10,
+        Conflict::SeveralOldValues => 11,
+        Conflict::DigestImported => 12,
+        Conflict::SigningKeyNotPublished(_) => 13,
+        Conflict::SigningKeyExists(_) => 14,
+        Conflict::NextSigningKeyChanged(_) => 15,
+        Conflict::NoNextSigningKey(_) => 16,
+        Conflict::NextSigningKeyUnusable(_) => 17,
+        Conflict::ClockJumped { .. } => 18,
+        Conflict::NothingToAccept => 19,
+        Conflict::MasterKeyReused(_) => 20,
+        Conflict::MasterKeyFileUnusable { .. } => 21,
+        Conflict::ReplicasWithoutMasterKey { .. } => 22,
+        Conflict::MasterKeyCurrent(_) => 23,
+        Conflict::MasterKeyInUse { .. } => 24,
+        Conflict::MasterKeyNotRetired(_) => 25,
+        Conflict::TooManyWebhooks(_) => 26,
+        Conflict::WebhookDisabled => 27,
+        Conflict::DeliveryInProgress => 28,
+    }
+}
+
+#[test]
+fn each_conflict_has_its_own_description() {
+    for conflict in conflicts() {
+        let text = conflict.to_string();
+        let error = OAuthError::from_revocation_error(RevocationError::Failed(Error::Conflict(conflict)));
+        assert_eq!(error.to_string(), format!("invalid_request: {}", text.replace('"', "'")));
+        let allowed = |at: char| matches!(at, ' '..='!' | '#'..='[' | ']'..='~');
+        let description = error.to_string();
+        assert!(description.chars().all(allowed), "{description}");
+    }
+}
