@@ -42,10 +42,8 @@ impl OAuthError {
 
     /// RFC 6749 §5.2 has no error for a conflict. Quotes are not in the character set of a
     /// description.
-    fn from_conflict(_: &Conflict) -> Self {
-        Self::invalid_request(
-            "this would leave no administrator: create another key with keyswap:admin first, or use the command line on the server",
-        )
+    fn from_conflict(conflict: &Conflict) -> Self {
+        Self::invalid_request(conflict.to_string().replace('"', "'"))
     }
 
     pub fn from_denied(denied: AuthError, bad_key: RejectedKeyError) -> Self {
