@@ -23,7 +23,7 @@ impl OAuthError {
                 "unsupported_token_type",
                 "API keys and access tokens can be revoked; a portal session ends by itself",
             ),
-            RevocationError::Denied(denied) => Self::from_denied(denied, RejectedKeyError::Client),
+            RevocationError::Auth(error) => Self::from_denied(error, RejectedKeyError::Client),
             RevocationError::Failed(Error::Conflict(conflict)) => Self::from_conflict(&conflict),
             RevocationError::Failed(Error::Unavailable(cause)) => Self::unavailable(&cause),
             RevocationError::Failed(
@@ -68,7 +68,7 @@ impl OAuthError {
             ),
             AuthError::Unavailable(cause) => Self::unavailable(&cause),
             AuthError::Restored => Self::temporarily_unavailable(
-                "the database looks like an old backup, and no credential is accepted: run `keyswap restore status` on the server",
+                "the database was rolled back, and no credential is accepted: run `keyswap restore status` on the server",
             ),
             AuthError::Internal(cause) => Self::server_error(&cause),
         }

@@ -65,7 +65,7 @@ impl From<RevocationError> for Problem {
     fn from(error: RevocationError) -> Self {
         match error {
             RevocationError::Unsupported => Self::bad_request("tokens of this kind cannot be revoked"),
-            RevocationError::Denied(denied) => denied.into(),
+            RevocationError::Auth(error) => error.into(),
             RevocationError::Failed(error) => error.into(),
         }
     }
@@ -109,7 +109,7 @@ impl From<AuthError> for Problem {
                 Self::unavailable()
             }
             AuthError::Restored => Self {
-                detail: "the database looks like an old backup, and no credential is accepted: run `keyswap restore status` on the server"
+                detail: "the database was rolled back, and no credential is accepted: run `keyswap restore status` on the server"
                     .into(),
                 ..Self::unavailable()
             },

@@ -41,7 +41,7 @@ pub enum RevocationError {
     #[error("tokens of this kind cannot be revoked")]
     Unsupported,
     #[error(transparent)]
-    Denied(#[from] AuthError),
+    Auth(#[from] AuthError),
     #[error(transparent)]
     Failed(#[from] Error),
 }
@@ -60,7 +60,7 @@ pub async fn revoke(services: &Services, caller: &Caller, token: &str) -> Result
     };
     match revoked {
         // It is not accepted, and the constant-time deadline has passed.
-        Ok(true) | Err(RevocationError::Denied(AuthError::Credential(_))) => Ok(()),
+        Ok(true) | Err(RevocationError::Auth(AuthError::Credential(_))) => Ok(()),
         Ok(false) => {
             // A key or token that the caller may not revoke takes as long as an unknown one.
             wait_for_deadline(services, started).await;

@@ -19,11 +19,8 @@ const TEXTS: &[(&str, &str)] = &[
     ("AuthError::Internal", "a cause, for the log"),
     ("AuthError::OnBehalfOf", "to be typed"),
     ("AuthError::Unavailable", "a cause, for the log"),
-    ("Error::Conflict", "to be typed"),
     ("Error::Forbidden", "the name of a permission"),
-    ("Error::Internal", "a cause, for the log"),
     ("Error::NotFound", "the name of a resource"),
-    ("Error::Unavailable", "a cause, for the log"),
     ("GuardFileError::Corrupt", "a cause, for the log"),
     ("GuardFileError::Io", "a cause, for the log"),
 ];

@@ -171,7 +171,7 @@ both! {
         server.advance(3661);
         for body in [None, Some(json!({ "dry_run": true }))] {
             let refused = server.manage("POST", "/v1/signing-keys/rotate", body, 409).await;
-            assert!(refused["detail"].as_str().unwrap().contains("cannot be decrypted here"), "{refused}");
+            assert!(refused["detail"].as_str().unwrap().contains("cannot be decrypted on this server"), "{refused}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use keyswap::{
     domain::{
         common::time::{Span, Timestamp},
-        signing::Algorithm,
+        signing::{Algorithm, rotation::ClockJump},
     },
     http::oauth_error::OAuthError,
     service::{Conflict, Error, introspection::revoke::RevocationError},
@@ -34,20 +34,21 @@ fn conflicts() -> Vec<Conflict> {
         Conflict::NextSigningKeyChanged(kid()),
         Conflict::NoNextSigningKey(Algorithm::Es256),
         Conflict::NextSigningKeyUnusable(kid()),
-        Conflict::ClockJumped { by: Span::from_secs(60), forward: true },
+        Conflict::ClockJumped(ClockJump::Forward(Span::from_secs(60))),
         Conflict::NothingToAccept,
         Conflict::MasterKeyReused(2),
-        Conflict::MasterKeyFileUnusable { version: 2, status: "missing".to_owned() },
+        Conflict::MasterKeyFileUnusable { version: 2, fault: "missing".to_owned() },
         Conflict::ReplicasWithoutMasterKey { version: 2, replicas: "a".to_owned() },
         Conflict::MasterKeyCurrent(2),
-        Conflict::MasterKeyInUse { version: 2, users: "3 keys".to_owned() },
+        Conflict::MasterKeyInUse { version: 2, rows: "3 credentials".to_owned() },
         Conflict::MasterKeyNotRetired(2),
         Conflict::TooManyWebhooks(1000),
         Conflict::WebhookDisabled,
         Conflict::DeliveryInProgress,
+        Conflict::SeveralServiceClients(vec!["svc_01JD8V3T6Q4Z9R7M2N5K8P1XYA".parse().unwrap()]),
     ];
     let kinds: BTreeSet<u8> = all.iter().map(kind).collect();
-    assert_eq!(kinds.len(), 29, "one of each");
+    assert_eq!(kinds.len(), 30, "one of each");
     all
 }
 
@@ -71,7 +72,7 @@ const fn kind(conflict: &Conflict) -> u8 {
         Conflict::NextSigningKeyChanged(_) => 15,
         Conflict::NoNextSigningKey(_) => 16,
         Conflict::NextSigningKeyUnusable(_) => 17,
-        Conflict::ClockJumped { .. } => 18,
+        Conflict::ClockJumped(_) => 18,
         Conflict::NothingToAccept => 19,
         Conflict::MasterKeyReused(_) => 20,
         Conflict::MasterKeyFileUnusable { .. } => 21,
@@ -82,6 +83,7 @@ const fn kind(conflict: &Conflict) -> u8 {
         Conflict::TooManyWebhooks(_) => 26,
         Conflict::WebhookDisabled => 27,
         Conflict::DeliveryInProgress => 28,
+        Conflict::SeveralServiceClients(_) => 29,
     }
 }
 
