@@ -12,8 +12,8 @@ declare namespace Calls {
   type Member<Key extends string, Value> = {} extends Value
     ? { [K in Key]?: Value }
     : undefined extends Value ? { [K in Key]?: Value } : { [K in Key]: Value };
-  /** Null and the empty string are not sent. */
-  type Query<Parameters> = { [Name in keyof Parameters]: Parameters[Name] | null | "" };
+  /** Null and the empty string are not sent. A list is sent as one text, with commas. */
+  type Query<Parameters> = { [Name in keyof Parameters]: (NonNullable<Parameters[Name]> extends unknown[] ? string : Parameters[Name]) | null | "" };
 
   /** The paths of all lists. */
   type Collection = { [Name in Operation]: Name extends `GET ${infer Path}` ? (Response<Name> extends { data: unknown[]; next: string | null } ? Path : never) : never }[Operation];

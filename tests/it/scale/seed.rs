@@ -144,13 +144,22 @@ pub fn fill(database: &Database, size: Size) {
          INSERT INTO access_record_admins (record_id, generation_id, user_id, position) \
          SELECT {record}, {unique_id}, 'user-' || n, 0 FROM {series}; \
          INSERT INTO access_record_statements (record_id, position, resources) SELECT {record}, 0, '/a/*' FROM {series}; \
-         INSERT INTO access_record_statement_roles (record_id, position, role) SELECT {record}, 0, 'editor' FROM {series}",
+         INSERT INTO access_record_statement_roles (record_id, position, role) SELECT {record}, 0, 'editor' FROM {series}; \
+         INSERT INTO access_record_statement_roles (record_id, position, role) \
+         SELECT {record}, 0, 'role-' || (n % {ROLES} + 1) FROM {series}",
         record = sql.ulid("rec_01JH", "n"),
         generation_id = sql.ulid("inc_01JD", "o"),
         unique_id = sql.ulid("inc_01JE", "n"),
         series = sql.series(size.users),
     ));
     database.sql("ANALYZE");
+}
+
+/// Roles besides `editor`, of which each user, member and statement has one.
+const ROLES: u32 = 50;
+
+fn other_role(user_id: &str) -> String {
+    format!("'role-' || (CAST(substr({user_id}, 6) AS INTEGER) % {ROLES} + 1)")
 }
 
 fn directory(database: &Database, sql: &Sql, Size { organizations, users, .. }: Size) {
@@ -175,9 +184,18 @@ fn directory(database: &Database, sql: &Sql, Size { organizations, users, .. }: 
             sql.ulid("inc_01JD", "o"),
             sql.series(users),
         ),
+        format!(
+            "INSERT INTO roles (name, created_at, version) SELECT 'role-' || n, 1732000000000, 1 FROM {}",
+            sql.series(ROLES)
+        ),
         "INSERT INTO user_roles (user_id, role) SELECT id, 'editor' FROM users".to_owned(),
+        format!("INSERT INTO user_roles (user_id, role) SELECT id, {} FROM users", other_role("id")),
         "INSERT INTO member_roles (organization_id, user_id, role) SELECT organization_id, user_id, 'editor' FROM members"
             .to_owned(),
+        format!(
+            "INSERT INTO member_roles (organization_id, user_id, role) SELECT organization_id, user_id, {} FROM members",
+            other_role("user_id")
+        ),
         format!(
             "INSERT INTO service_clients (id, name, owner_type, permissions, metadata, created_at, created_by, version, organization_id, generation_id) \
              SELECT {}, 'Client ' || n, 'organization', 'a:b', '{{}}', 1732000000000 + n, 'cli', 1, 'org-' || n, {} FROM {}",
