@@ -10,7 +10,10 @@ use figment::{
     value::{Dict, Value},
 };
 
-use crate::config::{DEFAULTS, sections::Sections};
+use crate::config::sections::Sections;
+
+/// The defaults, compiled into the program.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// The faults that were found, each with the path of its setting.
 #[derive(Default)]

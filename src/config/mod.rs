@@ -7,6 +7,8 @@ mod validation;
 
 use std::path::{Path, PathBuf};
 
+pub use merge::DEFAULTS;
+
 use crate::{
     config::{
         merge::Faults,
@@ -19,9 +21,6 @@ use crate::{
     outbound::Guard,
     store::DatabaseSettings,
 };
-
-/// The defaults, compiled into the program.
-pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// The settings of a process: the sections of the configuration, and the values that follow from
 /// several of them.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub fn validate(sections: &Sections, faults: &mut Faults) {
-    let Sections { server, database, tokens, signing_keys, api_keys, portal, brute_force, log, .. } = sections;
+    let Sections { server, database, tokens, api_keys, portal, brute_force, log, .. } = sections;
     if let Some(fault) = validate_public_url(&server.public_url) {
         faults.require(false, &["server.public_url"], fault);
     }
@@ -28,6 +28,33 @@ pub fn validate(sections: &Sections, faults: &mut Faults) {
         let max = if path == "database.pool_size" { 512 } else { 1_000_000 };
         faults.require((min..=max).contains(&size), &[path], format_args!("must be from {min} to {max}"));
     }
+    validate_durations(sections, faults);
+    faults.require(
+        tokens.default_ttl <= tokens.max_ttl,
+        &["tokens.default_ttl", "tokens.max_ttl"],
+        "must not be longer than tokens.max_ttl",
+    );
+    let session_prefix = Prefix::portal_session();
+    for (path, is_free) in [
+        ("api_keys.prefix", api_keys.prefix != session_prefix),
+        ("api_keys.accepted_prefixes", !api_keys.accepted_prefixes.contains(&session_prefix)),
+    ] {
+        faults.require(is_free, &[path], format_args!("{session_prefix} is reserved for portal sessions"));
+    }
+    faults.require(
+        !portal.choices.contains(&KeyFormOption::Resources) || portal.choices.contains(&KeyFormOption::Roles),
+        &["portal.choices"],
+        "resources requires roles",
+    );
+    faults.require(
+        EnvFilter::try_new(&log.level).is_ok(),
+        &["log.level"],
+        "must be error, warn, info, debug, trace, or directives such as info,keyswap=debug",
+    );
+}
+
+fn validate_durations(sections: &Sections, faults: &mut Faults) {
+    let Sections { database, tokens, signing_keys, portal, brute_force, .. } = sections;
     let [second, minute, hour] = [1, 60, 3600].map(Duration::from_secs);
     let day = 24 * hour;
     let rotation_period = signing_keys.rotation_period.map_or(day, Span::duration);
@@ -64,28 +91,6 @@ pub fn validate(sections: &Sections, faults: &mut Faults) {
     ] {
         faults.require(range.contains(&value), &[path], text);
     }
-    faults.require(
-        tokens.default_ttl <= tokens.max_ttl,
-        &["tokens.default_ttl", "tokens.max_ttl"],
-        "must not be longer than tokens.max_ttl",
-    );
-    let session_prefix = Prefix::portal_session();
-    for (path, is_free) in [
-        ("api_keys.prefix", api_keys.prefix != session_prefix),
-        ("api_keys.accepted_prefixes", !api_keys.accepted_prefixes.contains(&session_prefix)),
-    ] {
-        faults.require(is_free, &[path], format_args!("{session_prefix} is reserved for portal sessions"));
-    }
-    faults.require(
-        !portal.choices.contains(&KeyFormOption::Resources) || portal.choices.contains(&KeyFormOption::Roles),
-        &["portal.choices"],
-        "resources requires roles",
-    );
-    faults.require(
-        EnvFilter::try_new(&log.level).is_ok(),
-        &["log.level"],
-        "must be error, warn, info, debug, trace, or directives such as info,keyswap=debug",
-    );
 }
 
 fn validate_public_url(url: &str) -> Option<&'static str> {

@@ -294,7 +294,7 @@ both! {
             "permission[keyswap:admin]: keyswap:admin is built in",
             "role[r].permissions: not:there is not in the catalog",
             "role[r].permissions: keyswap:keys governs the deployment",
-            "audience[http://keyswap.test/v1]: tokens of the management audience have one shape",
+            "audience[http://keyswap.test/v1]: the permissions and the token profile of the management audience are fixed",
             "audience[https://b.example].permissions: api-keys:manage governs Keyswap",
             "audience[https://b.example].token_ttl: must be from 1s to tokens.max_ttl",
             "audience[https://b.example].algorithm: the algorithm is one of",

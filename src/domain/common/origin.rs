@@ -25,10 +25,10 @@ impl FromStr for Origin {
     type Err = InvalidOrigin;
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
         let url = Url::parse(text).map_err(|_| InvalidOrigin)?;
-        let bare = url.origin().ascii_serialization();
+        let origin = url.origin().ascii_serialization();
         // A path, userinfo or another spelling would appear to be significant, so it is rejected.
-        let is_bare = text == bare || text.strip_suffix('/') == Some(&bare);
-        if is_bare && matches!(url.scheme(), "http" | "https") { Ok(Self(bare)) } else { Err(InvalidOrigin) }
+        let is_origin_only = text == origin || text.strip_suffix('/') == Some(&origin);
+        if is_origin_only && matches!(url.scheme(), "http" | "https") { Ok(Self(origin)) } else { Err(InvalidOrigin) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, marker::PhantomData};
 use serde_json::{Value, json};
 use utoipa::{
     IntoResponses, ToSchema,
-    openapi::{RefOr, Response},
+    openapi::{Ref, RefOr, Response},
 };
 
 use crate::http::openapi::{schemas::collect_schemas, signature::Responses};
@@ -57,6 +57,9 @@ fn build_response<T: ToSchema>(
 
 /// Converts JSON to a response. A test checks all of them.
 fn parse(response: Value) -> RefOr<Response> {
+    if let Some(reference) = response["$ref"].as_str() {
+        return RefOr::Ref(Ref::new(reference));
+    }
     serde_json::from_value(response).map_or_else(|_| RefOr::T(Response::new("")), RefOr::T)
 }
 

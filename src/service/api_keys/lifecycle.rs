@@ -36,8 +36,7 @@ pub async fn step(
     step: Step,
     if_version: Option<i64>,
 ) -> Result<Shown, Error> {
-    let settings = services.settings.clone();
-    let caller = caller.clone();
+    let (settings, caller) = (services.settings.clone(), caller.clone());
     services
         .store
         .run_transaction(caller.origin.clone(), move |tx| {
@@ -49,7 +48,7 @@ pub async fn step(
             let now = Some(tx.now());
             // A key whose owner was deleted is already revoked, and its `api_key.revoked` event is
             // recorded.
-            let is_told =
+            let is_end_recorded =
                 is_owner_deleted(&key, &settings) && store::directory::owner_deletions::is_end_notified(tx, &id)?;
             let kind = match step {
                 Step::Suspend => {
@@ -63,7 +62,7 @@ pub async fn step(
                     key.lifecycle.suspended_at = None;
                     EventType::ApiKeyResumed
                 }
-                Step::Revoke if is_told => {
+                Step::Revoke if is_end_recorded => {
                     return Ok(Outcome::without_event(Shown::new(key, tx.now(), &settings), NoEvent::Unchanged));
                 }
                 Step::Revoke => {
@@ -84,7 +83,7 @@ pub async fn step(
             let event = key_event(kind, &key);
             // Deletion implies revocation: consumers that follow only `api_key.revoked` must
             // receive it.
-            let revoked = step == Step::Delete && before.revoked_at.is_none() && !is_told;
+            let revoked = step == Step::Delete && before.revoked_at.is_none() && !is_end_recorded;
             let first = revoked.then(|| key_event(EventType::ApiKeyRevoked, &key));
             Ok(Outcome::events(Shown::new(key, tx.now(), &settings), first.into_iter().chain([event]).collect()))
         })

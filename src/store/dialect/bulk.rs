@@ -128,7 +128,7 @@ impl BulkTable {
         names.join(", ")
     }
 
-    /// Compares each key column with `given`, in which `{}` stands for the name of the column.
+    /// Compares each key column with `given`, in which `{}` is replaced by the name of the column.
     fn join_keys(&self, table: &str, between: &str, given: &str) -> String {
         let equal = |(name, _): &(&str, &str)| format!("{table}.{name} = {}", given.replace("{}", name));
         self.columns[..self.key].iter().map(equal).collect::<Vec<_>>().join(between)

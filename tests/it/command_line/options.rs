@@ -113,7 +113,7 @@ impl Setup {
     /// Runs a command line, with a new object in place of each placeholder that needs one.
     fn run(&self, line: &str) -> ProcessOutput {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
-        let permission = format!("[[permission]]\nname = \"fresh:{number}\"\n");
+        let permission = format!("[[permission]]\nname = \"fresh:{number}\"\nassignable_to = []\n");
         let limits = ["--permission", "projects:read", "--audience", "http://keyswap.test", "--expires-in", "90d"];
         let arguments = line.split(' ').filter(|word| !word.is_empty()).map(|word| {
             let mut word = word.to_owned();

@@ -2,40 +2,43 @@
 //! roles whose permissions it holds.
 
 pub mod requested;
+mod scope;
 
 use crate::{
     domain::{
         access::{
             access_record::{AccessRecord, MAX_ADMINS, Principal, RecordAdmin, RecordVisibility},
             owner::OwnerScope,
-            permission::{MANAGE, MANAGE_SELF},
-            policy::{Right, TenantScope},
+            policy::Right,
         },
         common::{
-            id::{AccessRecordId, GenerationId, OrganizationId},
+            id::{AccessRecordId, OrganizationId},
             name::DisplayName,
             page::{Page, PageRequest},
         },
-        events::{Actor, EventType, NewEvent},
+        events::{EventType, NewEvent},
     },
     service::{
         Error, InputFault, Services,
         access::{
-            access_records::requested::{admins, collect_roles, not_held, principals, statements},
+            access_records::{
+                requested::{admins, collect_roles, not_held, principals, statements},
+                scope::{refuse_key_as_caller, required_principal_home, resolve_record_scope},
+            },
             visibility::authorize,
         },
         caller::Caller,
         common::{
-            error::Rule,
             idempotency::{self, CreateOutcome, IdempotencyRequest},
             version::require_version,
         },
     },
-    store::{self, Conn, NoEvent, Outcome, Tx},
+    store::{self, NoEvent, Outcome, Tx},
 };
 
 pub(crate) use requested::lock_roles;
 pub use requested::{RequestedPrincipal, RequestedStatement};
+pub(crate) use scope::RecordScope;
 
 /// Body of `POST /v1/access-records`.
 #[derive(Debug, Clone)]
@@ -56,10 +59,6 @@ pub struct AccessRecordPatch {
     pub admins: Option<Vec<String>>,
     pub statements: Option<Vec<RequestedStatement>>,
 }
-
-/// The tenant scope of a record: an organization with its current generation id, or `None` outside
-/// any organization.
-pub(crate) type RecordScope = Option<(OrganizationId, GenerationId)>;
 
 /// Creates a record. The user that the caller acts on behalf of becomes an admin of it. All faults
 /// are reported together.
@@ -269,44 +268,4 @@ fn event(kind: EventType, record: &AccessRecord) -> NewEvent {
         .with_organization(record.organization_id())
         .with_data("principals", principals.collect::<Vec<_>>())
         .with_data("roles", collect_roles(&record.statements).to_string())
-}
-
-fn resolve_record_scope(
-    connection: &mut Conn,
-    caller: &Caller,
-    asked: Option<OrganizationId>,
-) -> Result<RecordScope, Error> {
-    let nowhere = || Error::invalid("organization_id", "there is no such organization, or none where you stand");
-    let wanted = match &caller.authority.tenant_scope {
-        TenantScope::Deployment => asked,
-        TenantScope::Tenant { organization, .. } if asked.is_none() || asked == *organization => organization.clone(),
-        TenantScope::Tenant { .. } => return Err(nowhere()),
-    };
-    let Some(id) = wanted else { return Ok(None) };
-    let found = store::directory::organizations::find(connection, &id)?.ok_or_else(nowhere)?;
-    Ok(Some((found.id, found.generation_id)))
-}
-
-/// Refuses calls that a key of a user or an organization makes for itself: such a key could define
-/// its own access, or that of keys it creates.
-fn refuse_key_as_caller(caller: &Caller) -> Result<(), Error> {
-    let calls_itself = matches!(caller.origin.actor, Actor::Key(_)) && caller.origin.on_behalf_of.is_none();
-    if calls_itself && caller.authority.tenant_scope != TenantScope::Deployment {
-        Err(Error::NotAllowed(Rule::OwnAccess))
-    } else {
-        Ok(())
-    }
-}
-
-/// The home that the principals must have, if the caller may name only its own; `None` if it may
-/// name others.
-fn required_principal_home(caller: &Caller) -> Result<Option<OwnerScope>, Error> {
-    match (&caller.authority.tenant_scope, &caller.on_behalf_of) {
-        (TenantScope::Deployment, _) => Ok(None),
-        (TenantScope::Tenant { organization: Some(_), .. }, _) if caller.authority.has_permission(MANAGE) => Ok(None),
-        (TenantScope::Tenant { .. }, Some(home)) if caller.authority.has_permission(MANAGE_SELF) => {
-            Ok(Some(home.clone()))
-        }
-        (TenantScope::Tenant { .. }, _) => Err(Error::Forbidden(MANAGE_SELF)),
-    }
 }
