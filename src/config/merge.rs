@@ -89,14 +89,16 @@ fn retain_known(known: &Dict, given: &mut Dict, parent: &str, faults: &mut Fault
             faults.add(path, "unknown setting; remove it or correct its name");
             return false;
         };
-        match (default.as_dict(), &mut *value) {
-            (Some(known), Value::Dict(_, given)) => retain_known(known, given, &path, faults),
-            (Some(_), _) => faults.add(&path, format_args!("is a section; set its members, as in [{path}]")),
-            (None, Value::Dict(..)) => faults.add(&path, "is a single setting and has no members"),
-            (None, _) => {}
+        match (default.as_dict(), value.as_dict()) {
+            (Some(_), None) => faults.add(&path, format_args!("is a section; set its members, as in [{path}]")),
+            (None, Some(_)) => faults.add(&path, "is a single setting and has no members"),
+            (Some(_), Some(_)) | (None, None) => {}
         }
         if default.as_dict().is_some() != value.as_dict().is_some() {
             *value = default.clone();
+        }
+        if let (Some(known), Value::Dict(_, given)) = (default.as_dict(), &mut *value) {
+            retain_known(known, given, &path, faults);
         }
         value.as_str() != Some("")
     });
@@ -132,7 +134,16 @@ fn deserialize(mut given: Dict, known: &Dict, faults: &mut Faults) -> Option<Sec
         }
         match (members.get_mut(name), index) {
             (Some(Value::Array(_, values)), Some(index)) if index < values.len() => drop(values.remove(index)),
-            _ => drop(members.insert(name.clone(), known.get(section)?.as_dict()?.get(name)?.clone())),
+            _ => {
+                let default = known.get(section)?.as_dict()?.get(name)?;
+                // An empty default means that the setting has no value. A missing setting that must
+                // not be empty ends the search, because it has no default.
+                match members.remove(name) {
+                    Some(_) if default.as_str() == Some("") => {}
+                    None if default.as_str() == Some("") => return None,
+                    Some(_) | None => drop(members.insert(name.clone(), default.clone())),
+                }
+            }
         }
     }
 }

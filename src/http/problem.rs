@@ -168,7 +168,7 @@ impl Problem {
     }
 
     fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, code, "What is there stands in the way", detail)
+        Self::new(StatusCode::CONFLICT, code, "The request conflicts with the current state", detail)
     }
 }
 

@@ -139,6 +139,8 @@ both! {
 fn inspect_works_without_a_database() {
     let good = "ks_0000000000000000_00000000000000000000000000000000";
     let checked = format!("{good}{}", checksum_of(good));
+    let output = keyswap(&["api-key", "inspect", &checked, "--json"]);
+    assert!(serde_json::from_slice::<serde_json::Value>(&output.stdout).is_ok(), "{output:?}");
     let output = keyswap(&["api-key", "inspect", &checked]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("ks_0000000000000000_…"));

@@ -20,7 +20,6 @@ const TO_BE_SPLIT: &[&str] = &[
     "service/api_keys/mod.rs::patch",
     "service/directory/mod.rs::record_member_deletion",
     "service/directory/members.rs::patch",
-    "store/status_lists/mod.rs",
 ];
 
 #[test]

@@ -111,11 +111,16 @@ fn each_fault_of_a_configuration_is_one_line_with_every_command() {
     write(dir, "rows.ndjson", b"");
     write(dir, "apply.toml", b"");
     let mut wrong = Vec::new();
-    for fault in faults(dir) {
+    for (index, fault) in faults(dir).into_iter().enumerate() {
         let given = format!("{:?} {:?}", fault.arguments, fault.environment);
-        for (command, required) in REQUIRED {
+        // The first fault with every command, and each further one with every tenth, in turn: every
+        // combination would take minutes.
+        for (_, (command, required)) in
+            REQUIRED.iter().enumerate().filter(|(number, _)| index == 0 || (number + index) % 10 == 0)
+        {
             let (is_offline, is_demo) = (*command == "api-key inspect", *command == "demo");
-            if is_offline && !fault.environment.is_empty() {
+            // The demo sets some settings itself, so that the environment has no effect on them.
+            if (is_offline || is_demo) && !fault.environment.is_empty() {
                 continue;
             }
             let output = run(dir, command, required, &fault);

@@ -1,7 +1,7 @@
 //! The side effects, output and exit codes of commands, and the schema that the migrations create
 //! on both databases.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use super::{
     process::{Deployment, LONG, Process, each},
@@ -174,7 +174,10 @@ fn usage_error_exits_with_2_and_failure_with_1() {
         assert_eq!(deployment.run(wrong).code, Some(2), "{wrong:?}");
     }
     assert_eq!(deployment.with(&["database.url=mysql://x"]).run(&["serve"]).code, Some(2));
-    assert_eq!(deployment.run(&["api-key", "inspect", "nothing"]).code, Some(1));
+    // This command is offline: it refuses --config and --set, which `run` gives.
+    assert_eq!(deployment.run(&["api-key", "inspect", "nothing"]).code, Some(2));
+    let inspect = Command::new(env!("CARGO_BIN_EXE_keyswap")).args(["api-key", "inspect", "nothing"]).output().unwrap();
+    assert_eq!(inspect.status.code(), Some(1));
     let server = deployment.serve();
     let taken = format!("server.bind={}", server.base.strip_prefix("http://").unwrap());
     let said = deployment.with(&[&taken]).refuses();

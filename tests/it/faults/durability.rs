@@ -113,7 +113,7 @@ fn unsafe_durability_settings_are_reported() {
     let deployment = on(&cluster);
     let named = || {
         let log = deployment.serve().stop().err;
-        let warned = log.lines().filter(|line| line.contains("WARN") && line.contains("may lose changes"));
+        let warned = log.lines().filter(|line| line.contains("WARN") && line.contains("may lose acknowledged changes"));
         let warned = warned.collect::<Vec<_>>().join("\n");
         let checks = deployment.json(&["doctor"]);
         let durability = checks.as_array().unwrap().iter().find(|check| check["what"] == "durability").unwrap().clone();

@@ -111,7 +111,7 @@ loopback! {
         let delivery = log(&server, &hook).await.swap_remove(0);
         let retry = format!("{}/deliveries/{}/retry", hook.path(), delivery["id"].as_str().unwrap());
         let refused = server.manage("POST", &retry, None, 409).await;
-        assert!(refused["detail"].as_str().unwrap().contains("right now"), "{refused}");
+        assert!(refused["detail"].as_str().unwrap().contains("being sent now"), "{refused}");
         server.deliver().await;
         assert_eq!(receiver.all().len(), 1, "nor by another replica");
         receiver.release();
