@@ -53,7 +53,6 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("signing-key rotate", "--dry-run", "KID"),
     ("apply {fresh}", "--dry-run", "1 to create"),
     ("apply {without_extension}", "--format toml", "1 created"),
-    ("plan {fresh}", "--prune", "1 to remove"),
     ("plan {without_extension}", "--format toml", "1 to create"),
     ("master-key rotate --set keys.dir={keys}", "--continue", "\n0 rows re-encrypted"),
 ];
@@ -66,6 +65,7 @@ const SHOWN_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("migrate", "status", "faults::commands::commands_never_make_a_database"),
     // The deployment of this test has permissions in use, which are not removed.
     ("apply", "prune", "provisioning"),
+    ("plan", "prune", "provisioning"),
     ("plan", "detailed-exitcode", "provisioning"),
     ("api-key inspect", "json", "cli::inspect_works_without_a_database"),
     ("signing-key rotate", "json", "signing::rotation"),
