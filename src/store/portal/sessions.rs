@@ -41,7 +41,7 @@ selectable!(portal_sessions => PortalSession {
 pub fn insert(tx: &mut Tx<'_>, stored: &StoredPortalSession) -> Result<(), StoreError> {
     let session = &stored.session;
     let (Some(user), Some(generation_id)) = (session.home.user(), session.home.generation_id()) else {
-        return Err(StoreError::invalid_data("a portal session of nobody"));
+        return Err(StoreError::invalid_data("a portal session without an owner"));
     };
     diesel::insert_into(portal_sessions::table)
         .values(values!(portal_sessions, session =>

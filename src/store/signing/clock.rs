@@ -26,7 +26,7 @@ pub fn record_observation(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreErr
 
 /// Records a jump of the clock: every propagation delay restarts at `at`.
 pub fn record_clock_jump(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
-    let anew = (clock_monitor::last_observed_at.eq(at), clock_monitor::stable_since.eq(at));
-    diesel::update(clock_monitor::table).set(anew).execute(&mut **tx)?;
+    let restarted = (clock_monitor::last_observed_at.eq(at), clock_monitor::stable_since.eq(at));
+    diesel::update(clock_monitor::table).set(restarted).execute(&mut **tx)?;
     Ok(())
 }
