@@ -25,14 +25,14 @@ pub struct DirectorySnapshot {
 /// A user, reduced to what keys depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserSnapshot {
-    pub incarnation: GenerationId,
+    pub generation_id: GenerationId,
     pub blocked: bool,
 }
 
 /// A membership, reduced to what keys depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MembershipSnapshot {
-    pub incarnation: GenerationId,
+    pub generation_id: GenerationId,
     /// Generation id of the organization in which the membership was created.
     pub organization: GenerationId,
 }
@@ -126,7 +126,7 @@ pub fn root_owner_status(home: &OwnerScope, now: &DirectorySnapshot) -> OwnerSta
         OwnerScope::User { organization, generation_id, .. } => {
             let Some(user) = &now.user else { return OwnerStatus::Deleted(Deleted::UserDeleted) };
             match organization {
-                None if user.incarnation != *generation_id => return OwnerStatus::Deleted(Deleted::UserDeleted),
+                None if user.generation_id != *generation_id => return OwnerStatus::Deleted(Deleted::UserDeleted),
                 Some(_) if now.organization.is_none() => return OwnerStatus::Deleted(Deleted::OrganizationDeleted),
                 Some(_) if !is_membership_in_force(now.membership.as_ref(), generation_id, now) => {
                     return OwnerStatus::Deleted(Deleted::MemberLeft);
@@ -142,11 +142,11 @@ pub fn root_owner_status(home: &OwnerScope, now: &DirectorySnapshot) -> OwnerSta
 /// the current generation of the organization.
 pub fn is_membership_in_force(
     membership: Option<&MembershipSnapshot>,
-    incarnation: &GenerationId,
+    generation_id: &GenerationId,
     now: &DirectorySnapshot,
 ) -> bool {
     membership.is_some_and(|membership| {
-        membership.incarnation == *incarnation && now.organization.as_ref() == Some(&membership.organization)
+        membership.generation_id == *generation_id && now.organization.as_ref() == Some(&membership.organization)
     })
 }
 

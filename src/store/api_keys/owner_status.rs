@@ -96,7 +96,7 @@ impl StandingRow {
     fn directory(&self) -> Result<DirectorySnapshot, StoreError> {
         let user = self.status.user_generation_id.as_deref().map(|generation_id| {
             Ok::<_, StoreError>(UserSnapshot {
-                incarnation: parsed("generation id of a user", generation_id)?,
+                generation_id: parsed("generation id of a user", generation_id)?,
                 blocked: self.status.user_blocked_at.is_some(),
             })
         });
@@ -136,7 +136,7 @@ impl StandingRow {
 
 fn membership(own: &Option<String>, organization: &Option<String>) -> Result<Option<MembershipSnapshot>, StoreError> {
     let both = parse_generation_id(own.as_deref())?.zip(parse_generation_id(organization.as_deref())?);
-    Ok(both.map(|(generation_id, organization)| MembershipSnapshot { incarnation: generation_id, organization }))
+    Ok(both.map(|(generation_id, organization)| MembershipSnapshot { generation_id, organization }))
 }
 
 fn parse_generation_id(column: Option<&str>) -> Result<Option<GenerationId>, StoreError> {

@@ -132,26 +132,26 @@ prop_compose! {
 
 /// One of two generation ids, so that the one at the creation of a key may differ from the current
 /// one.
-fn incarnation() -> impl Strategy<Value = GenerationId> {
+fn generation_id() -> impl Strategy<Value = GenerationId> {
     select(vec!["inc_01JDB00000000000000000000A", "inc_01JDB00000000000000000000B"])
         .prop_map(|text| text.parse().unwrap())
 }
 
 prop_compose! {
-    fn membership()(incarnation in incarnation(), organization in incarnation()) -> MembershipSnapshot {
-        MembershipSnapshot { incarnation, organization }
+    fn membership()(generation_id in generation_id(), organization in generation_id()) -> MembershipSnapshot {
+        MembershipSnapshot { generation_id, organization }
     }
 }
 
 prop_compose! {
     fn directory()(
-        user in option::weighted(0.9, (incarnation(), proptest::bool::weighted(0.2))),
+        user in option::weighted(0.9, (generation_id(), proptest::bool::weighted(0.2))),
         membership in option::weighted(0.9, membership()),
-        organization in option::weighted(0.9, incarnation()),
+        organization in option::weighted(0.9, generation_id()),
         creator_membership in option::weighted(0.9, membership()),
         permissions in permissions(),
     ) -> DirectorySnapshot {
-        let user = user.map(|(incarnation, blocked)| UserSnapshot { incarnation, blocked });
+        let user = user.map(|(generation_id, blocked)| UserSnapshot { generation_id, blocked });
         DirectorySnapshot { user, membership, organization, creator_membership, permissions }
     }
 }
@@ -159,8 +159,9 @@ prop_compose! {
 fn owner_scope() -> impl Strategy<Value = OwnerScope> {
     prop_oneof![
         Just(OwnerScope::Account),
-        incarnation().prop_map(|generation_id| OwnerScope::Organization { id: "acme".parse().unwrap(), generation_id }),
-        (any::<bool>(), incarnation()).prop_map(|(within, generation_id)| OwnerScope::User {
+        generation_id()
+            .prop_map(|generation_id| OwnerScope::Organization { id: "acme".parse().unwrap(), generation_id }),
+        (any::<bool>(), generation_id()).prop_map(|(within, generation_id)| OwnerScope::User {
             id: "alice".parse().unwrap(),
             organization: within.then(|| "acme".parse().unwrap()),
             generation_id,
@@ -173,7 +174,7 @@ prop_compose! {
         owner_scope in owner_scope(),
         of_client in any::<bool>(),
         client in option::weighted(0.9, (permissions(), proptest::bool::weighted(0.1))),
-        creator in option::of(incarnation()),
+        creator in option::of(generation_id()),
         directory in directory(),
     ) -> Ownership {
         let id = ServiceClientId::generate(Timestamp::from_millis(NOW), &SystemEntropy::default()).unwrap();
@@ -187,7 +188,7 @@ prop_compose! {
         Ownership {
             owner,
             home: owner_scope,
-            creator_membership: creator.map(|incarnation| ("bob".parse().unwrap(), incarnation)),
+            creator_membership: creator.map(|generation_id| ("bob".parse().unwrap(), generation_id)),
             client: client.filter(|_| of_client).map(|(permissions, deleted)| ServiceClientSnapshot { permissions, deleted }),
             directory,
         }

@@ -15,7 +15,7 @@ use keyswap::domain::{
 /// Whether the membership with this generation id exists in the current organization.
 fn is_member(ownership: &Ownership, membership: Option<&MembershipSnapshot>, of: &GenerationId) -> bool {
     membership.is_some_and(|found| {
-        found.incarnation == *of && Some(&found.organization) == ownership.directory.organization.as_ref()
+        found.generation_id == *of && Some(&found.organization) == ownership.directory.organization.as_ref()
     })
 }
 
@@ -26,7 +26,7 @@ fn is_scope_deleted(ownership: &Ownership) -> bool {
         OwnerScope::Account => false,
         OwnerScope::Organization { generation_id, .. } => directory.organization.as_ref() != Some(generation_id),
         OwnerScope::User { organization: None, generation_id, .. } => {
-            directory.user.as_ref().is_none_or(|user| user.incarnation != *generation_id)
+            directory.user.as_ref().is_none_or(|user| user.generation_id != *generation_id)
         }
         OwnerScope::User { organization: Some(_), generation_id, .. } => {
             directory.user.is_none() || !is_member(ownership, directory.membership.as_ref(), generation_id)
@@ -37,8 +37,8 @@ fn is_scope_deleted(ownership: &Ownership) -> bool {
 fn is_owner_deleted(ownership: &Ownership, ends_with_creator: bool) -> bool {
     match &ownership.owner {
         Owner::ServiceClient(_) => ownership.client.as_ref().is_none_or(|client| client.deleted),
-        Owner::Organization(_) => ownership.creator_membership.as_ref().is_some_and(|(_, incarnation)| {
-            ends_with_creator && !is_member(ownership, ownership.directory.creator_membership.as_ref(), incarnation)
+        Owner::Organization(_) => ownership.creator_membership.as_ref().is_some_and(|(_, generation_id)| {
+            ends_with_creator && !is_member(ownership, ownership.directory.creator_membership.as_ref(), generation_id)
         }),
         Owner::User(_) | Owner::Unowned => false,
     }

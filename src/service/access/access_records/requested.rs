@@ -107,8 +107,8 @@ fn find_principal(
             let id: UserId = asked.id.parse()?;
             let place = owners::of_user(connection, &id, organization)?;
             place.and_then(|place| {
-                let incarnation = place.home.generation_id()?.clone();
-                Some((Principal::User(id, incarnation), place.home))
+                let generation_id = place.home.generation_id()?.clone();
+                Some((Principal::User(id, generation_id), place.home))
             })
         }
         PrincipalType::ServiceClient => {
