@@ -33,9 +33,10 @@ pub async fn run(common: &CommonArgs, once: bool) -> Result<(), Failure> {
     if common.config.is_some() {
         return Err(Failure::Usage("demo does not read --config, because its data is temporary; use --set".to_owned()));
     }
-    let is_fixed = |setting: &&String| setting.split_once('=').is_some_and(|(path, _)| FIXED.contains(&path));
-    if let Some(setting) = common.set.iter().find(is_fixed) {
-        return Err(Failure::Usage(format!("demo chooses this setting itself; remove --set {setting}")));
+    // The value is not quoted: it may contain a password.
+    let mut paths = common.set.iter().filter_map(|setting| setting.split_once('=').map(|(path, _)| path));
+    if let Some(path) = paths.find(|path| FIXED.contains(path)) {
+        return Err(Failure::Usage(format!("demo chooses {path} itself; remove this --set")));
     }
     let dir = std::env::temp_dir().join(format!("keyswap-demo-{}", std::process::id()));
     let result = run_on_temporary_data(&dir, &common.set, once).await;

@@ -63,8 +63,13 @@ pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -
                 let value = value.parse().unwrap_or_else(|_| Value::from(value));
                 sources = sources.merge(Serialized::global(path, value));
             }
-            Some(_) | None => {
-                faults.add(format_args!("--set {setting}"), "give PATH=VALUE, such as server.bind=127.0.0.1:9000");
+            // The value may be a password, and a text without `=` may be a value.
+            other => {
+                let path = other.map_or("", |(path, _)| path);
+                faults.add(
+                    format_args!("--set {path}").to_string().trim_end(),
+                    "give PATH=VALUE, such as server.bind=127.0.0.1:9000",
+                );
             }
         }
     }
@@ -114,7 +119,10 @@ fn deserialize(mut given: Dict, known: &Dict, faults: &mut Faults) -> Option<Sec
         if let Kind::MissingField(name) = &error.kind {
             path.push(name.to_string());
         }
-        let (section, name) = (path.first()?, path.get(1)?);
+        let [section, name, ..] = path.as_slice() else {
+            faults.add(path.join("."), error.kind);
+            return None;
+        };
         let members = given.get_mut(section).and_then(as_dict_mut)?;
         let index = path.get(2).and_then(|index| index.parse::<usize>().ok());
         let text = match (members.get(name), index) {
@@ -139,6 +147,8 @@ fn deserialize(mut given: Dict, known: &Dict, faults: &mut Faults) -> Option<Sec
                 // An empty default means that the setting has no value. A missing setting that must
                 // not be empty ends the search, because it has no default.
                 match members.remove(name) {
+                    // Also the default is faulty.
+                    Some(value) if value == *default => return None,
                     Some(_) if default.as_str() == Some("") => {}
                     None if default.as_str() == Some("") => return None,
                     Some(_) | None => drop(members.insert(name.clone(), default.clone())),

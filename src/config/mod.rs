@@ -71,7 +71,13 @@ impl Settings {
                 return None;
             }
         };
-        let default_audience = tokens.default_audience.clone().or_else(|| server.public_url.parse().ok())?;
+        let default_audience = match tokens.default_audience.clone().map_or_else(|| server.public_url.parse(), Ok) {
+            Ok(audience) => audience,
+            Err(error) => {
+                faults.require(false, &["server.public_url"], error);
+                return None;
+            }
+        };
         faults.require(
             default_audience != management_audience,
             &["tokens.default_audience", "server.public_url"],

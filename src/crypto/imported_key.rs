@@ -96,7 +96,7 @@ mod tests {
     use crate::crypto::random::SystemEntropy;
 
     #[test]
-    fn p13_a_imported_key_is_found_and_verified_under_its_master_key_alone() {
+    fn imported_key_is_found_and_verified_under_its_master_key_alone() {
         let entropy = SystemEntropy::default();
         let [first, second] = [MasterKey::generate(&entropy).unwrap(), MasterKey::generate(&entropy).unwrap()];
         let (before, id) = (MasterKeys::single(1, first.clone()), CredentialId::placeholder());

@@ -38,8 +38,8 @@ pub(crate) fn run<T, E: From<StoreError>>(
             let (value, new_events) = body(&mut tx).map_err(Failed::Body)?.into_parts();
             // Indexes are assigned after all other locks are taken and before the chain head is
             // locked.
-            let placeless = std::mem::take(&mut tx.unallocated);
-            status_lists::allocate_indexes(&mut tx, &placeless).map_err(|error| Failed::Body(E::from(error)))?;
+            let unallocated = std::mem::take(&mut tx.unallocated);
+            status_lists::allocate_indexes(&mut tx, &unallocated).map_err(|error| Failed::Body(E::from(error)))?;
             append(&mut tx, digest, new_events).map_err(|error| Failed::Body(E::from(error)))?;
             Ok(value)
         })
@@ -73,7 +73,7 @@ pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Res
         .select((event_chain_head::seq, event_chain_head::hash))
         .first(&mut **tx)
         .optional()?
-        .ok_or_else(|| StoreError::invalid_data("the event head is gone"))?;
+        .ok_or_else(|| StoreError::invalid_data("the row of the event chain head is missing"))?;
     // The clock is read again under the lock, so that the times of events follow their numbers.
     let at = now(tx)?;
     let mut appended = Vec::with_capacity(new.len());

@@ -4,7 +4,7 @@ use std::{error::Error, io, path::PathBuf, sync::Arc};
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-use crate::domain::common::entropy::EntropyUnavailable;
+use crate::{domain::common::entropy::EntropyUnavailable, store::lock::Lock};
 
 /// The cause of an error. Its message is for the log.
 pub type Cause = Arc<dyn Error + Send + Sync>;
@@ -21,6 +21,9 @@ pub enum StoreError {
     /// The database contains data that this version cannot have written.
     #[error("the database contains invalid data: {0}")]
     InvalidData(#[source] Cause),
+    /// A change takes its advisory locks in an order that can deadlock: a fault of Keyswap.
+    #[error("a change takes the lock {requested:?} after {held:?}; locks are taken in the order of their declaration")]
+    LockOrder { requested: Lock, held: Lock },
     #[error("the random number generator of the system failed")]
     NoEntropy(#[from] EntropyUnavailable),
 }

@@ -1,6 +1,7 @@
 //! Advisory locks.
 
-/// The advisory locks of changes, in the order in which a change may take them.
+/// The advisory locks of changes, in the order in which a change may take them. Several locks with a
+/// hash are taken in ascending order of the hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lock {
     /// One idempotency key, by a hash of the key and its scope.
@@ -19,8 +20,6 @@ pub enum Lock {
     DeliveryFanOut,
     /// Events for keys that end without a request.
     ExpiryNotifications,
-    /// Assignment of status list indexes to credentials that have none.
-    StatusIndexBackfill,
     /// The creation of a status list. A change assigns its indexes last.
     StatusListCreation,
 }
@@ -37,7 +36,6 @@ impl Lock {
             Self::Provisioning => 0x006b_6579_7377_0005,
             Self::ExpiryNotifications => 0x006b_6579_7377_0010,
             Self::StatusListCreation => 0x006b_6579_7377_0020,
-            Self::StatusIndexBackfill => 0x006b_6579_7377_0021,
         }
     }
 }

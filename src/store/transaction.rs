@@ -170,7 +170,7 @@ impl Tx<'_> {
     fn is_new_lock(&self, lock: Lock) -> Result<bool, StoreError> {
         match self.locks.last() {
             Some(last) if *last > lock && !self.locks.contains(&lock) => {
-                Err(StoreError::invalid_data(format!("the lock {lock:?} must be taken before {last:?}")))
+                Err(StoreError::LockOrder { requested: lock, held: *last })
             }
             _ => Ok(!self.locks.contains(&lock)),
         }

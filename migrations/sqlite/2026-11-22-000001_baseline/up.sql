@@ -44,7 +44,7 @@ CREATE TABLE role_permissions (
 CREATE INDEX role_permissions_permission ON role_permissions (permission, role);
 
 CREATE VIEW roles_with_permissions AS
-SELECT r.*, COALESCE((SELECT string_agg(g.permission, ' ') FROM role_permissions g WHERE g.role = r.name), '') AS permissions
+SELECT r.name, r.description, r.created_at, r.version, COALESCE((SELECT string_agg(g.permission, ' ') FROM role_permissions g WHERE g.role = r.name), '') AS permissions
 FROM roles r;
 
 CREATE TABLE audiences (
@@ -119,7 +119,7 @@ CREATE TABLE access_record_statement_roles (
 CREATE INDEX access_record_statement_roles_role ON access_record_statement_roles (role, record_id);
 
 CREATE VIEW access_record_statements_with_roles AS
-SELECT t.*, COALESCE((
+SELECT t.record_id, t.position, t.resources, COALESCE((
     SELECT string_agg(q.role, ' ') FROM access_record_statement_roles q WHERE q.record_id = t.record_id AND q.position = t.position
 ), '') AS roles
 FROM access_record_statements t;
@@ -159,7 +159,7 @@ CREATE TABLE user_roles (
 CREATE INDEX user_roles_role ON user_roles (role, user_id);
 
 CREATE VIEW users_with_roles AS
-SELECT u.*, COALESCE((SELECT string_agg(q.role, ' ') FROM user_roles q WHERE q.user_id = u.id), '') AS roles FROM users u;
+SELECT u.id, u.generation_id, u.blocked_at, u.profile, u.metadata, u.created_at, u.version, COALESCE((SELECT string_agg(q.role, ' ') FROM user_roles q WHERE q.user_id = u.id), '') AS roles FROM users u;
 
 -- A row is valid while the organization has the generation that it names. A job deletes the rows of deleted organizations; those
 -- of a deleted user are deleted with the user.
@@ -187,7 +187,7 @@ CREATE TABLE member_roles (
 CREATE INDEX member_roles_role ON member_roles (role, organization_id, user_id);
 
 CREATE VIEW members_with_roles AS
-SELECT m.*, COALESCE((
+SELECT m.organization_id, m.user_id, m.generation_id, m.organization_generation_id, m.metadata, m.created_at, m.version, COALESCE((
     SELECT string_agg(q.role, ' ') FROM member_roles q WHERE q.organization_id = m.organization_id AND q.user_id = m.user_id
 ), '') AS roles
 FROM members m;
@@ -291,7 +291,6 @@ CREATE INDEX credentials_key ON credentials (key_id);
 -- Partial, because a planner with statistics ignores an index that is mostly NULL.
 CREATE UNIQUE INDEX credentials_lookup ON credentials (lookup_digest) WHERE lookup_digest IS NOT NULL;
 CREATE UNIQUE INDEX credentials_status ON credentials (status_list, status_index) WHERE status_list IS NOT NULL;
-CREATE INDEX credentials_unallocated ON credentials (id) WHERE status_list IS NULL;
 CREATE INDEX credentials_expires ON credentials (expires_at) WHERE expires_at IS NOT NULL;
 -- Rows are re-encrypted in the order of their ids.
 CREATE INDEX credentials_master ON credentials (master_version, id);

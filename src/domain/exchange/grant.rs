@@ -51,7 +51,7 @@ pub struct Grant {
     pub mapped_claims: Map<String, Value>,
     /// Status list index of the token: that of the credential, until the token is assigned its own.
     pub status: Option<StatusListIndex>,
-    /// `StatusOf::Token` if an audience requires a status list index for each token.
+    /// `StatusSubject::Token` if an audience requires a status list index for each token.
     pub status_subject: StatusSubject,
 }
 
@@ -137,7 +137,7 @@ pub fn decide(context: &KeyContext, request: &Request, limits: &Limits) -> Resul
     })
 }
 
-/// Returns `StatusOf::Token` if one audience requires it: a token with its own status also becomes
+/// Returns `StatusSubject::Token` if one audience requires it: a token with its own status also becomes
 /// invalid with its credential, as the other audiences expect.
 fn status_subject(audiences: &[&Audience]) -> StatusSubject {
     let requires_own = |audience: &&Audience| audience.token_profile.status == StatusSubject::Token;

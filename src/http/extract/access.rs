@@ -131,6 +131,8 @@ fn parse_on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem
 pub trait HandlerArguments: Sized {
     /// Whether an argument reads the body of the request.
     const READS_BODY: bool;
+    /// Whether anyone may call the handler.
+    const IS_PUBLIC: bool;
     fn signature() -> HandlerSignature;
     /// Extracts the arguments in order, so that nothing else of a request is examined before its
     /// caller is authenticated. If `is_strict`, a query or a body that no argument reads is refused.
@@ -142,6 +144,8 @@ pub trait HandlerArguments: Sized {
 }
 /// The first argument of a handler, which decides who may call it.
 pub trait Guard: HandlerArgument {
+    /// Whether it lets everyone call the handler.
+    const IS_PUBLIC: bool = false;
     /// The permissions that the caller must hold. `None` if no permission is required.
     fn needs() -> Option<PermissionRequirement> {
         None
@@ -152,12 +156,15 @@ impl<A: Action> Guard for Caller<A> {
         Some(PermissionRequirement { action: A::NAME, permissions: A::PERMISSIONS })
     }
 }
-impl Guard for Unauthenticated {}
+impl Guard for Unauthenticated {
+    const IS_PUBLIC: bool = true;
+}
 impl Guard for PresentedKey {}
 macro_rules! impl_handler_arguments {
     ($($argument:ident)*) => {
         impl<G: Guard, $($argument: HandlerArgument),*> HandlerArguments for (G, $($argument),*) {
             const READS_BODY: bool = G::READS_BODY $(|| $argument::READS_BODY)*;
+            const IS_PUBLIC: bool = G::IS_PUBLIC;
 
             fn signature() -> HandlerSignature {
                 let mut signature = HandlerSignature { needs: G::needs(), ..HandlerSignature::default() };
@@ -196,7 +203,13 @@ async fn require_documented<Args: HandlerArguments>(
         require_known_parameters(request.query_string(), &Args::signature().query_parameters())?;
     }
     // Many clients send an empty object with every POST. It has no member that could be ignored.
-    if Args::READS_BODY || matches!(body::read(payload, MAX_JSON_SIZE).await?.trim_ascii(), b"" | b"{}") {
+    if Args::READS_BODY {
+        return Ok(());
+    }
+    let body = body::read(payload, MAX_JSON_SIZE).await?;
+    let is_empty_object =
+        || serde_json::from_slice::<serde_json::Map<_, _>>(&body).is_ok_and(|object| object.is_empty());
+    if body.trim_ascii().is_empty() || is_empty_object() {
         Ok(())
     } else {
         Err(Problem::bad_request("this operation takes no body: send none, or an empty JSON object"))
@@ -222,8 +235,8 @@ where
     F::Output: HandlerResponse + 'static,
 {
     // Operations of OAuth ignore unknown parameters (RFC 6749 §3.2), and so do public documents and
-    // pages, which cannot fail.
-    let is_strict = F::Output::ERROR_FORMAT == ErrorFormat::Problems;
+    // pages: caches and proxies add parameters of their own.
+    let is_strict = F::Output::ERROR_FORMAT == ErrorFormat::Problems && !Args::IS_PUBLIC;
     let serve = move |request: HttpRequest, payload: web::Payload| {
         let handler = handler.clone();
         async move {
@@ -232,7 +245,8 @@ where
         }
     };
     let describe = || {
-        let signature = HandlerSignature { error_format: F::Output::ERROR_FORMAT, ..Args::signature() };
+        let signature =
+            HandlerSignature { error_format: F::Output::ERROR_FORMAT, is_public: Args::IS_PUBLIC, ..Args::signature() };
         HandlerDescription::new::<D>(signature, F::Output::responses())
     };
     Endpoint { method: method.clone(), route: web::method(method).to(serve), name, describe }

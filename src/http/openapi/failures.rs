@@ -65,7 +65,7 @@ fn problem_statuses(facts: &OperationFacts<'_>) -> Vec<u16> {
     let (managed, has_body) = (facts.signature.needs.is_some(), facts.signature.body.is_some());
     let changes = managed && facts.method != "get" && facts.method != "head";
     let all = [
-        (true, 400),
+        (!facts.signature.is_public || has_body || facts.has_query, 400),
         (facts.accepts_bearer || facts.requires_page_header, 401),
         (managed, 403),
         // The object created by an earlier request with the same key may be deleted.

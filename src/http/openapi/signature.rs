@@ -27,6 +27,8 @@ pub struct HandlerSignature {
     pub parameters: Vec<Parameter>,
     pub body: Option<Body>,
     pub error_format: ErrorFormat,
+    /// Whether anyone may call the handler. It then ignores unknown parameters.
+    pub is_public: bool,
 }
 
 /// An entry of the action table in `domain/policy.rs`.

@@ -6,7 +6,7 @@ use crate::{
         access::{
             access_record::{AccessRecord, RecordVisibility},
             permission::MANAGE,
-            policy::{ObjectRights, Right, required_management_permission},
+            policy::{ObjectRights, Right, TenantScope, required_management_permission},
         },
         credentials::api_key::ApiKey,
         directory::service_client::ServiceClient,
@@ -42,7 +42,15 @@ impl OwnedObject for ServiceClient {
     const KIND: &'static str = "service client";
 
     fn rights(&self, connection: &mut Conn, caller: &Caller) -> Result<ObjectRights, StoreError> {
-        Ok(caller.authority.rights_on(&self.home, owners::owner_exists(connection, &self.home)?))
+        let with_owner = caller.authority.rights_on(&self.home, true);
+        // The owner is read only if it makes a difference, since a list calls this for each of its
+        // rows.
+        let is_decided = with_owner == ObjectRights::NONE || caller.authority.tenant_scope == TenantScope::Deployment;
+        if is_decided || owners::owner_exists(connection, &self.home)? {
+            Ok(with_owner)
+        } else {
+            Ok(ObjectRights::NONE)
+        }
     }
 
     fn required_permission(&self) -> &'static str {

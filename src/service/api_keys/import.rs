@@ -96,9 +96,10 @@ impl Maker {
             // A concurrent request imported the digest first. The ids are random and do not
             // collide.
             StoreError::Conflict(_) => digest_taken_error(),
-            other @ (StoreError::Unavailable(_) | StoreError::InvalidData(_) | StoreError::NoEntropy(_)) => {
-                other.into()
-            }
+            other @ (StoreError::Unavailable(_)
+            | StoreError::InvalidData(_)
+            | StoreError::LockOrder { .. }
+            | StoreError::NoEntropy(_)) => other.into(),
         })?;
         Ok((shown, event.with_data("imported", true)))
     }

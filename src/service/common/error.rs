@@ -130,7 +130,10 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::Unavailable(Unavailable::Database(error)),
-            StoreError::Conflict(_) | StoreError::InvalidData(_) | StoreError::NoEntropy(_) => Self::internal(error),
+            StoreError::Conflict(_)
+            | StoreError::InvalidData(_)
+            | StoreError::LockOrder { .. }
+            | StoreError::NoEntropy(_) => Self::internal(error),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `IdempotencyRequest-Key`: a create request that is sent twice creates one object.
+//! `Idempotency-Key`: a create request that is sent twice creates one object.
 
 use crate::{
     crypto::sha256,

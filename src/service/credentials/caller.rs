@@ -10,7 +10,6 @@ use crate::{
             policy::{CallerPermissions, GrantablePermissions, TenantScope},
         },
         common::id::{InvalidId, OrganizationId, UserId},
-        credentials::error::CredentialError,
         events::{Actor, Origin},
         portal::session::PortalSessionKind,
     },
@@ -74,9 +73,6 @@ pub async fn authenticate(
         CallerCredential::Console(token) => authenticate_console_session(services, token, call).await?,
         CallerCredential::Header(text) if parse_session_token(text).is_none() => {
             KeyIdentity::of_key_or_token(services, text, call.source).await?.into_caller(call)
-        }
-        CallerCredential::Portal(text) if parse_session_token(text).is_none() => {
-            return Err(AuthError::Credential(CredentialError::Malformed));
         }
         CallerCredential::Header(session) | CallerCredential::Portal(session) => {
             let kind = match credential {

@@ -62,7 +62,7 @@ impl From<StoreError> for AuthError {
         match error {
             StoreError::Unavailable(cause) => Self::Unavailable(cause.to_string()),
             StoreError::Conflict(cause) | StoreError::InvalidData(cause) => Self::Internal(cause.to_string()),
-            StoreError::NoEntropy(error) => Self::Internal(error.to_string()),
+            StoreError::LockOrder { .. } | StoreError::NoEntropy(_) => Self::Internal(error.to_string()),
         }
     }
 }

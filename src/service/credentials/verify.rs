@@ -81,7 +81,7 @@ async fn verify_within_limits<P, V>(
         admitted?;
         if let Some(form) = presented.form {
             let credential = id.as_ref().map(CredentialId::as_str);
-            tracing::info!(?form, credential, %fault, "an API key was not accepted");
+            tracing::info!(?form, credential, %fault, "refused a credential");
         }
     } else if source == Source::UNKNOWN && matches!(&result, Err(AuthError::Scope(_) | AuthError::Target(_))) {
         // For a service, a valid key or token for another audience looks like any other refusal.

@@ -29,9 +29,10 @@ pub async fn validate(
     let verified = resolve_token(services, value, audiences.as_ref(), LookupDetail::Full, |context, bounds| {
         find_missing_permissions(context, required, bounds, &services.settings.limits)
     });
-    Ok(verified.await?.and_then(|verified| {
-        let (key, principals) = verified.details?;
-        let key = Shown::new(key, verified.context.now, &services.settings);
-        Some(ValidationResult { key, principals, missing: verified.decision })
-    }))
+    let Some(verified) = verified.await? else { return Ok(None) };
+    // A missing part of the look-up is a fault of Keyswap, not of the key.
+    let details = verified.details.ok_or_else(|| AuthError::Internal("the look-up returned no details".to_owned()))?;
+    let (key, principals) = details;
+    let key = Shown::new(key, verified.context.now, &services.settings);
+    Ok(Some(ValidationResult { key, principals, missing: verified.decision }))
 }

@@ -32,12 +32,6 @@ use crate::{
 
 pub use build::build_lists;
 
-/// Maximum number of credentials, created by versions without status lists, that get an index in
-/// one transaction.
-const INDEX_BATCH_SIZE: i64 = 200;
-/// Maximum number of such transactions in one update.
-const MAX_INDEX_BATCHES: usize = 50;
-
 /// Returns a list, identical on every replica. A list that was just created is signed now, so that
 /// no token refers to a missing list.
 pub async fn get(services: &Services, id: &StatusListId) -> Result<Arc<ServedStatusList>, Error> {
@@ -69,13 +63,8 @@ async fn ensure_fresh(services: &Services) -> Result<(), Error> {
     if is_fresh() { Ok(()) } else { Err(Unavailable::StatusListsStale.into()) }
 }
 
-/// Assigns missing indexes, and builds and refreshes the lists.
+/// Builds and refreshes the lists.
 pub async fn update(services: &Services) -> Result<(), Error> {
-    for _ in 0..MAX_INDEX_BATCHES {
-        if !assign_missing_indexes(services).await? {
-            break;
-        }
-    }
     build_lists(services).await?;
     refresh(services).await
 }
@@ -121,20 +110,6 @@ fn compress_list(signed: ServedList) -> Result<ServedStatusList, Error> {
     let plain = CachedDocument::from_bytes(jwt.into_bytes());
     let gzip = plain.compress()?;
     Ok(ServedStatusList { version, expires_at, plain, gzip })
-}
-
-/// Assigns indexes to a batch of credentials created by versions without status lists. Returns
-/// whether more may remain.
-pub async fn assign_missing_indexes(services: &Services) -> Result<bool, StoreError> {
-    services
-        .store
-        .run_transaction(Origin::SYSTEM, |tx| {
-            Ok(Outcome::without_event(
-                store::status_lists::backfill_credential_indexes(tx, INDEX_BATCH_SIZE)? > 0,
-                NoEvent::InternalState,
-            ))
-        })
-        .await
 }
 
 /// Returns the status list index of the token to be signed: an index of its own if an audience

@@ -157,7 +157,7 @@ fn home(key: &KeyRow) -> Result<OwnerScope, StoreError> {
     home_of(key.user_id.as_deref(), key.organization_id.as_deref(), key.generation_id.as_deref())
 }
 
-/// Builds a `Home` from its three columns.
+/// Builds an `OwnerScope` from its three columns.
 pub(crate) fn home_of(
     user: Option<&str>,
     organization: Option<&str>,
@@ -172,7 +172,7 @@ pub(crate) fn home_of(
             Ok(OwnerScope::User { id: parsed("user id", user)?, organization, generation_id })
         }
         (None, None, Some(_)) | (None, Some(_), None) | (Some(_), _, None) => {
-            Err(StoreError::invalid_data("an owner without an generation_id"))
+            Err(StoreError::invalid_data("an owner without a generation id"))
         }
     }
 }

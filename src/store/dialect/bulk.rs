@@ -82,19 +82,27 @@ where
         }
         Conn::Postgres(inner) => {
             // The rows are read after they are locked: the roles in the same statement as the lock
-            // would be those from before it.
+            // would be those from before it. Only locked rows are read: a row that is committed
+            // between the two statements is not locked, and must appear as one that does not exist.
             let (table, from) = (bulk.table, bulk.read_from);
             let lock = format!(
-                "SELECT 1 FROM {} ORDER BY {} FOR UPDATE OF {table}",
+                "SELECT COALESCE(json_agg(locked), '[]')::TEXT AS keys FROM (SELECT {keys} FROM {} ORDER BY {keys} FOR UPDATE OF {table}) AS locked",
                 bulk.rows_with_given_keys(table),
-                bulk.key_columns(table)
+                keys = bulk.key_columns(table)
             );
-            diesel::sql_query(lock).bind::<Text, _>(&json).execute(inner)?;
+            let locked: LockedKeys = diesel::sql_query(lock).bind::<Text, _>(json).get_result(inner)?;
             let query =
                 format!("SELECT {from}.* FROM {} ORDER BY {}", bulk.rows_with_given_keys(from), bulk.key_columns(from));
-            Ok(diesel::sql_query(query).bind::<Text, _>(json).load(inner)?)
+            Ok(diesel::sql_query(query).bind::<Text, _>(locked.keys).load(inner)?)
         }
     }
+}
+
+/// The keys of the locked rows, as a JSON array of objects.
+#[derive(QueryableByName)]
+struct LockedKeys {
+    #[diesel(sql_type = Text)]
+    keys: String,
 }
 
 /// Deletes the rows with these keys, which may be the first key columns only.

@@ -61,7 +61,7 @@ pub(super) fn lock_list(tx: &mut Tx<'_>, id: &StatusListId) -> Result<bool, Stor
     Ok(diesel::update(list).set(status_lists::size.eq(status_lists::size)).execute(&mut **tx)? == 1)
 }
 
-/// Builds a `Place` from its two columns.
+/// Builds a `StatusListIndex` from its two columns.
 pub(super) fn parse_status_index(
     list: Option<&str>,
     index: Option<i32>,
@@ -81,25 +81,6 @@ pub(super) fn allocate_indexes(tx: &mut Tx<'_>, to: &[CredentialId]) -> Result<(
             .execute(&mut **tx)?;
     }
     Ok(())
-}
-
-/// Assigns indexes to up to `most` credentials that were created before there were status lists.
-/// Returns how many there were, and 0 if another transaction is assigning them.
-pub fn backfill_credential_indexes(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> {
-    if !tx.try_lock(Lock::StatusIndexBackfill)? {
-        return Ok(0);
-    }
-    let old = credentials::table.filter(credentials::status_list.is_null()).order(credentials::id.asc());
-    let ids: Vec<CredentialId> = old.limit(most).select(credentials::id).load(&mut **tx)?;
-    // The credentials are locked before the list, as in a rotation, and in the order of their ids,
-    // as older versions of Keyswap lock them when they write last-used times.
-    for id in &ids {
-        diesel::update(credentials::table.find(id))
-            .set(credentials::prefix.eq(credentials::prefix))
-            .execute(&mut **tx)?;
-    }
-    allocate_indexes(tx, &ids)?;
-    Ok(ids.len())
 }
 
 /// A token that is to receive an index of its own.
@@ -198,7 +179,8 @@ pub fn delete_expired_lists(tx: &mut Tx<'_>, end: i64) -> Result<usize, StoreErr
 }
 
 fn index_column(index: u32) -> Result<i32, StoreError> {
-    i32::try_from(index).map_err(|_| StoreError::invalid_data("a list that is too long"))
+    i32::try_from(index)
+        .map_err(|_| StoreError::invalid_data(format!("the status list index {index} exceeds the range of its column")))
 }
 
 /// Returns an index that was never assigned. It is random, so that a list does not reveal when a

@@ -35,19 +35,6 @@ both! {
         }
     }
 
-    async fn unallocated_credentials_get_indexes_and_keep_them(server: Server) {
-        let key = server.generic_key(&["a:b"]).await;
-        let before = place(&server, &key.value).await;
-        // The job may assign the indexes before the calls below do.
-        server.database.sql("UPDATE credentials SET status_list = NULL, status_index = NULL");
-        while status_lists::assign_missing_indexes(&server.services).await.unwrap() {}
-        let after = place(&server, &key.value).await;
-        assert_eq!(after.0, before.0);
-        step(&server, &key.id, "revoke").await;
-        build_lists(&server).await;
-        assert_eq!(marked(&server, &after.0).await, [(after.1, INVALID)].into());
-    }
-
     async fn failed_change_allocates_no_index(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         let used = || used(&server);

@@ -192,7 +192,11 @@ impl LockedDirectory {
             .and_then(|()| store::directory::users::upsert_many(tx, &self.users.written()))
             .and_then(|()| store::directory::members::upsert_many(tx, &self.members.written()));
         match written {
-            Err(StoreError::Conflict(cause)) => Err(Conflict::ChangedConcurrently(cause.to_string()).into()),
+            // The message of the driver is for the log.
+            Err(StoreError::Conflict(cause)) => {
+                tracing::debug!(%cause, "failed to write a part of an import; will retry");
+                Err(Conflict::ChangedConcurrently("a row of the import".to_owned()).into())
+            }
             other => Ok(other.map(|()| self.events)?),
         }
     }
