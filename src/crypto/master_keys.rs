@@ -219,3 +219,65 @@ impl MasterKeys {
         Ok(Self::new(Some(dir.to_owned()), (1, key), BTreeMap::new()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    use super::*;
+    use crate::{
+        crypto::{
+            encryption::{Encrypted, SecretKind},
+            random::SystemEntropy,
+        },
+        domain::common::time::Timestamp,
+    };
+
+    fn write(dir: &Path, version: i32, key: &MasterKey) {
+        let file = path_of(dir, version);
+        fs::write(&file, STANDARD.encode(key.bytes())).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn info(version: i32, key: &MasterKey, state: MasterKeyState) -> MasterKeyInfo {
+        let created_at = Timestamp::from_millis(0);
+        let fingerprint = key.fingerprint();
+        MasterKeyInfo { version, fingerprint, state, created_at, activated_at: None, retired_at: None }
+    }
+
+    #[test]
+    fn every_row_stays_readable_during_a_rotation() {
+        let entropy = SystemEntropy::default();
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = [MasterKey::generate(&entropy).unwrap(), MasterKey::generate(&entropy).unwrap()];
+        write(dir.path(), 1, &one);
+        let keys = MasterKeys::open(dir.path(), &[info(1, &one, MasterKeyState::Current)]).unwrap();
+        let clone = keys.clone();
+        let old = keys.encrypt(SecretKind::Credential, "a", b"digest", &entropy).unwrap();
+        let decrypts = |keys: &MasterKeys, row: &Encrypted| keys.decrypt(SecretKind::Credential, "a", row).is_ok();
+
+        // Incoming: another replica has the key file. This one does not, and reports it.
+        let incoming = [info(1, &one, MasterKeyState::Current), info(2, &two, MasterKeyState::Incoming)];
+        keys.synchronize(&incoming);
+        assert!(keys.snapshot().missing()[&2].reason.contains("master.2 is missing"));
+        assert_eq!(keys.snapshot().current().0, 1, "nothing is encrypted with it");
+        write(dir.path(), 2, &one);
+        keys.synchronize(&incoming);
+        assert!(keys.snapshot().missing()[&2].reason.contains("another key"));
+        write(dir.path(), 2, &two);
+
+        // A row of a replica that activated the key earlier: this replica reads the file on demand.
+        let elsewhere = MasterKeys::from_versions([(1, one.clone()), (2, two.clone())]).unwrap();
+        let new = elsewhere.encrypt(SecretKind::Credential, "a", b"digest", &entropy).unwrap();
+        assert_eq!((old.master_version, new.master_version), (1, 2));
+        assert!(decrypts(&keys, &new) && decrypts(&keys, &old) && decrypts(&clone, &new), "clones share their keys");
+
+        let current = [info(1, &one, MasterKeyState::Retiring), info(2, &two, MasterKeyState::Current)];
+        keys.synchronize(&current);
+        assert!(clone.snapshot().missing().is_empty());
+        assert_eq!(clone.snapshot().current().0, 2);
+        assert!(decrypts(&clone, &old) && decrypts(&clone, &new));
+    }
+}

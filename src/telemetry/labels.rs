@@ -87,7 +87,7 @@ impl Result {
             Self::Expired => "expired",
             Self::Suspended => "suspended",
             Self::OwnerBlocked => "owner_blocked",
-            Self::OwnerDeleted => "owner_gone",
+            Self::OwnerDeleted => "owner_deleted",
             Self::ClientMismatch => "client_mismatch",
             Self::Scope => "scope",
             Self::Target => "target",

@@ -117,7 +117,7 @@ impl SigningMetrics {
             refused: add(
                 all,
                 "signings_refused",
-                "Tokens that were not signed: the snapshot was too old, no key could sign, or an old backup was restored",
+                "Tokens that were not signed: the snapshot was too old, no key could sign, or the database was rolled back",
             ),
             clock_jumps: add(all, "clock_jumps", "Jumps of the database's clock that this replica detected"),
         };

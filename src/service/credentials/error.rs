@@ -35,7 +35,7 @@ pub enum AuthError {
     #[error("{0}")]
     Unavailable(String),
     /// The database was rolled back, so credentials that were revoked later appear to be in force.
-    #[error("the database looks like an old backup: run `keyswap restore status` on the server")]
+    #[error("the database was rolled back: run `keyswap restore status` on the server")]
     Restored,
     #[error("{0}")]
     Internal(String),

@@ -88,13 +88,13 @@ pub struct Rollback {
 impl fmt::Display for Rollback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (recorded, actual) = (&self.recorded, &self.database);
-        f.write_str("the database looks like an old backup")?;
+        f.write_str("the database was rolled back")?;
         if actual.seq < recorded.seq {
             write!(f, ": it ends with event {}, and event {} was recorded", actual.seq, recorded.seq)
         } else if actual.generation < recorded.generation {
             f.write_str(": signing keys are missing or in an earlier state than was recorded")
         } else {
-            write!(f, " that was used since: event {} differs from the recorded one", recorded.seq)
+            write!(f, " and used since: event {} differs from the recorded one", recorded.seq)
         }
     }
 }

@@ -74,7 +74,7 @@ pub enum SigningUnavailable {
     StaleSnapshot,
     #[error("no signing key is usable")]
     NoKey,
-    #[error("the database looks like an old backup: see `keyswap restore status`")]
+    #[error("the database was rolled back: run `keyswap restore status` on the server")]
     Restored,
 }
 

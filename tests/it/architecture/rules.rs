@@ -42,6 +42,8 @@ fn refusals_are_enum_variants() {
     }
     let new: Vec<_> = found.iter().filter(|name| TEXTS.iter().all(|(known, _)| known != name)).collect();
     assert!(new.is_empty(), "these variants contain a sentence instead of data: {new:?}");
+    let gone: Vec<_> = TEXTS.iter().filter(|(known, _)| !found.contains(*known)).collect();
+    assert!(gone.is_empty(), "these contain no text any more: {gone:?}");
 }
 
 #[test]

@@ -219,6 +219,7 @@ fn retired_names_are_not_used() {
     SEARCHED.iter().for_each(|path| find_text_files(&root.join(path), &mut paths));
     assert!(paths.len() > 500, "only {} files were found", paths.len());
     let mut faults = Vec::new();
+    let mut used = BTreeSet::new();
     for path in paths {
         let name = path.strip_prefix(root).unwrap().display().to_string();
         if NOT_SEARCHED.iter().any(|skipped| name.starts_with(skipped)) {
@@ -226,9 +227,17 @@ fn retired_names_are_not_used() {
         }
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let tolerated = TO_BE_RENAMED.iter().find(|(file, _)| *file == name).map_or("", |(_, names)| *names);
-        let retired = find_retired(&name, &text).into_iter();
-        let new = retired.filter(|(word, _)| !tolerated.split(", ").any(|tolerated| tolerated == *word));
-        faults.extend(new.map(|(word, term)| format!("{name}: {word} is {term}")));
+        for (word, term) in find_retired(&name, &text) {
+            if tolerated.split(", ").any(|tolerated| tolerated == word) {
+                used.insert((name.clone(), word));
+            } else {
+                faults.push(format!("{name}: {word} is {term}"));
+            }
+        }
+    }
+    for (file, words) in TO_BE_RENAMED {
+        let gone = words.split(", ").filter(|word| !used.iter().any(|(name, used)| name == file && used == word));
+        faults.extend(gone.map(|word| format!("{file}: {word} is not used: remove it from TO_BE_RENAMED")));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -59,10 +59,10 @@ const EFFECTS: &[(&str, &str, &str)] = &[
 
 /// Options whose effect another test shows, because it needs a special state.
 const SHOWN_ELSEWHERE: &[(&str, &str, &str)] = &[
-    ("demo", "once", "cli::the_demo_runs_from_start_to_end_and_leaves_nothing"),
+    ("demo", "once", "cli::demo_runs_to_the_end_and_leaves_no_files"),
     ("master-key rotate", "force", "encryption::replicas, on PostgreSQL"),
     ("restore accept", "yes", "encryption::rollback_guard"),
-    ("migrate", "status", "faults::commands::commands_never_make_a_database"),
+    ("migrate", "status", "faults::commands::commands_never_create_a_database"),
     // The deployment of this test has permissions in use, which are not removed.
     ("apply", "prune", "provisioning"),
     ("plan", "prune", "provisioning"),
@@ -207,7 +207,7 @@ fn every_json_option_prints_json() {
 }
 
 #[test]
-fn the_demo_takes_settings_but_not_the_place_of_its_data() {
+fn demo_accepts_settings_except_storage() {
     let demo = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyswap"));
         let output = command.args(["demo", "--once"]).args(arguments).stdin(Stdio::null()).output().unwrap();

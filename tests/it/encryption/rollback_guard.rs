@@ -40,7 +40,7 @@ async fn requires_confirmation(base: &str, deployment: &Deployment, key: &str) {
     assert_eq!(ready.status(), 503);
     let ready: Value = ready.json().await.unwrap();
     let note = ready["notes"].to_string();
-    assert!(note.contains("looks like an old backup") && note.contains("keyswap restore accept"), "{note}");
+    assert!(note.contains("was rolled back") && note.contains("keyswap restore accept"), "{note}");
     let answer = http.post(format!("{base}/v1/exchange")).bearer_auth(key).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
@@ -52,7 +52,7 @@ async fn requires_confirmation(base: &str, deployment: &Deployment, key: &str) {
     let jwks: Value = get("/.well-known/jwks.json", "").await.json().await.unwrap();
     assert_eq!(jwks["keys"].as_array().unwrap().len(), 2, "what was published stays published");
     let doctor = deployment.run(&["doctor"]);
-    assert!(doctor.code == Some(1) && doctor.out.contains("looks like an old backup"), "{doctor:?}");
+    assert!(doctor.code == Some(1) && doctor.out.contains("was rolled back"), "{doctor:?}");
     let status = deployment.json(&["restore", "status"]);
     assert_eq!(status["asks"], true, "{status}");
 }

@@ -133,9 +133,9 @@ both! {
         }
         let text = server.get("/metrics").bearer_auth(&server.admin).send().await.unwrap().text().await.unwrap();
         assert!(text.ends_with("# EOF\n"));
-        let forms = ["ClientCredentials", "TokenExchange", "IbmApiKey", "Exchange", "Explain", "Management"];
+        let forms = ["ClientCredentials", "TokenExchange", "IbmApiKey", "Exchange", "Explain", "Management", "Validation"];
         let results = [
-            "Granted", "Malformed", "Unknown", "Wrong", "Revoked", "Expired", "Suspended", "OwnerGone", "ClientMismatch",
+            "Granted", "Malformed", "Unknown", "Wrong", "Revoked", "Expired", "Suspended", "OwnerBlocked", "OwnerDeleted", "ClientMismatch",
             "Scope", "Target", "Throttled", "Limited", "Unavailable", "Internal",
         ];
         let mut found = BTreeSet::new();

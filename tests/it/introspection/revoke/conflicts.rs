@@ -89,6 +89,8 @@ const fn kind(conflict: &Conflict) -> u8 {
 
 #[test]
 fn each_conflict_has_its_own_description() {
+    let texts: BTreeSet<_> = conflicts().iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), conflicts().len(), "two conflicts have one text: {texts:?}");
     for conflict in conflicts() {
         let text = conflict.to_string();
         let error = OAuthError::from_revocation_error(RevocationError::Failed(Error::Conflict(conflict)));
