@@ -68,6 +68,8 @@ Examples:
   keyswap signing-key revoke NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")]
     Revoke {
         /// Select the key by its kid, as `signing-key list` prints it.
+        // One thumbprint of 64 begins with a hyphen (RFC 7638, base64url).
+        #[arg(allow_hyphen_values = true)]
         kid: SigningKeyId,
         /// Print JSON.
         #[arg(long)]
