@@ -64,6 +64,22 @@ fn the_table_of_commands_is_complete() {
     assert_eq!(listed, required);
 }
 
+/// A kid is base64url (RFC 7638 §3.1), of which one text in 64 begins with a hyphen.
+#[test]
+fn a_kid_may_begin_with_every_character_of_base64url() {
+    let alphabet: Vec<char> = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_']).collect();
+    for start in alphabet.iter().flat_map(|c| [format!("{c}x"), format!("-{c}")]) {
+        let kid = format!("{start}{}", "x".repeat(41));
+        for line in [vec!["revoke", &kid], vec!["revoke", &kid, "--json"], vec!["revoke", "--json", &kid]] {
+            let line = [vec!["keyswap", "signing-key"], line].concat();
+            let parsed = keyswap::cli::command().try_get_matches_from(&line).map_err(|error| error.to_string());
+            assert!(parsed.is_ok(), "{line:?}: {parsed:?}");
+        }
+    }
+    let unknown_option = ["keyswap", "signing-key", "revoke", "--jsno"];
+    assert!(keyswap::cli::command().try_get_matches_from(unknown_option).is_err());
+}
+
 #[test]
 fn every_command_has_help_of_80_columns_with_examples() {
     fn check(command: &mut clap::Command, path: &str) {
