@@ -1,9 +1,11 @@
 //! Labels of metrics.
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use std::fmt;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
 /// The type of request that presented an API key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
     ClientCredentials,
     TokenExchange,
@@ -33,15 +35,33 @@ impl Form {
             Self::Explain | Self::Management => false,
         }
     }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::TokenExchange => "token_exchange",
+            Self::IbmApiKey => "ibm_api_key",
+            Self::Exchange => "exchange",
+            Self::Explain => "explain",
+            Self::Management => "management",
+            Self::Validation => "validation",
+        }
+    }
+}
+
+impl EncodeLabelValue for Form {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
+        EncodeLabelValue::encode(&self.as_str(), encoder)
+    }
 }
 
 /// The outcome of a request that presented an API key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Result {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ExchangeResult {
     Granted,
     Malformed,
     Unknown,
-    Wrong,
+    SecretMismatch,
     Revoked,
     Expired,
     Suspended,
@@ -56,12 +76,12 @@ pub enum Result {
     Internal,
 }
 
-impl Result {
+impl ExchangeResult {
     pub(crate) const ALL: [Self; 16] = [
         Self::Granted,
         Self::Malformed,
         Self::Unknown,
-        Self::Wrong,
+        Self::SecretMismatch,
         Self::Revoked,
         Self::Expired,
         Self::Suspended,
@@ -76,13 +96,13 @@ impl Result {
         Self::Internal,
     ];
 
-    /// Returns the name used in the database and in the API.
+    /// Returns the name used in metrics, in the database and in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Granted => "granted",
             Self::Malformed => "malformed",
             Self::Unknown => "unknown",
-            Self::Wrong => "wrong",
+            Self::SecretMismatch => "secret_mismatch",
             Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::Suspended => "suspended",
@@ -99,17 +119,40 @@ impl Result {
     }
 }
 
+impl EncodeLabelValue for ExchangeResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
+        EncodeLabelValue::encode(&self.as_str(), encoder)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ExchangeLabels {
     pub(super) form: Form,
-    pub(super) result: Result,
+    pub(super) result: ExchangeResult,
 }
 
-/// The outcome of an attempt to deliver a webhook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Delivered {
+/// The result of an attempt to deliver an event to a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WebhookAttemptResult {
     Delivered,
-    Again,
-    Gone,
+    Retried,
+    ReceiverGone,
     RetriesExhausted,
+}
+
+impl WebhookAttemptResult {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retried => "retried",
+            Self::ReceiverGone => "receiver_gone",
+            Self::RetriesExhausted => "retries_exhausted",
+        }
+    }
+}
+
+impl EncodeLabelValue for WebhookAttemptResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
+        EncodeLabelValue::encode(&self.as_str(), encoder)
+    }
 }

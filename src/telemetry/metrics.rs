@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::{Metric, Registry, Unit},
 };
 
-use crate::telemetry::labels::{Delivered, ExchangeLabels, Form, Result};
+use crate::telemetry::labels::{ExchangeLabels, ExchangeResult, Form, WebhookAttemptResult};
 
 /// The values of the signing key gauges, from one snapshot.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ struct SigningMetrics {
 
 #[derive(Debug)]
 struct WebhookMetrics {
-    attempts: Family<Label<Delivered>, Counter>,
+    attempts: Family<Label<WebhookAttemptResult>, Counter>,
     longest_wait: FloatGauge,
 }
 
@@ -101,7 +101,7 @@ impl SigningMetrics {
             published_keys: add(all, "signing_keys_published", "Signing keys in the JWKS"),
             snapshot_age: add_seconds(
                 all,
-                "signing_keys_view_age",
+                "signing_key_snapshot_age",
                 "Age of this replica's snapshot of the signing keys; it signs up to signing_keys.replica_staleness",
             ),
             key_age: add_seconds(
@@ -179,9 +179,9 @@ fn add_seconds<M: Metric + Clone + Default>(registry: &mut Registry, name: &str,
 }
 
 impl Metrics {
-    pub fn record_exchange(&self, form: Form, result: Result, took: Duration) {
+    pub fn record_exchange(&self, form: Form, result: ExchangeResult, took: Duration) {
         self.requests.exchanges.get_or_create(&ExchangeLabels { form, result }).inc();
-        if result == Result::Granted {
+        if result == ExchangeResult::Granted {
             self.requests.exchange_seconds.observe(took.as_secs_f64());
         }
     }
@@ -191,7 +191,7 @@ impl Metrics {
         let count =
             |form, result| self.requests.exchanges.get(&ExchangeLabels { form, result }).map(|counter| counter.get());
         let forms = || Form::ALL.into_iter().filter(|form| form.counts_as_use());
-        let all = Result::ALL.into_iter();
+        let all = ExchangeResult::ALL.into_iter();
         let counted = all.map(|result| (result.as_str(), forms().filter_map(|form| count(form, result)).sum()));
         counted.filter(|(_, count)| *count > 0).collect()
     }
@@ -200,7 +200,7 @@ impl Metrics {
         self.requests.responses.get_or_create(&[("status", status)]).inc();
     }
 
-    pub fn record_webhook_attempt(&self, result: Delivered) {
+    pub fn record_webhook_attempt(&self, result: WebhookAttemptResult) {
         self.webhooks.attempts.get_or_create(&[("result", result)]).inc();
     }
 
@@ -250,7 +250,7 @@ impl Metrics {
     }
 
     /// Returns the metrics in the OpenMetrics 1.0 text format, which Prometheus scrapes.
-    pub fn encode(&self) -> std::result::Result<String, fmt::Error> {
+    pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
         Ok(out)

@@ -6,12 +6,14 @@ use std::{fmt, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    domain::{common::derived_id::CredentialId, credentials::error::CredentialError, exchange::facts::KeyContext},
+    domain::{
+        common::derived_id::CredentialId, credentials::error::CredentialError, exchange::key_context::KeyContext,
+    },
     service::{
         Services,
         credentials::{brute_force::Source, error::AuthError},
     },
-    telemetry::labels::{Form, Result as Outcome},
+    telemetry::labels::{ExchangeResult, Form},
 };
 
 /// Period of the constant-time deadline. A credential is refused at a whole multiple of this time
@@ -48,7 +50,7 @@ pub(crate) async fn verify<P, V>(
     let started = Instant::now();
     let result = verify_within_limits(services, presented, started, parse, check).await;
     if let Some(form) = presented.form {
-        services.metrics.record_exchange(form, outcome(&result), started.elapsed());
+        services.metrics.record_exchange(form, exchange_result(&result), started.elapsed());
     }
     result
 }
@@ -108,25 +110,25 @@ pub(crate) async fn wait_for_deadline(services: &Services, started: Instant) {
     sleep_until(started + period * periods).await;
 }
 
-const fn outcome<V>(result: &Result<V, AuthError>) -> Outcome {
-    let Err(error) = result else { return Outcome::Granted };
+const fn exchange_result<V>(result: &Result<V, AuthError>) -> ExchangeResult {
+    let Err(error) = result else { return ExchangeResult::Granted };
     match error {
         AuthError::Credential(fault) => match fault {
-            CredentialError::Malformed => Outcome::Malformed,
-            CredentialError::Unknown => Outcome::Unknown,
-            CredentialError::SecretMismatch => Outcome::Wrong,
-            CredentialError::Revoked => Outcome::Revoked,
-            CredentialError::Expired => Outcome::Expired,
-            CredentialError::Suspended => Outcome::Suspended,
-            CredentialError::OwnerBlocked => Outcome::OwnerBlocked,
-            CredentialError::OwnerDeleted => Outcome::OwnerDeleted,
-            CredentialError::ClientIdMismatch => Outcome::ClientMismatch,
+            CredentialError::Malformed => ExchangeResult::Malformed,
+            CredentialError::Unknown => ExchangeResult::Unknown,
+            CredentialError::SecretMismatch => ExchangeResult::SecretMismatch,
+            CredentialError::Revoked => ExchangeResult::Revoked,
+            CredentialError::Expired => ExchangeResult::Expired,
+            CredentialError::Suspended => ExchangeResult::Suspended,
+            CredentialError::OwnerBlocked => ExchangeResult::OwnerBlocked,
+            CredentialError::OwnerDeleted => ExchangeResult::OwnerDeleted,
+            CredentialError::ClientIdMismatch => ExchangeResult::ClientMismatch,
         },
-        AuthError::Scope(_) => Outcome::Scope,
-        AuthError::Target(_) => Outcome::Target,
-        AuthError::Throttled(_) => Outcome::Throttled,
-        AuthError::Limited(_) => Outcome::Limited,
-        AuthError::Unavailable(_) | AuthError::Restored => Outcome::Unavailable,
-        AuthError::OnBehalfOf(_) | AuthError::Internal(_) => Outcome::Internal,
+        AuthError::Scope(_) => ExchangeResult::Scope,
+        AuthError::Target(_) => ExchangeResult::Target,
+        AuthError::Throttled(_) => ExchangeResult::Throttled,
+        AuthError::Limited(_) => ExchangeResult::Limited,
+        AuthError::Unavailable(_) | AuthError::Restored => ExchangeResult::Unavailable,
+        AuthError::OnBehalfOf(_) | AuthError::Internal(_) => ExchangeResult::Internal,
     }
 }

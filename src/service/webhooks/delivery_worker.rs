@@ -26,7 +26,7 @@ use crate::{
         self, NoEvent, Outcome, StoreError, Tx,
         webhooks::{self, deliveries},
     },
-    telemetry::labels::Delivered,
+    telemetry::labels::WebhookAttemptResult,
 };
 
 /// Maximum number of concurrent deliveries to one webhook.
@@ -125,10 +125,10 @@ async fn send(
     services.entropy.fill(&mut jitter)?;
     let decision = decide(attempt, delivery.attempts, u16::from_be_bytes(jitter));
     services.metrics.record_webhook_attempt(match decision {
-        DeliveryDecision::Delivered => Delivered::Delivered,
-        DeliveryDecision::Retry { .. } => Delivered::Again,
-        DeliveryDecision::ReceiverGone => Delivered::Gone,
-        DeliveryDecision::RetriesExhausted => Delivered::RetriesExhausted,
+        DeliveryDecision::Delivered => WebhookAttemptResult::Delivered,
+        DeliveryDecision::Retry { .. } => WebhookAttemptResult::Retried,
+        DeliveryDecision::ReceiverGone => WebhookAttemptResult::ReceiverGone,
+        DeliveryDecision::RetriesExhausted => WebhookAttemptResult::RetriesExhausted,
     });
     tracing::debug!(webhook = %delivery.webhook_id, delivery = %delivery.id, attempts = delivery.attempts, ?response, "attempted a delivery");
     services.store.run_transaction(Origin::SYSTEM, move |tx| record(tx, delivery, &response, decision)).await?;

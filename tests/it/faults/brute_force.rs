@@ -36,7 +36,7 @@ async fn seen(answer: Response) -> (StatusCode, Vec<(String, String)>, String) {
 }
 
 both! {
-    async fn only_the_guessing_source_is_limited(
+    async fn only_the_attacking_source_is_limited(
         server: Server, "brute_force.per_source=5", "brute_force.refill=2s", "server.trusted_proxies=[\"127.0.0.0/8\"]"
     ) {
         let key = server.generic_key(&[]).await;
@@ -133,10 +133,10 @@ both! {
         }
         let text = server.get("/metrics").bearer_auth(&server.admin).send().await.unwrap().text().await.unwrap();
         assert!(text.ends_with("# EOF\n"));
-        let forms = ["ClientCredentials", "TokenExchange", "IbmApiKey", "Exchange", "Explain", "Management", "Validation"];
+        let forms = ["client_credentials", "token_exchange", "ibm_api_key", "exchange", "explain", "management", "validation"];
         let results = [
-            "Granted", "Malformed", "Unknown", "Wrong", "Revoked", "Expired", "Suspended", "OwnerBlocked", "OwnerDeleted", "ClientMismatch",
-            "Scope", "Target", "Throttled", "Limited", "Unavailable", "Internal",
+            "granted", "malformed", "unknown", "secret_mismatch", "revoked", "expired", "suspended", "owner_blocked", "owner_deleted",
+            "client_mismatch", "scope", "target", "throttled", "limited", "unavailable", "internal",
         ];
         let mut found = BTreeSet::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -157,7 +157,7 @@ both! {
                 found.insert(value.to_owned());
             }
         }
-        for seen in ["Exchange", "ClientCredentials", "Granted", "Malformed", "Unknown", "Wrong", "Target", "401", "405"] {
+        for seen in ["exchange", "client_credentials", "granted", "malformed", "unknown", "secret_mismatch", "target", "401", "405"] {
             assert!(found.contains(seen), "{seen}: {found:?}");
         }
     }

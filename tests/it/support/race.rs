@@ -96,7 +96,7 @@ fn granted(server: &Server) -> usize {
     let metrics = server.services.metrics.encode().unwrap();
     let granted = metrics.lines().filter(|line| line.starts_with("keyswap_exchanges_total{"));
     granted
-        .filter(|line| line.contains("result=\"Granted\""))
+        .filter(|line| line.contains("result=\"granted\""))
         .map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
         .sum()
 }

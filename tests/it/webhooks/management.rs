@@ -156,7 +156,7 @@ loopback! {
         server.permissions(&["a"]).await;
         newest(&server, &hook, "delivered", 1).await;
         let text = server.get("/metrics").bearer_auth(&server.admin).send().await.unwrap().text().await.unwrap();
-        assert!(text.contains(r#"keyswap_webhook_attempts_total{result="Delivered"} 1"#), "{text}");
+        assert!(text.contains(r#"keyswap_webhook_attempts_total{result="delivered"} 1"#), "{text}");
         assert!(text.contains("keyswap_webhook_longest_wait_seconds "), "{text}");
     }
 }

@@ -218,7 +218,7 @@ export const texts = {
   count: "Count",
   noRefusals: "No refused requests",
   causes: {
-    malformed: "Malformed key", unknown: "Unknown key", wrong: "Wrong value", revoked: "Revoked", expired: "Expired", suspended: "Suspended", owner_blocked: "Owner blocked", owner_deleted: "Owner deleted",
+    malformed: "Malformed key", unknown: "Unknown key", secret_mismatch: "Wrong secret", revoked: "Revoked", expired: "Expired", suspended: "Suspended", owner_blocked: "Owner blocked", owner_deleted: "Owner deleted",
     client_mismatch: "Key of another client", scope: "Scope not permitted", target: "Audience not permitted", throttled: "Too many failed attempts", limited: "Rate limit exceeded", unavailable: "Service unavailable", internal: "Internal error",
   },
   keysByState: "Keys by status",
