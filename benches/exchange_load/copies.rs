@@ -23,7 +23,7 @@ use super::databases::{Database, TemporaryDeployment};
 pub struct NewKey {
     pub key: KeyId,
     pub credential: CredentialId,
-    pub sealed: Vec<u8>,
+    pub encrypted: Vec<u8>,
 }
 
 enum Link {
@@ -146,8 +146,8 @@ impl Copies {
             .iter()
             .map(|copy| {
                 let (list, index) = self.place();
-                let sealed: String = copy.sealed.iter().map(|byte| format!("{byte:02x}")).collect();
-                json!([copy.key.as_str(), copy.credential.as_str(), sealed, list, index])
+                let encrypted: String = copy.encrypted.iter().map(|byte| format!("{byte:02x}")).collect();
+                json!([copy.key.as_str(), copy.credential.as_str(), encrypted, list, index])
             })
             .collect();
         let rows = serde_json::to_string(&rows).expect("JSON");

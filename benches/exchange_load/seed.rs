@@ -171,7 +171,7 @@ impl Seeder {
         let id = CredentialId::generate(&self.entropy)?;
         let secret = Secret::generate(&self.entropy)?;
         let value = self.value(&id, &secret);
-        let sealed = credential::encrypt(&self.master, SecretKind::Credential, &id, &secret, &self.entropy)?;
+        let encrypted = credential::encrypt(&self.master, SecretKind::Credential, &id, &secret, &self.entropy)?;
         let first = First { key: tx.generate_id()?, credential: id, value, made_at: tx.now() };
         let credential = Credential {
             id,
@@ -205,8 +205,8 @@ impl Seeder {
         };
         let new = NewCredential {
             credential,
-            encrypted_secret: sealed.bytes,
-            master_version: sealed.master_version,
+            encrypted_secret: encrypted.bytes,
+            master_version: encrypted.master_version,
             lookup_digest: None,
         };
         store::api_keys::keys::insert(tx, &key, &new)?;
@@ -219,9 +219,9 @@ impl Seeder {
         let id = CredentialId::generate(&self.entropy).expect("randomness");
         let secret = Secret::generate(&self.entropy).expect("randomness");
         values.extend_from_slice(&self.value(&id, &secret));
-        let sealed = credential::encrypt(&self.master, SecretKind::Credential, &id, &secret, &self.entropy)
-            .expect("a sealed secret")
+        let encrypted = credential::encrypt(&self.master, SecretKind::Credential, &id, &secret, &self.entropy)
+            .expect("an encrypted secret")
             .bytes;
-        NewKey { key, credential: id, sealed }
+        NewKey { key, credential: id, encrypted }
     }
 }

@@ -93,11 +93,11 @@ async fn measure(services: &Services, keys: &Keys, mut table: Table) -> Table {
     let presented: Vec<_> = (0..keys.count())
         .map(|index| PresentedKey::parse(std::str::from_utf8(keys.get(index)).expect("a key")).expect("one of ours"))
         .collect();
-    let (limits, request) = (&services.settings.limits, keyswap::domain::exchange::facts::Request::default());
+    let (limits, request) = (&services.settings.limits, keyswap::domain::exchange::key_context::Request::default());
     let targets = BTreeSet::from([limits.default_audience.clone()]);
     let found =
         services.store.load_credential(presented[0].credential_id, targets.clone(), LookupDetail::Context).await;
-    let record = found.expect("the facts").expect("a key").record;
+    let record = found.expect("the key context").expect("a key").record;
     let encrypted = Encrypted { master_version: record.master_version, bytes: record.encrypted_secret.clone() };
     let jti = || random::generate_token_id(&services.entropy).expect("randomness");
 
@@ -105,7 +105,7 @@ async fn measure(services: &Services, keys: &Keys, mut table: Table) -> Table {
     table.time("checksum", async || crc32fast::hash(black_box(&text.as_bytes()[..checked]))).await;
     table.time("parse, with the checksum", async || PresentedKey::parse(black_box(text))).await;
     table
-        .time("proof: digest, seal, comparison", async || {
+        .time("proof: digest, decryption, comparison", async || {
             credential::verify(
                 &services.master_keys,
                 SecretKind::Credential,
@@ -117,7 +117,7 @@ async fn measure(services: &Services, keys: &Keys, mut table: Table) -> Table {
         .await;
     let mut next = 0;
     table
-        .time("look-up, SQLite: from the question to the facts", async || {
+        .time("look-up, SQLite: from the request to the key context", async || {
             next = (next + 1) % presented.len();
             services
                 .store

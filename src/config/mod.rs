@@ -17,7 +17,7 @@ use crate::{
             SigningKeys, StatusLists, Usage,
         },
     },
-    domain::{access::audience::Identifier, exchange::facts::Limits, signing::rotation::RotationTiming},
+    domain::{access::audience::Identifier, exchange::key_context::Limits, signing::rotation::RotationTiming},
     outbound::Guard,
     store::DatabaseSettings,
 };

@@ -137,7 +137,7 @@ pub struct Claims {
     pub mapped_claims: Map<String, Value>,
 }
 
-/// State of a token in the database, besides the facts about its key.
+/// State of a token in the database, besides the context of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenState {
     /// Whether the token was revoked by its `jti`.

@@ -1,4 +1,4 @@
-//! Authorization of exchanges: `decide` evaluates facts and a request, and grants or refuses. All
+//! Authorization of exchanges: `decide` evaluates a key context and a request, and grants or refuses. All
 //! functions are pure. Explain, validation and the management API apply the same rules, so that
 //! their answers cannot contradict each other.
 
@@ -20,7 +20,7 @@ use crate::domain::{
     credentials::error::CredentialError,
     exchange::{
         claims::{AudienceClaim, Claims, StatusClaim, Subject},
-        facts::{KeyContext, KeyFacts, Limits, Request},
+        key_context::{KeyContext, KeyProperties, Limits, Request},
         refusal::{DenyReason, PermissionLimit, RemovedPermission, ScopeError, ScopeEvaluation, TargetError},
     },
     status_lists::StatusListIndex,
@@ -194,7 +194,7 @@ fn token_profile(
 }
 
 fn evaluate_scope(
-    key: &KeyFacts,
+    key: &KeyProperties,
     owner: &OwnerPermissions,
     audiences: &[&Audience],
     requested: Option<&PermissionSet>,
@@ -232,7 +232,7 @@ fn evaluate_scope(
 /// refused and nothing is omitted: a service would read an omitted entry as a denial, and the
 /// omission would go unnoticed.
 fn build_authorization_details(
-    key: &KeyFacts,
+    key: &KeyProperties,
     audiences: &[&Audience],
     scope: &PermissionSet,
     mapped_claims: &Map<String, Value>,

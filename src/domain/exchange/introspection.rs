@@ -17,7 +17,7 @@ use crate::domain::{
     },
     exchange::{
         claims::{AudienceClaim, Claims},
-        facts::{KeyContext, KeyFacts, Limits},
+        key_context::{KeyContext, KeyProperties, Limits},
         refusal::{DenyReason, TargetError},
         validation::{CredentialBounds, CredentialRequirements, find_missing_permissions},
     },
@@ -105,7 +105,7 @@ pub fn effective_permissions(
 }
 
 /// Builds the response for a token in force: its claims, reduced to what is in effect now.
-pub fn token_response(claims: Claims, key: &KeyFacts, scope: &PermissionSet) -> IntrospectionResponse {
+pub fn token_response(claims: Claims, key: &KeyProperties, scope: &PermissionSet) -> IntrospectionResponse {
     let authorization_details = restrict_details(
         &claims.authorization_details,
         &access_record::build_authorization_details(&key.access_statements, scope),
@@ -129,7 +129,7 @@ pub fn token_response(claims: Claims, key: &KeyFacts, scope: &PermissionSet) -> 
 }
 
 /// Builds the response for a key in force.
-pub fn key_response(key: &KeyFacts, scope: &PermissionSet) -> IntrospectionResponse {
+pub fn key_response(key: &KeyProperties, scope: &PermissionSet) -> IntrospectionResponse {
     let subject = key.subject();
     let ends = [key.lifecycle.expires_at, key.credential_expires_at];
     IntrospectionResponse {

@@ -1,7 +1,7 @@
 pub mod claims;
-pub mod facts;
 pub mod grant;
 pub mod introspection;
+pub mod key_context;
 pub mod refusal;
 pub mod usage;
 pub mod validation;

@@ -11,7 +11,7 @@ use crate::domain::{
         name::DisplayName,
     },
     exchange::{
-        facts::{KeyContext, Limits},
+        key_context::{KeyContext, Limits},
         refusal::{DenyReason, TargetError},
     },
 };

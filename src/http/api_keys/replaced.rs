@@ -7,7 +7,7 @@ use actix_web::{
 };
 use chrono::DateTime;
 
-use crate::domain::{common::time::Timestamp, exchange::facts::CredentialReplacement};
+use crate::domain::{common::time::Timestamp, exchange::key_context::CredentialReplacement};
 
 /// Adds both headers to a response if the presented value was replaced.
 pub fn add_deprecation_headers(mut response: HttpResponse, replaced: Option<CredentialReplacement>) -> HttpResponse {

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         access::{audience::Identifier, permission::parse_scope},
         common::time::Span,
-        exchange::{facts::Request, refusal::ScopeError},
+        exchange::{key_context::Request, refusal::ScopeError},
     },
     http::{
         api_keys::replaced,

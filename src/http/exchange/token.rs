@@ -17,7 +17,7 @@ use crate::{
             audience::Identifier,
             permission::{PermissionSet, parse_scope},
         },
-        exchange::facts::Request,
+        exchange::key_context::Request,
     },
     http::{
         api_keys::replaced,

@@ -9,8 +9,8 @@ use crate::{
         credentials::error::CredentialError,
         exchange::{
             claims::Claims,
-            facts::{KeyContext, Request},
             grant::requested_targets,
+            key_context::{KeyContext, Request},
         },
     },
     service::{

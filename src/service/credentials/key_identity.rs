@@ -12,8 +12,8 @@ use crate::{
         events::Actor,
         exchange::{
             claims::Claims,
-            facts::{KeyContext, Request},
             grant,
+            key_context::{KeyContext, Request},
             refusal::DenyReason,
         },
     },

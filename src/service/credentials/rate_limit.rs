@@ -4,7 +4,7 @@
 use crate::{
     domain::{
         events::{Actor, Origin},
-        exchange::{facts::KeyFacts, usage::RateLimitWindow},
+        exchange::{key_context::KeyProperties, usage::RateLimitWindow},
     },
     service::{Services, credentials::error::AuthError},
     store::{self, NoEvent, Outcome, StoreError},
@@ -12,7 +12,7 @@ use crate::{
 
 /// Counts an exchange and returns the state of the limit, or `None` if the key has no limit.
 /// Returns `AuthError::Limited` if no exchange is left in the current minute.
-pub(crate) async fn count(services: &Services, key: &KeyFacts) -> Result<Option<RateLimitWindow>, AuthError> {
+pub(crate) async fn count(services: &Services, key: &KeyProperties) -> Result<Option<RateLimitWindow>, AuthError> {
     let Some(limit) = key.exchanges_per_minute else { return Ok(None) };
     let id = key.id.clone();
     let counted = services.store.run_transaction(Origin::of(Actor::System), move |tx| {

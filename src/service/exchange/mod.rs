@@ -11,8 +11,8 @@ use crate::{
         access::{access_record::AuthorizationDetail, audience::Identifier, permission::PermissionSet},
         exchange::{
             claims::Claims,
-            facts::{CredentialReplacement, KeyContext, Request},
             grant::{self, Grant, requested_targets},
+            key_context::{CredentialReplacement, KeyContext, Request},
             refusal::{DenyReason, RemovedPermission, ScopeError},
             usage::RateLimitWindow,
         },

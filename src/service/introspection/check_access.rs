@@ -13,7 +13,7 @@ use crate::{
         },
         common::id::{KeyId, OrganizationId, ServiceClientId, UserId},
         exchange::{
-            facts::KeyContext,
+            key_context::KeyContext,
             validation::{CredentialRequirements, find_missing_permissions},
         },
     },

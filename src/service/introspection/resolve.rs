@@ -9,7 +9,7 @@ use crate::{
         credentials::error::CredentialError,
         exchange::{
             claims::Claims,
-            facts::{KeyContext, Request},
+            key_context::{KeyContext, Request},
             refusal::{DenyReason, TargetError},
             validation::CredentialBounds,
         },

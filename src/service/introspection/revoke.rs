@@ -11,7 +11,7 @@ use crate::{
         events::{Actor, EventType, NewEvent},
         exchange::{
             claims::Claims,
-            facts::{KeyFacts, Request},
+            key_context::{KeyProperties, Request},
         },
     },
     service::{
@@ -106,7 +106,7 @@ async fn revoke_presented_token(services: &Services, caller: &Caller, token: &st
 
 /// Returns the caller with the authority to revoke the key, or `None` if it may not. The holder of
 /// a key may revoke it regardless of its tenant scope.
-fn find_revoking_caller(caller: &Caller, key: &KeyFacts) -> Option<Caller> {
+fn find_revoking_caller(caller: &Caller, key: &KeyProperties) -> Option<Caller> {
     let mut caller = caller.clone();
     if caller.origin.actor == Actor::Key(key.id.clone()) {
         caller.authority = Caller::for_system().authority;

@@ -12,8 +12,8 @@ use crate::{
         common::time::Span,
         events::{Actor, EventType, NewEvent},
         exchange::{
-            facts::Limits,
             grant,
+            key_context::Limits,
             refusal::{DenyReason, ScopeError},
         },
     },

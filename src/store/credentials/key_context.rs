@@ -14,7 +14,7 @@ use crate::{
             claim_map::{ClaimSourceObject, ClaimSourceValues},
         },
         common::{derived_id::CredentialId, id::KeyId, time::Timestamp},
-        exchange::facts::{KeyContext, KeyFacts},
+        exchange::key_context::{KeyContext, KeyProperties},
     },
     store::{
         access::effective_statements,
@@ -205,7 +205,7 @@ fn build_record_from(first: Row, others: impl Iterator<Item = Row>) -> Result<Re
     let sources = parse_claim_sources(&audiences, columns.into_iter().chain(owner.about()))?;
     let context = KeyContext {
         now,
-        key: KeyFacts {
+        key: KeyProperties {
             id: columns::parsed("key id", &key.id)?,
             credential_id: columns::parsed("credential id", &credential.id)?,
             credential_expires_at: credential.expires_at,

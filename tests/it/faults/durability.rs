@@ -120,7 +120,7 @@ fn unsafe_durability_settings_are_reported() {
         SETTINGS.map(|name| {
             let fault = format!("{name} = off");
             let detail = durability["detail"].as_str().unwrap();
-            let by_doctor = durability["verdict"] == "warning" && detail.contains(&fault);
+            let by_doctor = durability["status"] == "warning" && detail.contains(&fault);
             assert_eq!(warned.contains(&fault), by_doctor, "serve and doctor agree: {warned}, {durability}");
             by_doctor
         })

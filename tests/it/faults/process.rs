@@ -214,15 +214,15 @@ pub fn client() -> Client {
 }
 
 fn collect_output(mut from: impl Read + Send + 'static) -> (Arc<Mutex<Vec<u8>>>, thread::JoinHandle<()>) {
-    let gathered = Arc::new(Mutex::new(Vec::new()));
-    let into = Arc::clone(&gathered);
+    let output = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&output);
     let reader = thread::spawn(move || {
         let mut buffer = [0; 8192];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
             into.lock().unwrap().extend_from_slice(&buffer[..read]);
         }
     });
-    (gathered, reader)
+    (output, reader)
 }
 
 /// The address in the log line "serving", in the human-readable or the JSON format.

@@ -135,8 +135,8 @@ each! {
         let (_, second) = server.key(&admin).await;
         let (_, third) = server.key(&admin).await;
         let id = |key: &str| key[key.len() - 55..key.len() - 39].to_owned();
-        let sealed = |key: &str| format!("(SELECT encrypted_secret FROM credentials WHERE id = '{}')", id(key));
-        let (one, two) = (tables::bytes(&deployment, &sealed(&first)), tables::bytes(&deployment, &sealed(&second)));
+        let secret_of = |key: &str| format!("(SELECT encrypted_secret FROM credentials WHERE id = '{}')", id(key));
+        let (one, two) = (tables::bytes(&deployment, &secret_of(&first)), tables::bytes(&deployment, &secret_of(&second)));
         let set = |key: &str, bytes: &[u8]| {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             let literal = if deployment.database.kind == Kind::Sqlite { format!("X'{hex}'") } else { format!("'\\x{hex}'") };
@@ -146,7 +146,7 @@ each! {
         set(&second, &one);
         for key in [&first, &second] {
             let status = server.exchange(key).await.status();
-            assert!(!status.is_success(), "sealed bytes moved to another row: {status}");
+            assert!(!status.is_success(), "encrypted bytes moved to another row: {status}");
         }
         set(&first, &one);
         set(&second, &two);

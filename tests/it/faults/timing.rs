@@ -20,7 +20,7 @@ use std::{
 };
 
 use keyswap::{
-    domain::exchange::facts::Request,
+    domain::exchange::key_context::Request,
     service::{
         Services,
         credentials::{brute_force::Source, error::AuthError, verify::PresentedCredential},

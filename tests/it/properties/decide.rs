@@ -1,4 +1,4 @@
-//! Properties of `grant::decide` for arbitrary facts and requests.
+//! Properties of `grant::decide` for arbitrary key contexts and requests.
 
 use keyswap::domain::{
     access::{
@@ -10,8 +10,8 @@ use keyswap::domain::{
     credentials::error::CredentialError,
     exchange::{
         claims::AudienceClaim,
-        facts::{KeyContext, Limits, Request},
         grant,
+        key_context::{KeyContext, Limits, Request},
         refusal::{DenyReason, PermissionLimit, ScopeError, TargetError},
     },
     signing::Algorithm,
@@ -20,14 +20,14 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{
-    generators::{AUDIENCES, NOW, facts, limits, request},
+    generators::{AUDIENCES, NOW, context, limits, request},
     oracle,
 };
 
-fn is_taken(facts: &KeyContext, request: &Request, name: &PermissionName) -> bool {
+fn is_taken(context: &KeyContext, request: &Request, name: &PermissionName) -> bool {
     let limits = limits();
     let asked = grant::requested_targets(request, &limits);
-    let targets = facts.audiences.iter().filter(|audience| asked.contains(&&audience.identifier));
+    let targets = context.audiences.iter().filter(|audience| asked.contains(&&audience.identifier));
     targets.into_iter().all(|audience| audience.accepts.accepts(name))
 }
 
@@ -36,35 +36,35 @@ proptest! {
 
     /// Invariant 1.
     #[test]
-    fn granted_scope_is_within_each_of_its_limits(facts in facts(), request in request()) {
-        let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
+    fn granted_scope_is_within_each_of_its_limits(context in context(), request in request()) {
+        let Ok(grant) = grant::decide(&context, &request, &limits()) else { return Ok(()) };
         for name in grant.scope.iter() {
-            prop_assert!(facts.key.permissions.contains(name));
-            prop_assert!(oracle::is_within_owner(&facts, name, true));
-            prop_assert!(is_taken(&facts, &request, name));
+            prop_assert!(context.key.permissions.contains(name));
+            prop_assert!(oracle::is_within_owner(&context, name, true));
+            prop_assert!(is_taken(&context, &request, name));
         }
         if let Some(asked) = &request.scope {
             prop_assert_eq!(&grant.scope, asked, "never a silent cut");
         } else {
             // Without a requested scope, all permitted permissions are granted.
-            let all = facts.key.permissions.iter();
+            let all = context.key.permissions.iter();
             let all: PermissionSet =
-                all.filter(|name| oracle::is_within_owner(&facts, name, true) && is_taken(&facts, &request, name)).cloned().collect();
+                all.filter(|name| oracle::is_within_owner(&context, name, true) && is_taken(&context, &request, name)).cloned().collect();
             prop_assert_eq!(&grant.scope, &all);
         }
     }
 
     /// Access records never extend a scope, and the details are never truncated to fit.
     #[test]
-    fn details_are_within_the_scope_and_complete(facts in facts(), request in request()) {
+    fn details_are_within_the_scope_and_complete(context in context(), request in request()) {
         let left = |scope: &PermissionSet| {
-            facts.key.access_statements.iter().filter(|rule| rule.permissions.iter().any(|name| scope.contains(name))).count()
+            context.key.access_statements.iter().filter(|rule| rule.permissions.iter().any(|name| scope.contains(name))).count()
         };
-        match grant::decide(&facts, &request, &limits()) {
+        match grant::decide(&context, &request, &limits()) {
             Ok(grant) => {
                 for detail in &grant.authorization_details {
                     prop_assert!(!detail.actions.is_empty() && detail.actions.iter().all(|name| grant.scope.contains(name)));
-                    prop_assert!(facts.key.access_statements.iter().any(|rule| rule.resources == detail.locations
+                    prop_assert!(context.key.access_statements.iter().any(|rule| rule.resources == detail.locations
                         && detail.actions.iter().all(|name| rule.permissions.contains(name))));
                 }
                 let is_ours = grant.audience.contains(AUDIENCES[3]);
@@ -73,7 +73,7 @@ proptest! {
                 prop_assert!(serde_json::to_string(&grant.authorization_details).unwrap().len() <= 4096);
             }
             Err(refusal) => {
-                let long: usize = facts.key.access_statements.iter().flat_map(|rule| &rule.resources).map(|one| one.as_str().len()).sum();
+                let long: usize = context.key.access_statements.iter().flat_map(|rule| &rule.resources).map(|one| one.as_str().len()).sum();
                 prop_assert!(refusal != DenyReason::Target(TargetError::AuthorizationDetailsTooLarge) || long > 2500, "{} is not too long", long);
             }
         }
@@ -82,14 +82,14 @@ proptest! {
     /// Invariant 5: a token outlives neither its key nor its credential, and every
     /// lifetime only shortens it.
     #[test]
-    fn token_never_outlives_its_dependencies(facts in facts(), request in request()) {
-        let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
+    fn token_never_outlives_its_dependencies(context in context(), request in request()) {
+        let Ok(grant) = grant::decide(&context, &request, &limits()) else { return Ok(()) };
         prop_assert!(grant.expires_at > grant.issued_at);
         prop_assert!(grant.issued_at * 1000 <= NOW);
-        for end in [facts.key.lifecycle.expires_at, facts.key.credential_expires_at].into_iter().flatten() {
+        for end in [context.key.lifecycle.expires_at, context.key.credential_expires_at].into_iter().flatten() {
             prop_assert!(grant.expires_at * 1000 <= end.millis());
         }
-        let longest = [Some(Span::from_secs(3600)), facts.key.max_token_ttl, request.requested_ttl];
+        let longest = [Some(Span::from_secs(3600)), context.key.max_token_ttl, request.requested_ttl];
         for longest in longest.into_iter().flatten() {
             prop_assert!(grant.expires_in() <= i64::try_from(longest.as_secs()).unwrap());
         }
@@ -99,20 +99,20 @@ proptest! {
     /// key.
     #[test]
     fn ended_key_gets_no_grant(
-        facts in facts(), request in request(), end_with_creator in any::<bool>(), client in 0..5_u8,
+        context in context(), request in request(), end_with_creator in any::<bool>(), client in 0..5_u8,
     ) {
         let client_id = match client {
-            0 => Some(facts.key.id.to_string()),
-            1 => Some(format!("ks_{}", facts.key.credential_id)),
+            0 => Some(context.key.id.to_string()),
+            1 => Some(format!("ks_{}", context.key.credential_id)),
             2 => Some("key_01JD8V3T6Q4Z9R7M2N5K8P1XYA".to_owned()),
             _ => None,
         };
         let (request, limits) = (Request { client_id, ..request }, Limits { end_with_creator, ..limits() });
-        let faults = oracle::faults(&facts, end_with_creator);
-        match grant::decide(&facts, &request, &limits) {
+        let faults = oracle::faults(&context, end_with_creator);
+        match grant::decide(&context, &request, &limits) {
             Err(DenyReason::Credential(CredentialError::ClientIdMismatch)) => prop_assert!(client == 2 && faults.is_empty()),
             Err(DenyReason::Credential(fault)) => {
-                let is_short = fault == CredentialError::Expired && oracle::ends_within_a_second(&facts);
+                let is_short = fault == CredentialError::Expired && oracle::ends_within_a_second(&context);
                 prop_assert!(faults.contains(&fault) || is_short, "{:?} of {:?}", fault, faults);
             }
             decided => prop_assert!(faults.is_empty() && client != 2, "{:?}, and {:?}", faults, decided),
@@ -122,12 +122,12 @@ proptest! {
     /// Apart from the scope, a grant contains only data of this key and the claims
     /// that the audience maps.
     #[test]
-    fn grant_describes_its_key(facts in facts(), request in request()) {
-        let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
-        prop_assert_eq!(&grant.status, &facts.key.status);
-        prop_assert_eq!((&grant.key, &grant.credential_id), (&facts.key.id, &facts.key.credential_id));
+    fn grant_describes_its_key(context in context(), request in request()) {
+        let Ok(grant) = grant::decide(&context, &request, &limits()) else { return Ok(()) };
+        prop_assert_eq!(&grant.status, &context.key.status);
+        prop_assert_eq!((&grant.key, &grant.credential_id), (&context.key.id, &context.key.credential_id));
         let maps = serde_json::to_value(&grant.token_profile.claims).unwrap();
-        let of = |holder: ClaimSourceObject, path: &str| facts.sources.get(&holder).and_then(|map| json!(map).pointer(path).cloned());
+        let of = |holder: ClaimSourceObject, path: &str| context.sources.get(&holder).and_then(|map| json!(map).pointer(path).cloned());
         let known = [("team", of(ClaimSourceObject::ApiKeyMetadata, "/team")), ("plan", of(ClaimSourceObject::OrganizationMetadata, "/billing/plan"))];
         let expected: serde_json::Map<_, _> = known.into_iter().filter(|(name, _)| maps.get(name).is_some())
             .filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
@@ -136,20 +136,20 @@ proptest! {
 
     /// A replaced credential reports since when and until when; other credentials report nothing.
     #[test]
-    fn replaced_credential_is_reported(facts in facts()) {
-        let reported = facts.key.replacement().map(|replaced| (replaced.at, replaced.expires_at));
-        prop_assert_eq!(reported, facts.key.credential_replaced_at.zip(facts.key.credential_expires_at));
+    fn replaced_credential_is_reported(context in context()) {
+        let reported = context.key.replacement().map(|replaced| (replaced.at, replaced.expires_at));
+        prop_assert_eq!(reported, context.key.credential_replaced_at.zip(context.key.credential_expires_at));
     }
 
     #[test]
-    fn audience_is_requested_and_permitted(facts in facts(), request in request()) {
-        let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
+    fn audience_is_requested_and_permitted(context in context(), request in request()) {
+        let Ok(grant) = grant::decide(&context, &request, &limits()) else { return Ok(()) };
         let limits = limits();
         let asked: Vec<_> = grant::requested_targets(&request, &limits);
         for target in AUDIENCES {
             let named = grant.audience.contains(target);
             prop_assert_eq!(named, asked.iter().any(|asked| asked.as_str() == target));
-            if let (true, Some(allowed)) = (named, &facts.key.audiences) {
+            if let (true, Some(allowed)) = (named, &context.key.audiences) {
                 prop_assert!(allowed.iter().any(|allowed| allowed.as_str() == target));
             }
         }
@@ -157,14 +157,14 @@ proptest! {
 
     /// All audiences of a token have the same token profile.
     #[test]
-    fn audiences_of_a_token_share_a_profile(facts in facts(), request in request()) {
+    fn audiences_of_a_token_share_a_profile(context in context(), request in request()) {
         let limits = limits();
         let asked = grant::requested_targets(&request, &limits);
         let shapes: Vec<_> =
-            facts.audiences.iter().filter(|one| asked.contains(&&one.identifier)).map(|one| &one.token_profile).collect();
+            context.audiences.iter().filter(|one| asked.contains(&&one.identifier)).map(|one| &one.token_profile).collect();
         let effective = |shape: &TokenProfile| (shape.algorithm.unwrap_or(Algorithm::Es256), shape.aud_claim, shape.claims.clone());
         let alike = shapes.windows(2).all(|pair| effective(pair[0]) == effective(pair[1]));
-        match grant::decide(&facts, &request, &limits) {
+        match grant::decide(&context, &request, &limits) {
             Ok(grant) => {
                 prop_assert!(alike && shapes.iter().all(|shape| effective(shape) == effective(&grant.token_profile)));
                 let is_text = matches!(grant.audience, AudienceClaim::One(_));
@@ -177,24 +177,24 @@ proptest! {
     /// Management permissions are granted only for the management audience, which accepts no
     /// others.
     #[test]
-    fn management_permissions_are_in_no_token_for_others(facts in facts(), request in request()) {
-        let Ok(grant) = grant::decide(&facts, &request, &limits()) else { return Ok(()) };
+    fn management_permissions_are_in_no_token_for_others(context in context(), request in request()) {
+        let Ok(grant) = grant::decide(&context, &request, &limits()) else { return Ok(()) };
         for name in grant.scope.iter() {
             prop_assert_eq!(name.is_management(), grant.audience.contains(AUDIENCES[3]));
         }
     }
 
     #[test]
-    fn explain_and_decide_agree(facts in facts(), request in request()) {
-        let decision = grant::decide(&facts, &request, &limits());
-        match (grant::explain(&facts, &request, &limits()), decision) {
+    fn explain_and_decide_agree(context in context(), request in request()) {
+        let decision = grant::decide(&context, &request, &limits());
+        match (grant::explain(&context, &request, &limits()), decision) {
             (Ok(report), Ok(grant)) => prop_assert_eq!(report.granted, grant.scope),
             (Ok(report), Err(DenyReason::Scope(ScopeError::ExceedsGrantable(removed) | ScopeError::Empty(removed)))) => {
                 for one in &removed {
                     let rule = match one.by {
-                        PermissionLimit::Key => facts.key.permissions.contains(&one.permission),
-                        PermissionLimit::Owner => oracle::is_within_owner(&facts, &one.permission, true),
-                        PermissionLimit::Audience => is_taken(&facts, &request, &one.permission),
+                        PermissionLimit::Key => context.key.permissions.contains(&one.permission),
+                        PermissionLimit::Owner => oracle::is_within_owner(&context, &one.permission, true),
+                        PermissionLimit::Audience => is_taken(&context, &request, &one.permission),
                     };
                     prop_assert!(!rule, "{:?} did not remove it", one);
                 }

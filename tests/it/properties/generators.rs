@@ -1,4 +1,4 @@
-//! Generators of arbitrary facts and requests, including combinations that no directory has.
+//! Generators of arbitrary key contexts and requests, including combinations that no directory has.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use keyswap::{
             time::{Span, Timestamp},
         },
         credentials::api_key::KeyLifecycle,
-        exchange::facts::{KeyContext, KeyFacts, Limits, Request},
+        exchange::key_context::{KeyContext, KeyProperties, Limits, Request},
         signing::Algorithm,
         status_lists::StatusListIndex,
     },
@@ -204,7 +204,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    pub fn facts()(
+    pub fn context()(
         permissions in permissions_of_key(),
         ownership in ownership(),
         audiences in option::of(identifiers(1..3)),
@@ -227,7 +227,7 @@ prop_compose! {
         }
         KeyContext {
             now,
-            key: KeyFacts {
+            key: KeyProperties {
                 id: KeyId::generate(now, &entropy).unwrap(),
                 credential_id: CredentialId::generate(&entropy).unwrap(),
                 credential_expires_at,

@@ -9,7 +9,7 @@ use keyswap::domain::{
     },
     common::{id::GenerationId, time::Timestamp},
     credentials::error::CredentialError,
-    exchange::facts::KeyContext,
+    exchange::key_context::KeyContext,
 };
 
 /// Whether the membership with this generation id exists in the current organization.
@@ -50,13 +50,13 @@ fn is_blocked(ownership: &Ownership) -> bool {
 }
 
 /// Every reason to refuse a key, independent of the request.
-pub fn faults(facts: &KeyContext, ends_with_creator: bool) -> Vec<CredentialError> {
-    let (life, ownership) = (facts.key.lifecycle, &facts.key.ownership);
-    let ended = |end: Option<Timestamp>| end.is_some_and(|end| end <= facts.now);
+pub fn faults(context: &KeyContext, ends_with_creator: bool) -> Vec<CredentialError> {
+    let (life, ownership) = (context.key.lifecycle, &context.key.ownership);
+    let ended = |end: Option<Timestamp>| end.is_some_and(|end| end <= context.now);
     let gone = is_scope_deleted(ownership) || is_owner_deleted(ownership, ends_with_creator);
     [
         (life.revoked_at.is_some(), CredentialError::Revoked),
-        (ended(life.expires_at) || ended(facts.key.credential_expires_at), CredentialError::Expired),
+        (ended(life.expires_at) || ended(context.key.credential_expires_at), CredentialError::Expired),
         (life.suspended_at.is_some(), CredentialError::Suspended),
         (is_blocked(ownership), CredentialError::OwnerBlocked),
         (gone, CredentialError::OwnerDeleted),
@@ -68,14 +68,14 @@ pub fn faults(facts: &KeyContext, ends_with_creator: bool) -> Vec<CredentialErro
 
 /// Whether less than a second of the key's lifetime is left, too little for a token in whole
 /// seconds.
-pub fn ends_within_a_second(facts: &KeyContext) -> bool {
-    let ends = [facts.key.lifecycle.expires_at, facts.key.credential_expires_at];
-    ends.into_iter().flatten().any(|end| end.seconds() <= facts.now.seconds())
+pub fn ends_within_a_second(context: &KeyContext) -> bool {
+    let ends = [context.key.lifecycle.expires_at, context.key.credential_expires_at];
+    ends.into_iter().flatten().any(|end| end.seconds() <= context.now.seconds())
 }
 
 /// Whether the owner currently has the permission. False if the owner is blocked or deleted.
-pub fn is_within_owner(facts: &KeyContext, name: &PermissionName, ends_with_creator: bool) -> bool {
-    let ownership = &facts.key.ownership;
+pub fn is_within_owner(context: &KeyContext, name: &PermissionName, ends_with_creator: bool) -> bool {
+    let ownership = &context.key.ownership;
     let is_there =
         !is_scope_deleted(ownership) && !is_owner_deleted(ownership, ends_with_creator) && !is_blocked(ownership);
     let home_can = matches!(ownership.home, OwnerScope::Account) || ownership.directory.permissions.contains(name);

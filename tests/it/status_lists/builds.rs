@@ -7,7 +7,7 @@ use keyswap::{
         access::audience::Identifier,
         common::id::StatusListId,
         events::{Actor, Origin},
-        exchange::{facts::Request, grant},
+        exchange::{grant, key_context::Request},
     },
     service::credentials::error::AuthError,
     store::{self, NoEvent, Outcome, StoreError, credentials::key_context::KeySelector, status_lists::signed_lists},
@@ -75,9 +75,9 @@ both! {
             let found = server.services.store.read(move |connection| {
                 store::credentials::key_context::load(connection, &KeySelector::Key(id), &targets.into())
             });
-            let facts = found.await.unwrap().unwrap().context;
-            let request = Request { targets: facts.audiences.iter().map(|audience| audience.identifier.clone()).collect(), ..Request::default() };
-            grant::decide(&facts, &request, &server.services.settings.limits).unwrap()
+            let context = found.await.unwrap().unwrap().context;
+            let request = Request { targets: context.audiences.iter().map(|audience| audience.identifier.clone()).collect(), ..Request::default() };
+            grant::decide(&context, &request, &server.services.settings.limits).unwrap()
         };
         let slow = granted(&server, &key).await;
         assert!(status_lists::assign_token_index(&server.services, &slow, "alive").await.unwrap().is_some());

@@ -11,8 +11,8 @@ use keyswap::{
         common::time::{Span, Timestamp},
         credentials::api_key::{self, ApiKey},
         exchange::{
-            facts::{KeyContext, Limits, Request},
             grant,
+            key_context::{KeyContext, Limits, Request},
             refusal::{DenyReason, PermissionLimit, RemovedPermission, ScopeError},
         },
         signing::Algorithm,
@@ -117,8 +117,8 @@ pub async fn compare(store: &Store, model: &Model, seed: u64) -> Compared {
 
 impl Compared {
     fn all(&mut self, model: &Model, way: &str, questions: &[Lookup], found: Vec<Option<KeyContext>>) {
-        for ((id, credential, asked), facts) in questions.iter().zip(found) {
-            let Some(facts) = facts else {
+        for ((id, credential, asked), context) in questions.iter().zip(found) {
+            let Some(context) = context else {
                 self.differences.push(format!("{way}: {id} is not found by {}", credential.id));
                 continue;
             };
@@ -127,20 +127,26 @@ impl Compared {
             // arbitrary one if none works.
             let newest = key.credentials.iter().rev().find(|credential| model.works(credential));
             let credential = if way == "by key" { newest.or(key.credentials.last()).unwrap() } else { credential };
-            self.facts(model, LookupContext { way, id, key, asked: Some(asked) }, credential, asked, &facts);
+            self.compare_context(
+                model,
+                LookupContext { way, id, key, asked: Some(asked) },
+                credential,
+                asked,
+                &context,
+            );
         }
     }
 
-    fn facts(
+    fn compare_context(
         &mut self,
         model: &Model,
         about: LookupContext<'_>,
         credential: &Credential,
         asked: &TokenRequest,
-        facts: &KeyContext,
+        context: &KeyContext,
     ) {
-        let (id, key, found) = (about.id, about.key, &facts.key);
-        self.same(about, "now", &facts.now.millis(), &model.now);
+        let (id, key, found) = (about.id, about.key, &context.key);
+        self.same(about, "now", &context.now.millis(), &model.now);
         self.same(about, "id", &found.id.to_string(), &id.to_owned());
         self.same(about, "credential", &found.credential_id.to_string(), &credential.id);
         let millis = |time: Option<Timestamp>| time.map(|time| time.millis());
@@ -160,7 +166,7 @@ impl Compared {
         self.same(about, "client", &found.ownership.client.is_some(), &key.client.is_some());
         for end_with_maker in [false, true] {
             self.status_of_owner(model, about, end_with_maker, &found.ownership.root_owner_status(end_with_maker));
-            let decided = decision(facts, &request(asked), &limits(end_with_maker));
+            let decided = decision(context, &request(asked), &limits(end_with_maker));
             let wanted = model.decide(id, credential, asked, end_with_maker);
             self.same(about, "decision", &decided, &wanted);
             self.saw(match wanted {
@@ -222,7 +228,7 @@ impl Compared {
 }
 
 /// Returns the result of `decide`, and asserts that `explain` agrees with it.
-fn decision(facts: &KeyContext, request: &Request, limits: &Limits) -> Decision {
+fn decision(context: &KeyContext, request: &Request, limits: &Limits) -> Decision {
     let removed_by = |removed: &[RemovedPermission]| {
         let by = |removed: &RemovedPermission| match removed.by {
             PermissionLimit::Key => "key",
@@ -231,8 +237,8 @@ fn decision(facts: &KeyContext, request: &Request, limits: &Limits) -> Decision 
         };
         removed.iter().map(|one| (one.permission.to_string(), by(one))).collect::<BTreeMap<_, _>>()
     };
-    let explained = grant::explain(facts, request, limits);
-    match grant::decide(facts, request, limits) {
+    let explained = grant::explain(context, request, limits);
+    match grant::decide(context, request, limits) {
         Ok(grant) => {
             let explained = explained.unwrap();
             assert_eq!(

@@ -8,7 +8,7 @@ use keyswap::{
         access::{audience::Identifier, policy::KeyVisibility},
         common::{page::PageRequest, time::Timestamp},
         credentials::api_key::{ApiKey, KeyFilter},
-        exchange::facts::{KeyContext, Request},
+        exchange::key_context::{KeyContext, Request},
     },
     store::{
         Conn, CredentialLookup, LookupDetail, Store, StoreError,

@@ -1,4 +1,4 @@
-//! Compares the facts of a decision, as the SQL of both databases returns them, with an in-memory
+//! Compares the key contexts, as the SQL of both databases returns them, with an in-memory
 //! model of the design (invariants 1 and 2), for every key of random directories and for every
 //! lookup. `KEYSWAP_KEY_CONTEXT_SEED` runs a single seed.
 

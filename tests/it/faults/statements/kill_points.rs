@@ -8,7 +8,7 @@ use std::{
 };
 
 use keyswap::{
-    domain::exchange::facts::Request,
+    domain::exchange::key_context::Request,
     service::{
         credentials::{brute_force::Source, verify::PresentedCredential},
         events, exchange,

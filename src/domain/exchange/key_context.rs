@@ -1,4 +1,4 @@
-//! The facts from which an exchange is decided.
+//! What an exchange is decided from: the context of the key, the request and the limits.
 
 use crate::domain::{
     access::{
@@ -30,7 +30,7 @@ use std::collections::BTreeSet;
 pub struct KeyContext {
     /// Database clock at the time of the lookup.
     pub now: Timestamp,
-    pub key: KeyFacts,
+    pub key: KeyProperties,
     /// The requested audiences that exist.
     pub audiences: Vec<Audience>,
     /// Values that mapped claims are taken from. The map is empty unless one of the audiences maps
@@ -38,9 +38,9 @@ pub struct KeyContext {
     pub sources: ClaimSourceValues,
 }
 
-/// Facts about the presented key, or about the key that a presented token was issued from.
+/// Properties of the presented key, or of the key that a presented token was issued from.
 #[derive(Debug, Clone)]
-pub struct KeyFacts {
+pub struct KeyProperties {
     pub id: KeyId,
     pub credential_id: CredentialId,
     pub credential_expires_at: Option<Timestamp>,
@@ -66,7 +66,7 @@ pub struct CredentialReplacement {
     pub expires_at: Timestamp,
 }
 
-impl KeyFacts {
+impl KeyProperties {
     pub fn limits(&self) -> KeyLimits {
         KeyLimits {
             expires_at: self.lifecycle.expires_at,
