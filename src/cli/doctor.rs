@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, Serialize)]
 struct Check {
     what: &'static str,
-    verdict: CheckStatus,
+    status: CheckStatus,
     detail: String,
 }
 
@@ -38,30 +38,30 @@ pub async fn run(common: &CommonArgs, json: bool) -> Result<(), Failure> {
     }
     print_result(json, &checks, |checks| {
         for check in checks {
-            let status = match check.verdict {
+            let label = match check.status {
                 CheckStatus::Ok => "ok     ",
                 CheckStatus::Warning => "warning",
                 CheckStatus::Fault => "FAULT  ",
             };
-            println!("{status}  {:<14} {}", check.what, check.detail);
+            println!("{label}  {:<14} {}", check.what, check.detail);
         }
     })?;
-    match checks.iter().filter(|check| check.verdict == CheckStatus::Fault).count() {
+    match checks.iter().filter(|check| check.status == CheckStatus::Fault).count() {
         0 => Ok(()),
         faults => Err(Failure::Other(format!("{faults} of {} checks failed", checks.len()))),
     }
 }
 
 fn ok(what: &'static str, detail: impl ToString) -> Check {
-    Check { what, verdict: CheckStatus::Ok, detail: detail.to_string() }
+    Check { what, status: CheckStatus::Ok, detail: detail.to_string() }
 }
 
 fn warning(what: &'static str, detail: impl ToString) -> Check {
-    Check { what, verdict: CheckStatus::Warning, detail: detail.to_string() }
+    Check { what, status: CheckStatus::Warning, detail: detail.to_string() }
 }
 
 fn fault(what: &'static str, detail: impl ToString) -> Check {
-    Check { what, verdict: CheckStatus::Fault, detail: detail.to_string() }
+    Check { what, status: CheckStatus::Fault, detail: detail.to_string() }
 }
 
 fn check_public_url(settings: &Settings) -> Check {

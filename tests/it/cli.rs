@@ -109,7 +109,7 @@ both! {
     async fn doctor_reports_a_healthy_deployment(server: Server) {
         let checks = json_of(&server, &["doctor"]);
         for check in checks.as_array().unwrap() {
-            assert_ne!(check["verdict"], "fault", "{check}");
+            assert_ne!(check["status"], "fault", "{check}");
         }
         server.database.sql("DELETE FROM events WHERE seq = 2");
         let output = on(&server, &["doctor"]);
