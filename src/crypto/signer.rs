@@ -6,7 +6,6 @@ use std::fmt;
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
     error::Unspecified,
-    pkcs8::Document,
     rand::SystemRandom,
     rsa::{KeyPair as RsaKeyPair, KeySize},
     signature::{
@@ -39,7 +38,7 @@ impl PrivateKeyDer {
         Self(Zeroizing::new(der.to_vec()))
     }
 
-    pub(super) fn from_document(document: Result<Document, Unspecified>) -> Option<Self> {
+    pub(super) fn from_document(document: Result<impl AsRef<[u8]>, Unspecified>) -> Option<Self> {
         document.ok().map(|document| Self::new(document.as_ref()))
     }
 

@@ -229,12 +229,12 @@ mod tests {
             given in vec((0..300_u32, any::<u8>()), 0..50),
         ) {
             let mut list = StatusArray::new(bits, size);
-            let mut told = vec![0; list.len()];
+            let mut expected = vec![0; list.len()];
             prop_assert!(list.len() >= size as usize && list.len() < size as usize + 8);
             for (index, status) in given {
                 let before = list.clone();
                 let fits = u32::from(status) < 1 << bits.count();
-                match told.get_mut(index as usize).filter(|_| fits) {
+                match expected.get_mut(index as usize).filter(|_| fits) {
                     Some(place) => {
                         prop_assert_eq!(list.set(index, status), Ok(()));
                         *place = status;
@@ -245,10 +245,10 @@ mod tests {
                     }
                 }
             }
-            for (index, status) in (0..).zip(&told) {
+            for (index, status) in (0..).zip(&expected) {
                 prop_assert_eq!(list.get(index), Ok(*status));
             }
-            prop_assert_eq!(list.get(u32::try_from(told.len()).unwrap()), Err(StatusOutOfRange));
+            prop_assert_eq!(list.get(u32::try_from(expected.len()).unwrap()), Err(StatusOutOfRange));
             prop_assert_eq!(list.get(u32::MAX), Err(StatusOutOfRange));
         }
     }

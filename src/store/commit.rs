@@ -67,9 +67,9 @@ pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Res
         return Ok(());
     }
     let count = i64::try_from(new.len()).map_err(|_| StoreError::invalid_data("too many events"))?;
-    let head = event_chain_head::table.find(1);
-    diesel::update(head).set(event_chain_head::seq.eq(event_chain_head::seq + count)).execute(&mut **tx)?;
-    let (last, mut hash): (i64, String) = head
+    let chain_head = event_chain_head::table.find(1);
+    diesel::update(chain_head).set(event_chain_head::seq.eq(event_chain_head::seq + count)).execute(&mut **tx)?;
+    let (last, mut hash): (i64, String) = chain_head
         .select((event_chain_head::seq, event_chain_head::hash))
         .first(&mut **tx)
         .optional()?
@@ -97,6 +97,6 @@ pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Res
         appended.push(event);
     }
     events::insert(tx, &appended)?;
-    diesel::update(head).set(event_chain_head::hash.eq(hash)).execute(&mut **tx)?;
+    diesel::update(chain_head).set(event_chain_head::hash.eq(hash)).execute(&mut **tx)?;
     Ok(())
 }

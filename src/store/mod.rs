@@ -62,7 +62,7 @@ pub struct Store {
     admission: Arc<Semaphore>,
     wait: Duration,
     /// The longest time that an operation with a permit, or a lookup, may take.
-    patience: Duration,
+    operation_timeout: Duration,
     entropy: Arc<dyn Entropy>,
     digest: Digest,
 }
@@ -91,7 +91,7 @@ impl Store {
             pool_factory,
             admission: Arc::new(Semaphore::new(MAX_PENDING_OPERATIONS)),
             wait: settings.connect_timeout,
-            patience: settings.connect_timeout + settings.statement_timeout,
+            operation_timeout: settings.connect_timeout + settings.statement_timeout,
             entropy,
             digest,
         })
@@ -131,14 +131,14 @@ impl Store {
     ) -> Result<Option<CredentialLookup>, StoreError> {
         let pool_state = self.pool_state.load_full();
         let busy = || StoreError::unavailable("too many requests wait for it");
-        let asked = batch_loader::submit_lookup(&pool_state, credential, targets, detail).ok_or_else(busy)?;
-        match timeout(self.patience, asked.wait_for_result()).await {
+        let pending = batch_loader::submit_lookup(&pool_state, credential, targets, detail).ok_or_else(busy)?;
+        match timeout(self.operation_timeout, pending.wait_for_result()).await {
             Ok(Some(answer)) => answer,
             Ok(None) => Err(StoreError::unavailable("a look-up was given up")),
             Err(_) => {
                 // One unresponsive connection suffices, because all lookups wait for it.
-                if pool_state.is_unresponsive(self.patience)
-                    || pool_state.has_no_response_since(&pool_state.last_batch_ms, self.patience)
+                if pool_state.is_unresponsive(self.operation_timeout)
+                    || pool_state.has_no_response_since(&pool_state.last_batch_ms, self.operation_timeout)
                 {
                     self.replace_pool(&pool_state);
                 }
@@ -192,7 +192,7 @@ impl Store {
         let _queued = self.admission.try_acquire().map_err(|_| unavailable("too many requests wait for it"))?;
         let pool_state = self.pool_state.load_full();
         let Ok(permit) = timeout(self.wait, Arc::clone(&pool_state.permits).acquire_owned()).await else {
-            if pool_state.is_unresponsive(self.patience) {
+            if pool_state.is_unresponsive(self.operation_timeout) {
                 self.replace_pool(&pool_state);
             }
             return Err(unavailable("no connection was free in time"));
@@ -212,8 +212,8 @@ impl Store {
         });
         // This timeout covers a database host or network that accepts data and never responds. The
         // database's own timeouts have no effect then.
-        let Ok(done) = timeout(self.patience, work).await else {
-            if pool_state.is_unresponsive(self.patience) {
+        let Ok(done) = timeout(self.operation_timeout, work).await else {
+            if pool_state.is_unresponsive(self.operation_timeout) {
                 self.replace_pool(&pool_state);
             }
             return Err(unavailable("it does not answer"));
@@ -223,10 +223,10 @@ impl Store {
 
     /// Replaces the pool. The unresponsive connections stay with the threads that are blocked on
     /// them.
-    fn replace_pool(&self, silent: &Arc<PoolState>) {
-        if Arc::ptr_eq(&self.pool_state.load(), silent) {
-            tracing::warn!("the database has fallen silent: its connections are given up for new ones");
-            self.pool_state.compare_and_swap(silent, Arc::new(PoolState::new(&self.pool_factory)));
+    fn replace_pool(&self, unresponsive: &Arc<PoolState>) {
+        if Arc::ptr_eq(&self.pool_state.load(), unresponsive) {
+            tracing::warn!("the database does not respond; replacing the connection pool");
+            self.pool_state.compare_and_swap(unresponsive, Arc::new(PoolState::new(&self.pool_factory)));
         }
     }
 }

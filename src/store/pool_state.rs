@@ -51,13 +51,13 @@ impl PoolState {
         self.last_batch_ms.store(self.elapsed_ms(), Ordering::Relaxed);
     }
 
-    /// Returns whether no operation has completed for longer than `patience`. Callers ask only
+    /// Returns whether no operation has completed for longer than `limit`. Callers ask only
     /// after one of their waits has timed out.
-    pub(crate) fn is_unresponsive(&self, patience: Duration) -> bool {
-        self.has_no_response_since(&self.last_response_ms, patience)
+    pub(crate) fn is_unresponsive(&self, limit: Duration) -> bool {
+        self.has_no_response_since(&self.last_response_ms, limit)
     }
 
-    pub(crate) fn has_no_response_since(&self, last: &AtomicU64, patience: Duration) -> bool {
-        u128::from(self.elapsed_ms().saturating_sub(last.load(Ordering::Relaxed))) > patience.as_millis()
+    pub(crate) fn has_no_response_since(&self, last: &AtomicU64, limit: Duration) -> bool {
+        u128::from(self.elapsed_ms().saturating_sub(last.load(Ordering::Relaxed))) > limit.as_millis()
     }
 }

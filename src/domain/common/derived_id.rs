@@ -100,8 +100,8 @@ impl SigningKeyId {
 impl FromStr for SigningKeyId {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let shape = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if text.len() == 43 && text.bytes().all(shape) {
+        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if text.len() == 43 && text.bytes().all(is_base64url) {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidId { expected: "43 characters of base64url" })

@@ -184,9 +184,9 @@ define_product_id!(
 /// Returns whether the product may use a text as an id: safe as a path segment, and not `.` or
 /// `..`.
 fn is_product_id(text: &str) -> bool {
-    let shape = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@|-".contains(&byte);
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@|-".contains(&byte);
     (1..=128).contains(&text.len())
-        && text.bytes().all(shape)
+        && text.bytes().all(is_allowed)
         && text != "."
         && text != ".."
         && !crate::domain::common::key_text::holds_key(text)

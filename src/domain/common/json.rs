@@ -131,7 +131,7 @@ impl<'de> Visitor<'de> for StrictJsonVisitor {
         while let Some(name) = access.next_key::<String>()? {
             let StrictJson(value) = access.next_value()?;
             if map.insert(name, value).is_some() {
-                return Err(de::Error::custom("a member stands twice in one object"));
+                return Err(de::Error::custom("an object has two members with the same name"));
             }
         }
         Ok(Value::Object(map))

@@ -14,7 +14,7 @@ pub fn holds_key(text: &str) -> bool {
     const LENGTH: usize = 1 + ID_LENGTH + 1 + SECRET_LENGTH;
     text.as_bytes().windows(LENGTH).any(|tail| {
         let (id, secret) = (&tail[1..1 + ID_LENGTH], &tail[LENGTH - SECRET_LENGTH..]);
-        let all = |shape: fn(&u8) -> bool| id.iter().chain(secret).all(shape);
+        let all = |is_in_class: fn(&u8) -> bool| id.iter().chain(secret).all(is_in_class);
         tail[0] == b'_'
             && tail[1 + ID_LENGTH] == b'_'
             && all(u8::is_ascii_alphanumeric)

@@ -114,8 +114,8 @@ fn build_call(request: &ServiceRequest, services: Option<&Services>) -> RequestC
 
 /// Parses an address with or without a port, in the forms that proxies write.
 fn parse_address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    bare.parse().ok().or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))
+    let unbracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    unbracketed.parse().ok().or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))
 }
 
 fn is_valid_request_id(text: &str) -> bool {

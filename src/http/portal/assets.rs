@@ -14,7 +14,7 @@ use crate::{
         extract::access::Unauthenticated, openapi::responses::Asset, problem::Problem,
         signing::well_known::respond_cacheable,
     },
-    service::common::document::{CachedDocument, Packed},
+    service::common::document::{CachedDocument, EncodedDocument},
     ui,
 };
 
@@ -30,7 +30,7 @@ const CACHE_IMMUTABLE: &str = "public, max-age=31536000, immutable";
 #[derive(Debug)]
 pub struct Assets {
     hash: String,
-    files: Vec<(&'static str, Packed)>,
+    files: Vec<(&'static str, EncodedDocument)>,
     widget: CachedDocument,
     pub portal: CachedDocument,
     pub console: CachedDocument,
@@ -40,7 +40,7 @@ impl Assets {
     pub fn new() -> Self {
         let all: Vec<u8> = ui::ASSETS.iter().flat_map(|file| file.text.bytes()).collect();
         let hash = CachedDocument::from_bytes(all).etag.trim_matches('"')[..16].to_owned();
-        let files = ui::ASSETS.iter().map(|file| (file.path, Packed::new(file.text.as_bytes())));
+        let files = ui::ASSETS.iter().map(|file| (file.path, EncodedDocument::new(file.text.as_bytes())));
         Self {
             files: files.collect(),
             widget: CachedDocument::from_bytes(ui::widget(&hash).into_bytes()),

@@ -43,12 +43,12 @@ impl CachedDocument {
 
 /// A document with its gzip form (RFC 1952), which is created on first use.
 #[derive(Debug)]
-pub struct Packed {
+pub struct EncodedDocument {
     plain: CachedDocument,
     gzip: OnceLock<CachedDocument>,
 }
 
-impl Packed {
+impl EncodedDocument {
     pub fn new(body: &[u8]) -> Self {
         Self { plain: CachedDocument::from_bytes(body.to_vec()), gzip: OnceLock::new() }
     }

@@ -11,14 +11,14 @@ const MAX_SHOWN_NAME_LENGTH: usize = 24;
 pub fn fault<E: Display>(whole: &str, error: &serde_path_to_error::Error<E>) -> InputFault {
     let field = match error.path().to_string() {
         path if path == "." => whole.to_owned(),
-        path => shown(&path),
+        path => truncate_path(&path),
     };
     InputFault::new(field, message(&error.inner().to_string()))
 }
 
 /// Shortens a path for an error. A member name that the client chose may be a misplaced secret, so
 /// a long one is cut after its beginning. No member name of the API is as long.
-pub fn shown(path: &str) -> String {
+pub fn truncate_path(path: &str) -> String {
     let names = path.split('.').map(|name| {
         let name: String = name.chars().filter(char::is_ascii_graphic).collect();
         if name.len() > MAX_SHOWN_NAME_LENGTH { format!("{}...", &name[..8]) } else { name }

@@ -273,7 +273,7 @@ mod tests {
             role = [{ name = "a", permissions = ["x", "no space", 3] }, { name = "a", permissions = [] }, 7]
             [[permission]]
             name = "projects:read"
-            assignable_to = ["user", "nobody"]
+            assignable_to = ["user", "robot"]
             colour = "red"
             [[permission]]
             description = " x"

@@ -55,18 +55,18 @@ pub struct CredentialLookup {
 /// Like `key_context::load`, in the detail of the query. The details take a second query, and a
 /// third one if the key belongs to an organization.
 pub fn find(connection: &mut Conn, query: &CredentialQuery) -> Result<Option<CredentialLookup>, StoreError> {
-    let Some((record, row, standing)) = key_context::read(connection, &query.by, &query.targets)? else {
+    let Some((record, row, owner_status)) = key_context::read(connection, &query.by, &query.targets)? else {
         return Ok(None);
     };
     if query.detail == LookupDetail::Context {
         return Ok(Some(CredentialLookup { record, details: None }));
     }
-    let key = load_key_credentials(connection, row, standing.clone(), record.context.now)?;
+    let key = load_key_credentials(connection, row, owner_status.clone(), record.context.now)?;
     let organization = match key.ownership.home.organization() {
         None => None,
         Some(id) => organizations::find(connection, id)?,
     };
-    let principals = build_principals(&key, &standing, organization)?;
+    let principals = build_principals(&key, &owner_status, organization)?;
     Ok(Some(CredentialLookup { record, details: Some((key, principals)) }))
 }
 
@@ -88,19 +88,19 @@ pub(crate) fn find_many(
     for (id, found) in found {
         match found {
             Err(error) => drop(all.insert(id, Err(error))),
-            Ok((record, row, standing)) => {
-                rows.push((row, standing.clone(), record.context.now));
-                records.push((id, record, standing));
+            Ok((record, row, owner_status)) => {
+                rows.push((row, owner_status.clone(), record.context.now));
+                records.push((id, record, owner_status));
             }
         }
     }
     let keys = load_credentials_of_keys(connection, rows)?;
     let homes = keys.iter().flatten().filter_map(|key| key.ownership.home.organization().cloned());
     let organizations = organizations::find_many(connection, &homes.collect())?;
-    for ((id, record, standing), key) in records.into_iter().zip(keys) {
+    for ((id, record, owner_status), key) in records.into_iter().zip(keys) {
         let found = key.and_then(|key| {
             let organization = key.ownership.home.organization().and_then(|id| organizations.get(id)).cloned();
-            let principals = build_principals(&key, &standing, organization)?;
+            let principals = build_principals(&key, &owner_status, organization)?;
             Ok(CredentialLookup { record, details: Some((key, principals)) })
         });
         all.insert(id, found);
@@ -110,11 +110,11 @@ pub(crate) fn find_many(
 
 fn build_principals(
     key: &ApiKey,
-    standing: &StandingRow,
+    owner_status: &StandingRow,
     organization: Option<Organization>,
 ) -> Result<Principals, StoreError> {
     Ok(Principals {
-        user: standing.user(&key.ownership.home)?,
+        user: owner_status.user(&key.ownership.home)?,
         organization: organization.map(|found| OwnerOrganization {
             id: found.id,
             name: found.name,

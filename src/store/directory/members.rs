@@ -132,13 +132,14 @@ const ROLES: BulkTable = BulkTable {
     on_conflict: "",
 };
 
-/// Returns the rows at `places` and locks them until the end of the change. The rows may belong to
+/// Returns the rows at `ids` and locks them until the end of the change. The rows may belong to
 /// an earlier organization with the same id.
 pub fn find_many_for_update(
     tx: &mut Tx<'_>,
-    places: &BTreeSet<(OrganizationId, UserId)>,
+    ids: &BTreeSet<(OrganizationId, UserId)>,
 ) -> Result<Vec<Member>, StoreError> {
-    let keys: Vec<_> = places.iter().map(|(id, user)| json!({ "organization_id": id, "user_id": user })).collect();
+    let keys: Vec<_> =
+        ids.iter().map(|(organization, user)| json!({ "organization_id": organization, "user_id": user })).collect();
     if keys.is_empty() { Ok(Vec::new()) } else { bulk::select_rows_for_update(tx, &BULK, &keys) }
 }
 

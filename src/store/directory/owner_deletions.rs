@@ -151,11 +151,11 @@ pub fn next(
     };
     // An organization that was created again has new keys with the same organization id. Only the
     // owner status of each key distinguishes them.
-    let standings = owner_status::of_keys(tx, &ids)?;
+    let statuses = owner_status::of_keys(tx, &ids)?;
     let mut ended = Vec::new();
     for key in &rows {
-        let standing = standings.get(&key.id).cloned().unwrap_or_default();
-        if let OwnerStatus::Deleted(_) = owner_status::ownership(key, &standing)?.root_owner_status(ends_with_creator) {
+        let status = statuses.get(&key.id).cloned().unwrap_or_default();
+        if let OwnerStatus::Deleted(_) = owner_status::ownership(key, &status)?.root_owner_status(ends_with_creator) {
             let organization = key.organization_id.as_deref().map(|id| parsed("organization id", id)).transpose()?;
             ended.push(EndedKey { key: parsed("key id", &key.id)?, organization });
         }

@@ -53,7 +53,7 @@ selectable!(replicas => RotationTiming {
 /// Inserts or updates what a replica reports about itself.
 pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
     let timing = &replica.timing;
-    let told = (
+    let reported = (
         replicas::last_heartbeat_at.eq(replica.last_heartbeat_at),
         replicas::published_kids.eq(replica.published_kids.as_str()),
         replicas::algorithm.eq(replica.algorithm),
@@ -65,13 +65,13 @@ pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
         replicas::max_ttl.eq(timing.max_ttl),
         replicas::master_key_fingerprints.eq(replica.master_key_fingerprints.as_str()),
     );
-    if diesel::update(replicas::table.find(&replica.id)).set(told).execute(&mut **tx)? == 0 {
-        let made = (
+    if diesel::update(replicas::table.find(&replica.id)).set(reported).execute(&mut **tx)? == 0 {
+        let fixed = (
             replicas::id.eq(&replica.id),
             replicas::name.eq(replica.name.as_str()),
             replicas::started_at.eq(replica.started_at),
         );
-        diesel::insert_into(replicas::table).values((made, told)).execute(&mut **tx)?;
+        diesel::insert_into(replicas::table).values((fixed, reported)).execute(&mut **tx)?;
     }
     Ok(())
 }

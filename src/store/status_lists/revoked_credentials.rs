@@ -50,56 +50,61 @@ pub fn for_each_revoked_credential(
     mut mark: impl FnMut(RevokedCredential),
 ) -> Result<(), StoreError> {
     // These conditions are stored with the key.
-    for (dead, status) in [
+    for (reason, status) in [
         (InactiveReason::Revoked, TokenStatus::Invalid),
         (InactiveReason::Expired, TokenStatus::Invalid),
         (InactiveReason::OwnerDeleted, TokenStatus::Invalid),
         (InactiveReason::Suspended, TokenStatus::Suspended),
     ] {
-        dialect::for_each_inactive_credential(connection, dead, now, |row| mark(RevokedCredential::new(row, status)))?;
+        dialect::for_each_inactive_credential(connection, reason, now, |row| {
+            mark(RevokedCredential::new(row, status))
+        })?;
     }
-    let ended = credentials::table.filter(credentials::expires_at.le(now)).select((
+    let ended_credentials = credentials::table.filter(credentials::expires_at.le(now)).select((
         credentials::id,
         credentials::status_list,
         credentials::status_index,
     ));
-    dialect::for_each_row(connection, ended, |row| mark(RevokedCredential::new(row, TokenStatus::Invalid)))?;
+    dialect::for_each_row(connection, ended_credentials, |row| {
+        mark(RevokedCredential::new(row, TokenStatus::Invalid))
+    })?;
     if ends_with_creator {
         dialect::for_each_inactive_credential(connection, InactiveReason::CreatorLeft, now, |row| {
             mark(RevokedCredential::new(row, TokenStatus::Invalid));
         })?;
     }
-    // These keys are judged by the same rule as in an exchange.
+    // The status of these keys follows from the same rule as in an exchange.
     let blocked: Vec<UserId> =
         users::table.filter(users::blocked_at.is_not_null()).select(users::id).load(connection)?;
-    for some in blocked.chunks(MAX_LIST_VALUES) {
-        judge(connection, &mut mark, now, ends_with_creator, |keys| {
-            keys.filter(api_keys::user_id.eq_any(some.to_vec()))
+    for user_ids in blocked.chunks(MAX_LIST_VALUES) {
+        mark_keys(connection, &mut mark, now, ends_with_creator, |keys| {
+            keys.filter(api_keys::user_id.eq_any(user_ids.to_vec()))
         })?;
     }
-    for departure in owner_deletions::list_pending(connection)? {
-        judge(connection, &mut mark, now, ends_with_creator, |keys| departure.filter_affected_keys(keys))?;
+    for deletion in owner_deletions::list_pending(connection)? {
+        mark_keys(connection, &mut mark, now, ends_with_creator, |keys| deletion.filter_affected_keys(keys))?;
     }
     Ok(())
 }
 
 type EvaluatedRow = (KeyRow, OwnerStatusRow, CredentialStatusIndexRow);
 
-fn judge<'a>(
+/// Calls `mark` for the credentials of the keys in a query whose status is not valid.
+fn mark_keys<'a>(
     connection: &mut Conn,
     mark: &mut impl FnMut(RevokedCredential),
     now: Timestamp,
     ends_with_creator: bool,
-    narrow: impl FnOnce(owner_deletions::KeyQuery<'a>) -> owner_deletions::KeyQuery<'a>,
+    filter: impl FnOnce(owner_deletions::KeyQuery<'a>) -> owner_deletions::KeyQuery<'a>,
 ) -> Result<(), StoreError> {
-    let ids: Vec<String> = narrow(api_keys::table.filter(api_keys::revoked_at.is_null()).into_boxed())
+    let ids: Vec<String> = filter(api_keys::table.filter(api_keys::revoked_at.is_null()).into_boxed())
         .select(api_keys::id)
         .load(connection)?;
-    for some in ids.chunks(MAX_LIST_VALUES) {
+    for batch in ids.chunks(MAX_LIST_VALUES) {
         let found: Vec<EvaluatedRow> = credentials::table
             .inner_join(api_keys::table)
             .inner_join(key_owner_status::table.on(key_owner_status::key_id.eq(api_keys::id)))
-            .filter(api_keys::id.eq_any(some.to_vec()))
+            .filter(api_keys::id.eq_any(batch.to_vec()))
             .select((
                 KeyRow::as_select(),
                 // The permissions are omitted. They are the most expensive columns and do not
@@ -109,8 +114,8 @@ fn judge<'a>(
             ))
             .load(connection)?;
         for (key, owner, row) in found {
-            let standing = ownership(&key, &owner.into())?.root_owner_status(ends_with_creator);
-            let (state, _) = state(&key_row::life(&key), &standing, now);
+            let owner_status = ownership(&key, &owner.into())?.root_owner_status(ends_with_creator);
+            let (state, _) = state(&key_row::life(&key), &owner_status, now);
             let status = TokenStatus::from(state);
             if status != TokenStatus::Valid {
                 mark(RevokedCredential::new(row, status));
@@ -125,29 +130,29 @@ fn judge<'a>(
 /// revoked, and otherwise the status of its credential.
 pub fn for_each_revoked_token(
     connection: &mut Conn,
-    dead: &BTreeMap<CredentialId, TokenStatus>,
+    revoked: &BTreeMap<CredentialId, TokenStatus>,
     mut mark: impl FnMut(&str, i32, TokenStatus),
 ) -> Result<(), StoreError> {
-    let revoked = token_statuses::table
+    let revoked_tokens = token_statuses::table
         .filter(token_statuses::revoked_at.is_not_null())
         .select((token_statuses::list_id, token_statuses::list_index));
-    dialect::for_each_row(connection, revoked, |(list, index): (String, i32)| {
+    dialect::for_each_row(connection, revoked_tokens, |(list, index): (String, i32)| {
         mark(&list, index, TokenStatus::Invalid)
     })?;
-    let mut rest = dead.iter();
+    let mut rest = revoked.iter();
     loop {
-        let some: BTreeMap<_, _> =
+        let batch: BTreeMap<_, _> =
             rest.by_ref().take(MAX_LIST_VALUES).map(|(id, status)| (id.as_str(), *status)).collect();
-        if some.is_empty() {
+        if batch.is_empty() {
             return Ok(());
         }
         let found: Vec<(String, i32, String)> = token_statuses::table
-            .filter(token_statuses::credential_id.eq_any(some.keys().copied().collect::<Vec<_>>()))
+            .filter(token_statuses::credential_id.eq_any(batch.keys().copied().collect::<Vec<_>>()))
             .filter(token_statuses::revoked_at.is_null())
             .select((token_statuses::list_id, token_statuses::list_index, token_statuses::credential_id))
             .load(connection)?;
         for (list, index, credential) in found {
-            if let Some(status) = some.get(credential.as_str()) {
+            if let Some(status) = batch.get(credential.as_str()) {
                 mark(&list, index, *status);
             }
         }

@@ -103,9 +103,9 @@ pub fn read_secrets(
         ))
         .first(connection)
         .optional()?;
-    let (sealed, version, old, old_version) =
+    let (encrypted, version, old, old_version) =
         row.ok_or_else(|| StoreError::invalid_data(format!("no webhook {id} where there was one")))?;
-    Ok(((sealed, version), old.zip(old_version)))
+    Ok(((encrypted, version), old.zip(old_version)))
 }
 
 /// Deletes previous secrets whose overlap has ended.
@@ -147,11 +147,11 @@ pub fn count(connection: &mut Conn) -> Result<i64, StoreError> {
     Ok(webhooks::table.count().get_result(connection)?)
 }
 
-/// Returns the enabled webhooks whose event cursor is before the event number `head`, the furthest
+/// Returns the enabled webhooks whose event cursor is before the event number `last`, the furthest
 /// behind first.
-pub fn list_behind_event(connection: &mut Conn, head: i64) -> Result<Vec<WebhookId>, StoreError> {
+pub fn list_behind_event(connection: &mut Conn, last: i64) -> Result<Vec<WebhookId>, StoreError> {
     Ok(webhooks::table
-        .filter(webhooks::disabled.is_null().and(webhooks::event_cursor.lt(head)))
+        .filter(webhooks::disabled.is_null().and(webhooks::event_cursor.lt(last)))
         .order((webhooks::event_cursor.asc(), webhooks::id.asc()))
         .select(webhooks::id)
         .load(connection)?)

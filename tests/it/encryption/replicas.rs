@@ -54,7 +54,7 @@ fn replica_without_a_master_key_file_reports_it_and_answers_503() {
         assert!(full.deployment.keys().join("master.2").exists());
         let lacks = || async { ready(&two).await.1.contains("master.2 is missing") };
         until("the replica says what it lacks", LONG, lacks).await;
-        until("it is ready: nothing is sealed with it yet", LONG, || async { ready(&two).await.0 == 200 }).await;
+        until("it is ready: nothing is encrypted with it yet", LONG, || async { ready(&two).await.0 == 200 }).await;
         full.opens(&two, "on its way").await;
         until("the other lacks nothing", LONG, || async { ready(&one).await == (200, "null".to_owned()) }).await;
         assert_eq!(two.exchange("acme.live.absent-key-here").await.status(), 401);

@@ -107,7 +107,7 @@ on_both! {
         // A row that cannot be decrypted stays under the old version, and the command reports it.
         let damage = if full.deployment.database.kind == Kind::Sqlite { "X'00'" } else { "'\\x00'" };
         let id = &full.keys[0][full.keys[0].len() - 55..full.keys[0].len() - 39];
-        let sealed = tables::bytes(&full.deployment, &format!("(SELECT encrypted_secret FROM credentials WHERE id = '{id}')"));
+        let encrypted = tables::bytes(&full.deployment, &format!("(SELECT encrypted_secret FROM credentials WHERE id = '{id}')"));
         full.deployment.database.sql(&format!("UPDATE credentials SET encrypted_secret = {damage} WHERE id = '{id}'"));
         full.deployment.run(&["master-key", "rotate"]);
         let said = full.deployment.run(&["master-key", "rotate", "--continue"]);
@@ -117,7 +117,7 @@ on_both! {
         assert_eq!(full.status().iter().map(|row| row.1.as_str()).collect::<Vec<_>>(), ["retiring", "current"]);
         // With the row restored, the rotation completes. The database then refuses rows
         // under the removed version.
-        let hex: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = encrypted.iter().map(|byte| format!("{byte:02x}")).collect();
         let literal = if full.deployment.database.kind == Kind::Sqlite { format!("X'{hex}'") } else { format!("'\\x{hex}'") };
         full.deployment.database.sql(&format!("UPDATE credentials SET encrypted_secret = {literal} WHERE id = '{id}'"));
         assert_eq!(full.deployment.run(&["master-key", "rotate", "--continue"]).code, Some(0));

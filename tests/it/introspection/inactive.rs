@@ -112,8 +112,8 @@ both! {
         let claims: Claims = serde_json::from_str(&part(&server.fetch_token(&key.value).await, 1)).unwrap();
         let signed = async |typ: &str, claims: &Claims| {
             let view = server.services.keys.view();
-            let minter = view.select_signer_at_refresh(server.services.settings.signing_keys.algorithm).unwrap();
-            minter.sign_token(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
+            let signer = view.select_signer_at_refresh(server.services.settings.signing_keys.algorithm).unwrap();
+            signer.sign_token(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
         };
         assert!(is_active(&server, &signed("at+jwt", &claims).await).await);
         assert!(!is_active(&server, &signed("JWT", &claims).await).await);

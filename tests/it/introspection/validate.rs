@@ -330,8 +330,8 @@ both! {
         // Each token is signed with the server's own key.
         let signed = async |typ: &str, claims: &Claims| {
             let view = server.services.keys.view();
-            let minter = view.select_signer_at_refresh(server.services.settings.signing_keys.algorithm).unwrap();
-            minter.sign_token(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
+            let signer = view.select_signer_at_refresh(server.services.settings.signing_keys.algorithm).unwrap();
+            signer.sign_token(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
         };
         assert!(validated(&server, &signed("at+jwt", &claims).await).await["api_key"].is_object());
         assert_eq!(validated(&server, &signed("JWT", &claims).await).await, refused(), "no audience has such tokens");

@@ -130,8 +130,8 @@ both! {
         watched.expect_status(&server, &places[3], INVALID, "the service client is deleted").await;
         // The jobs record the revocations. From then on, the build finds them in another way.
         server.run_jobs().await;
-        let departures = server.services.store.read(keyswap::store::directory::owner_deletions::has_pending).await.unwrap();
-        assert!(!departures, "all events are recorded");
+        let has_pending = server.services.store.read(keyswap::store::directory::owner_deletions::has_pending).await.unwrap();
+        assert!(!has_pending, "all events are recorded");
         server.generic_key(&["c:d"]).await;
         watched.expect_unchanged(&server, "events recorded").await;
     }
@@ -146,8 +146,8 @@ both! {
         delete(&server, "/v1/organizations/acme/members/ada").await;
         watched.expect_status(&server, &place, INVALID, "the creator left").await;
         server.run_jobs().await;
-        let departures = server.services.store.read(keyswap::store::directory::owner_deletions::has_pending).await.unwrap();
-        assert!(!departures, "the event is recorded");
+        let has_pending = server.services.store.read(keyswap::store::directory::owner_deletions::has_pending).await.unwrap();
+        assert!(!has_pending, "the event is recorded");
         server.generic_key(&["c:d"]).await;
         watched.expect_unchanged(&server, "events recorded").await;
     }

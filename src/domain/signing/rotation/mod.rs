@@ -63,11 +63,11 @@ mod tests {
     }
 
     fn steps(rules: &RotationRules, keys: &[SigningKeyMetadata], now: Timestamp) -> Vec<(i64, String)> {
-        let told = |planned: PlannedStep| {
+        let time_and_step = |planned: PlannedStep| {
             let step = format!("{:?}", planned.step);
             (planned.at.seconds(), step.replace(['A', '"'], "").replace("SigningKeyId", ""))
         };
-        rules.plan(keys, now).into_iter().map(told).collect()
+        rules.plan(keys, now).into_iter().map(time_and_step).collect()
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!((planned[1].at, &planned[1].step), (at(3661), &RotationStep::Activate(new.kid.clone())));
         assert_eq!(planned.len(), 2);
         let by_hand = RotationRules { rotation_period: None, ..rules.clone() };
-        assert!(by_hand.plan(&[old.clone(), new.clone()], at(9000)).is_empty(), "it waits for whoever rotates");
+        assert!(by_hand.plan(&[old.clone(), new.clone()], at(9000)).is_empty(), "a rotation by command is awaited");
         let signs = key(EdDsa, Active);
         assert_eq!(rules.plan(&[old.clone(), signs, new], at(4000))[0].step, RotationStep::Retire(old.kid));
     }

@@ -126,7 +126,7 @@ impl MemberReader {
         let Self { remaining, known, mut faults } = self;
         let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
         let message = format!("not known here: expected one of {}", known.join(", "));
-        faults.extend(remaining.keys().map(|name| InputFault::new(reading::shown(name), message.clone())));
+        faults.extend(remaining.keys().map(|name| InputFault::new(reading::truncate_path(name), message.clone())));
         faults
     }
 }

@@ -143,13 +143,13 @@ both! {
         sample_roles(&server).await;
         let before = server.events().await.len();
         let mut bad = bundle(&["docs:read"]);
-        bad["access_record"]["statements"] = json!([statement(&["Nobody"], &["/a", "b"])]);
+        bad["access_record"]["statements"] = json!([statement(&["Unknown"], &["/a", "b"])]);
         bad["api_key"]["permissions"] = json!(["docs:read", "docs:edit"]);
         bad["api_key"]["expires_at"] = json!("2001-01-01T00:00:00Z");
         let refusal = server.manage("POST", "/v1/service-clients", Some(bad), 422).await;
         let found = messages(&refusal);
         for part in [
-            "access_record.statements[0].roles: there is no role Nobody", "access_record.statements[0].resources[1]: a resource",
+            "access_record.statements[0].roles: there is no role Unknown", "access_record.statements[0].resources[1]: a resource",
             "api_key.permissions: docs:edit is not a permission of the service client", "api_key.expires_at: lies in the past",
         ] {
             assert!(found.iter().any(|message| message.starts_with(part)), "{part}: {found:#?}");
@@ -181,7 +181,7 @@ both! {
         let before = server.events().await.len();
         for (role, over, fault) in [
             ("Editor", "/docs/7", "access_record.statements[0].roles: Editor holds docs:edit"),
-            ("Nobody", "/docs/7", "access_record.statements[0].roles: there is no role Nobody"),
+            ("Unknown", "/docs/7", "access_record.statements[0].roles: there is no role Unknown"),
             ("Viewer", "docs", "access_record.statements[0].resources[0]: a resource"),
         ] {
             let refusal = call_on_behalf(&server, "alice", "POST", "/v1/api-keys", Some(wanted(role, over)), 422).await;

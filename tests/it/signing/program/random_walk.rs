@@ -194,7 +194,7 @@ impl Walk {
         let configured = services.settings.signing_keys.algorithm;
         let now = keyswap::domain::common::time::Timestamp::from_millis(self.deployment.time.of_database());
         let jwk: PublicJwk = match view.signer(None, configured, now) {
-            Ok(minter) => minter.jwk().clone(),
+            Ok(signer) => signer.jwk().clone(),
             Err(SigningUnavailable::StaleSnapshot)
                 if of.cut_off && self.deployment.broken == Broken::NoSnapshotAgeLimit =>
             {
