@@ -21,8 +21,6 @@ const TEXTS: &[(&str, &str)] = &[
     ("AuthError::Unavailable", "a cause, for the log"),
     ("Error::Forbidden", "the name of a permission"),
     ("Error::NotFound", "the name of a resource"),
-    ("GuardFileError::Corrupt", "a cause, for the log"),
-    ("GuardFileError::Io", "a cause, for the log"),
 ];
 
 /// What handlers may receive as shared state, next to `Services`.
