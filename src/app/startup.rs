@@ -88,7 +88,7 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         refusal_deadline: REFUSAL_DEADLINE,
         rollback_guard,
         brute_force: BruteForceLimiter::new(&settings.brute_force),
-        last_used: UsageRecorder::default(),
+        last_used: UsageRecorder::new(store.clone()),
         live_tokens: LiveTokenCounts::new(store.clone()),
         exchange_counts: FlushedExchangeCounts::default(),
         key_statistics: KeyStatisticsCache::default(),

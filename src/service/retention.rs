@@ -1,9 +1,8 @@
 //! Deletion of rows whose retention has ended.
 
 use crate::{
-    domain::events::Origin,
     service::{Error, Services},
-    store::{self, NoEvent, Outcome, StoreError},
+    store::{self, NoEvent},
 };
 
 /// The batches are small, so that the rows of a large deleted organization do not block other
@@ -14,7 +13,7 @@ pub async fn delete_expired_rows(services: &Services) -> Result<(), Error> {
     let timing = services.settings.timing;
     // The longest time after its expiry at which a verifier may accept a token.
     let late = timing.verifier_leeway + timing.clock_skew;
-    let expired = services.store.run_transaction(Origin::SYSTEM, move |tx| {
+    let expired = services.store.run_internal(NoEvent::Cleanup, move |tx| {
         let end = tx.now().minus(late + timing.max_snapshot_age).seconds();
         store::status_lists::delete_expired_lists(tx, end)?;
         store::common::idempotency::delete_expired(tx)?;
@@ -23,15 +22,13 @@ pub async fn delete_expired_rows(services: &Services) -> Result<(), Error> {
         store::common::retention::delete_expired(tx)?;
         store::signing::live_tokens::delete_expired(tx)?;
         store::exchange_counts::delete_expired(tx)?;
-        store::credentials::revoked_tokens::delete_expired(tx, late)?;
-        Ok::<_, StoreError>(Outcome::without_event((), NoEvent::Cleanup))
+        store::credentials::revoked_tokens::delete_expired(tx, late)
     });
     expired.await?;
     loop {
-        let orphaned = services.store.run_transaction(Origin::SYSTEM, |tx| {
+        let orphaned = services.store.run_internal(NoEvent::Cleanup, |tx| {
             let records = store::access::access_records::delete_orphaned(tx, BATCH_SIZE)?;
-            let members = store::directory::members::delete_orphaned(tx, BATCH_SIZE)?;
-            Ok::<_, StoreError>(Outcome::without_event(records + members, NoEvent::Cleanup))
+            Ok(records + store::directory::members::delete_orphaned(tx, BATCH_SIZE)?)
         });
         if orphaned.await? == 0 {
             return Ok(());

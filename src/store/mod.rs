@@ -175,6 +175,15 @@ impl Store {
         .await
     }
 
+    /// Runs a change of Keyswap itself that appends no event, for the reason given.
+    pub async fn run_internal<T: Send + 'static>(
+        &self,
+        reason: NoEvent,
+        body: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run_transaction(Origin::SYSTEM, move |tx| Ok(Outcome::without_event(body(tx)?, reason))).await
+    }
+
     /// Returns the current time of the database.
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
         self.read(transaction::now).await

@@ -13,7 +13,6 @@ use tokio::{
 use crate::service::{
     Error, Services,
     api_keys::expiry_notifications::{record_expiry_notifications, record_owner_deletions},
-    credentials::last_used,
     encryption::{master_keys, rollback_guard},
     exchange::counts,
     retention, signing, status_lists,
@@ -51,7 +50,7 @@ impl Jobs {
         });
         jobs.run_every(refresh, "refresh the status lists", |all| async move { status_lists::refresh(&all).await });
         jobs.run_every(build, "build the status lists", |all| async move { status_lists::update(&all).await });
-        jobs.run_every(flush, "flush last-used times", |all| async move { last_used::flush(&all).await });
+        jobs.run_every(flush, "flush last-used times", |all| async move { all.last_used.flush().await });
         jobs.run_early_flush();
         jobs.run_every(flush, "flush counts of live tokens", |all| async move { all.live_tokens.flush().await });
         jobs.run_every(flush, "flush exchange counts", |all| async move { counts::flush(&all).await });
@@ -75,7 +74,7 @@ impl Jobs {
             }
         }
         let services = &*self.services;
-        log_failure_at_shutdown("flush last-used times", last_used::flush(services).await);
+        log_failure_at_shutdown("flush last-used times", services.last_used.flush().await);
         log_failure_at_shutdown("flush counts of live tokens", services.live_tokens.flush().await);
         log_failure_at_shutdown("flush exchange counts", counts::flush(services).await);
         log_failure_at_shutdown("update the rollback guard", rollback_guard::update(services).await);
@@ -114,7 +113,7 @@ impl Jobs {
                 tokio::select! {
                     _ = stopped.changed() => break,
                     () = services.last_used.early_flush() => {
-                        log_failure("flush last-used times early", last_used::flush_excess_usage(&services).await);
+                        log_failure("flush last-used times early", services.last_used.flush_excess().await);
                     }
                 }
             }

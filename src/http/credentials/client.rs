@@ -17,10 +17,7 @@ use crate::{
     },
     service::{
         Services,
-        credentials::{
-            client::{self, authenticate_bearer, authenticate_client},
-            request_context::RequestContext,
-        },
+        credentials::{client, request_context::RequestContext},
     },
 };
 
@@ -62,10 +59,10 @@ async fn authenticate(
 ) -> Result<client::Client, OAuthError> {
     let (client, rejected) = match presented {
         PresentedClient::Secret(client) => {
-            (authenticate_client(services, client.id, &client.secret, call).await, RejectedKeyError::Client)
+            (client::Client::of_key(services, &client.secret, Some(client.id), call).await, RejectedKeyError::Client)
         }
         PresentedClient::Bearer(credential) => {
-            (authenticate_bearer(services, &credential, call).await, RejectedKeyError::Bearer)
+            (client::Client::of_key_or_token(services, &credential, call).await, RejectedKeyError::Bearer)
         }
     };
     client.map_err(|error| OAuthError::from_denied(error, rejected))

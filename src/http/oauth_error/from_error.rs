@@ -12,7 +12,7 @@ use crate::{
         extract::body::BodyError,
         oauth_error::{OAuthError, RejectedKeyError},
     },
-    service::{Conflict, Error, credentials::error::AuthError, introspection::revoke::RevocationError},
+    service::{Error, credentials::error::AuthError, introspection::revoke::RevocationError},
 };
 
 impl OAuthError {
@@ -24,26 +24,25 @@ impl OAuthError {
                 "API keys and access tokens can be revoked; a portal session ends by itself",
             ),
             RevocationError::Auth(error) => Self::from_denied(error, RejectedKeyError::Client),
-            RevocationError::Failed(Error::Conflict(conflict)) => Self::from_conflict(&conflict),
-            RevocationError::Failed(Error::Unavailable(cause)) => Self::unavailable(&cause),
-            RevocationError::Failed(
-                error @ (Error::NotFound(_)
-                | Error::Forbidden(_)
-                | Error::NotAllowed(_)
-                | Error::Invalid(_)
-                | Error::IdempotencyInFlight
-                | Error::IdempotencyMismatch
-                | Error::VersionMismatch(_)
-                | Error::RotationTooEarly(_)
-                | Error::Internal(_)),
-            ) => Self::server_error(&error),
         }
     }
 
-    /// RFC 6749 §5.2 has no error for a conflict. Quotes are not in the character set of a
-    /// description.
-    fn from_conflict(conflict: &Conflict) -> Self {
-        Self::invalid_request(conflict.to_string().replace('"', "'"))
+    pub fn from_service_error(error: &Error) -> Self {
+        match error {
+            // RFC 6749 §5.2 has no error for a conflict. Quotes are not in the character set of a
+            // description.
+            Error::Conflict(conflict) => Self::invalid_request(conflict.to_string().replace('"', "'")),
+            Error::Unavailable(cause) => Self::unavailable(cause),
+            Error::NotFound(_)
+            | Error::Forbidden(_)
+            | Error::NotAllowed(_)
+            | Error::Invalid(_)
+            | Error::IdempotencyInFlight
+            | Error::IdempotencyMismatch
+            | Error::VersionMismatch(_)
+            | Error::RotationTooEarly(_)
+            | Error::Internal(_) => Self::server_error(error),
+        }
     }
 
     pub fn from_denied(denied: AuthError, bad_key: RejectedKeyError) -> Self {
@@ -66,11 +65,10 @@ impl OAuthError {
                 window.resets_in.as_secs_rounded_up(),
                 Some(window),
             ),
-            AuthError::Unavailable(cause) => Self::unavailable(&cause),
             AuthError::Restored => Self::temporarily_unavailable(
                 "the database was rolled back, and no credential is accepted: run `keyswap restore status` on the server",
             ),
-            AuthError::Internal(cause) => Self::server_error(&cause),
+            AuthError::Failed(error) => Self::from_service_error(&error),
         }
     }
 

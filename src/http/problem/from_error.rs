@@ -66,7 +66,6 @@ impl From<RevocationError> for Problem {
         match error {
             RevocationError::Unsupported => Self::bad_request("tokens of this kind cannot be revoked"),
             RevocationError::Auth(error) => error.into(),
-            RevocationError::Failed(error) => error.into(),
         }
     }
 }
@@ -75,8 +74,8 @@ impl From<AuthError> for Problem {
     fn from(denied: AuthError) -> Self {
         match denied {
             AuthError::Credential(_) => Self::invalid_token(),
-            AuthError::OnBehalfOf(detail) => {
-                Self::new(StatusCode::FORBIDDEN, "on_behalf_of", "Not on behalf of this user", detail)
+            AuthError::OnBehalfOf(reason) => {
+                Self::new(StatusCode::FORBIDDEN, "on_behalf_of", "Not on behalf of this user", reason.to_string())
             }
             AuthError::Scope(_) => Self::new(
                 StatusCode::BAD_REQUEST,
@@ -104,19 +103,12 @@ impl From<AuthError> for Problem {
                 window.resets_in.as_secs_rounded_up(),
                 Some(window),
             ),
-            AuthError::Unavailable(cause) => {
-                tracing::warn!(%cause, "unavailable");
-                Self::unavailable()
-            }
             AuthError::Restored => Self {
                 detail: "the database was rolled back, and no credential is accepted: run `keyswap restore status` on the server"
                     .into(),
                 ..Self::unavailable()
             },
-            AuthError::Internal(cause) => {
-                tracing::error!(%cause, "internal error");
-                Self::internal()
-            }
+            AuthError::Failed(error) => error.into(),
         }
     }
 }

@@ -14,13 +14,13 @@ use crate::{
     domain::signing::Algorithm,
     http::{
         extract::access::Unauthenticated,
-        oauth_error::{OAuthError, RejectedKeyError},
+        oauth_error::OAuthError,
         openapi::{
             documents::{Jwks, ServerMetadata},
             responses::Cached,
         },
     },
-    service::{Error, Services, common::document::CachedDocument, credentials::error::AuthError, signing::metadata},
+    service::{Services, common::document::CachedDocument, signing::metadata},
 };
 
 /// Returns the published signing keys.
@@ -66,9 +66,7 @@ pub async fn metadata(
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<HttpResponse, OAuthError> {
-    let internal =
-        |error: Error| OAuthError::from_denied(AuthError::Internal(error.to_string()), RejectedKeyError::Client);
-    let document = metadata::metadata(&services).map_err(internal)?;
+    let document = metadata::metadata(&services).map_err(|error| OAuthError::from_service_error(&error))?;
     Ok(serve(&request, &services, &document, "application/json"))
 }
 

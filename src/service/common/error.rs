@@ -68,6 +68,9 @@ pub enum Unavailable {
     Database(StoreError),
     #[error("the database was rolled back: run `keyswap restore status` on the server")]
     RolledBack,
+    /// Another replica may have the master key that is missing here.
+    #[error(transparent)]
+    MasterKeyMissing(EncryptionError),
     #[error("the signing keys were changed concurrently: try again")]
     SigningKeysChanged,
     #[error("the database's clock was set just now: no signing key is changed")]
@@ -138,6 +141,15 @@ impl From<StoreError> for Error {
     }
 }
 
+impl From<EncryptionError> for Error {
+    fn from(error: EncryptionError) -> Self {
+        match error {
+            EncryptionError::NoMasterKey(_) => Unavailable::MasterKeyMissing(error).into(),
+            EncryptionError::NoEntropy | EncryptionError::DecryptionFailed => Self::internal(error),
+        }
+    }
+}
+
 macro_rules! internal {
     ($($type:ty),*) => {
         $(impl From<$type> for Error {
@@ -147,12 +159,4 @@ macro_rules! internal {
         })*
     };
 }
-internal!(
-    EntropyUnavailable,
-    EncryptionError,
-    SignerError,
-    TokenSigningError,
-    InvalidId,
-    WriteFileError,
-    serde_json::Error
-);
+internal!(EntropyUnavailable, SignerError, TokenSigningError, InvalidId, WriteFileError, serde_json::Error);

@@ -5,3 +5,4 @@ pub mod idempotency;
 pub mod reading;
 pub mod refresh_gate;
 pub mod version;
+pub mod write_buffer;

@@ -18,8 +18,8 @@ use crate::{
         access::owners::{self, DirectoryEntry},
         caller::Caller,
         credentials::{
-            error::AuthError,
-            key_identity::KeyIdentity,
+            client::Client,
+            error::{AuthError, OnBehalfOfError},
             request_context::RequestContext,
             session::{parse_session_token, verify_session},
         },
@@ -72,7 +72,7 @@ pub async fn authenticate(
     let caller = match credential {
         CallerCredential::Console(token) => authenticate_console_session(services, token, call).await?,
         CallerCredential::Header(text) if parse_session_token(text).is_none() => {
-            KeyIdentity::of_key_or_token(services, text, call.source).await?.into_caller(call)
+            Client::of_key_or_token(services, text, call).await?.caller
         }
         CallerCredential::Header(session) | CallerCredential::Portal(session) => {
             let kind = match credential {
@@ -81,7 +81,7 @@ pub async fn authenticate(
             };
             let session = verify_session(services, session, kind, call.source).await?;
             if on_behalf_of.is_some() {
-                return Err(AuthError::OnBehalfOf("a portal session acts for its own user only"));
+                return Err(OnBehalfOfError::PortalSession.into());
             }
             let origin = call.origin(Actor::PortalSession(session.id), session.user.home.user().cloned());
             // The opener of the session could have used the token itself. The session therefore
@@ -101,19 +101,19 @@ pub(crate) async fn authenticate_console_session(
     token: &str,
     call: &RequestContext,
 ) -> Result<Caller, AuthError> {
-    Ok(KeyIdentity::of_token(services, token, call.source).await?.into_caller(call))
+    Ok(Client::of_token(services, token, call).await?.caller)
 }
 
 /// Restricts the caller to the management permissions of the user, and to the permissions that both
 /// the user and the caller can grant.
 async fn act_on_behalf_of(services: &Services, caller: Caller, who: OnBehalfOf) -> Result<Caller, AuthError> {
     if !caller.authority.may_act_on_behalf_of_users() {
-        return Err(AuthError::OnBehalfOf("only callers with keyswap:keys may call on behalf of a user"));
+        return Err(OnBehalfOfError::NotPermitted.into());
     }
     let OnBehalfOf { user, organization } = who.clone();
     let user = services.store.read(move |connection| owners::of_user(connection, &user, organization.as_ref())).await?;
     let user = user.filter(|user| !user.blocked);
-    let user = user.ok_or(AuthError::OnBehalfOf("the user does not exist there or is blocked"))?;
+    let user = user.ok_or(OnBehalfOfError::UserNotActive)?;
     Ok(caller_for_user(Origin { on_behalf_of: Some(who.user), ..caller.origin }, &caller.holdings, user))
 }
 

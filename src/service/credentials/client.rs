@@ -1,15 +1,38 @@
-//! Authentication of OAuth clients at introspection and revocation.
+//! Authentication by an API key, or by a token for the management audience.
 
 use crate::{
-    domain::access::audience::Identifier,
+    domain::{
+        access::{
+            audience::Identifier,
+            owner::OwnerScope,
+            permission::{PermissionName, PermissionSet},
+            policy::{CallerPermissions, GrantablePermissions, TenantScope},
+        },
+        credentials::error::CredentialError,
+        events::Actor,
+        exchange::{
+            claims::Claims,
+            grant,
+            key_context::{KeyContext, Request},
+            refusal::DenyReason,
+        },
+    },
     service::{
         Services,
         caller::Caller,
-        credentials::{error::AuthError, key_identity::KeyIdentity, request_context::RequestContext},
+        credentials::{
+            api_key::verify_api_key,
+            error::AuthError,
+            request_context::RequestContext,
+            token::{find_key_of_token, has_token_format},
+            verify::{PresentedCredential, verify},
+        },
     },
+    store::LookupDetail,
+    telemetry::labels::Form,
 };
 
-/// A caller that authenticates as an OAuth client or resource server.
+/// A caller that authenticated with a key, or with a token of a key.
 #[derive(Debug, Clone)]
 pub struct Client {
     pub caller: Caller,
@@ -19,32 +42,97 @@ pub struct Client {
     pub audiences: Option<Vec<Identifier>>,
 }
 
-/// Authenticates a client by a key or a token alone.
-pub async fn authenticate_bearer(
-    services: &Services,
-    credential: &str,
-    call: &RequestContext,
-) -> Result<Client, AuthError> {
-    Ok(Client::new(KeyIdentity::of_key_or_token(services, credential, call.source).await?, call))
-}
-
-/// Authenticates a client by its `client_id` and key (RFC 6749 §2.3.1). The key must match the
-/// `client_id`.
-pub async fn authenticate_client(
-    services: &Services,
-    id: String,
-    key: &str,
-    call: &RequestContext,
-) -> Result<Client, AuthError> {
-    Ok(Client::new(KeyIdentity::of_key(services, key, call.source, Some(id)).await?, call))
-}
-
 impl Client {
-    fn new(identity: KeyIdentity, call: &RequestContext) -> Self {
-        Self {
-            id: identity.client_id.clone(),
-            audiences: identity.limits.audiences.clone(),
-            caller: identity.into_caller(call),
+    /// Authenticates an API key, or a token for the management audience.
+    pub async fn of_key_or_token(
+        services: &Services,
+        credential: &str,
+        call: &RequestContext,
+    ) -> Result<Self, AuthError> {
+        if has_token_format(credential) {
+            Self::of_token(services, credential, call).await
+        } else {
+            Self::of_key(services, credential, None, call).await
         }
     }
+
+    /// Authenticates an API key. If a `client_id` is given (RFC 6749 §2.3.1), the key must match it.
+    pub async fn of_key(
+        services: &Services,
+        key: &str,
+        client_id: Option<String>,
+        call: &RequestContext,
+    ) -> Result<Self, AuthError> {
+        let request = Request { client_id, ..management_exchange_request(services) };
+        let presented = PresentedCredential { value: key, source: call.source, form: Some(Form::Management) };
+        let verified = verify_api_key(services, presented, &request, LookupDetail::Context, async |context| {
+            Self::new(services, context, &request, None, call)
+        });
+        Ok(verified.await?.decision)
+    }
+
+    /// Authenticates a token for the management audience. Its key must still be in force, so a
+    /// revoked key or token is refused immediately.
+    pub(crate) async fn of_token(services: &Services, token: &str, call: &RequestContext) -> Result<Self, AuthError> {
+        let request = management_exchange_request(services);
+        let presented = PresentedCredential { value: token, source: call.source, form: None };
+        let audience = services.settings.management_audience.as_str();
+        let parse = |text: &str| Some((services.keys.view().verify(text, services.issuer(), audience)?, None));
+        verify(services, presented, parse, async |claims: Claims| {
+            let found = find_key_of_token(services, &claims, request.targets.clone(), LookupDetail::Context).await?;
+            let scope = claims.scope.as_deref().map(PermissionSet::from_stored).transpose();
+            let scope = scope.map_err(|_| AuthError::Credential(CredentialError::Malformed))?.unwrap_or_default();
+            Self::new(services, &found.record.context, &request, Some(scope), call)
+        })
+        .await
+    }
+
+    /// `token_scope` is the scope of a token, which limits the permissions of its key. A token with
+    /// a reduced scope grants no management permission outside of that scope, even if its key holds
+    /// the permission.
+    fn new(
+        services: &Services,
+        context: &KeyContext,
+        request: &Request,
+        token_scope: Option<PermissionSet>,
+        call: &RequestContext,
+    ) -> Result<Self, AuthError> {
+        let (key, limits) = (&context.key, &services.settings.limits);
+        let scope = match grant::decide(context, request, limits) {
+            Ok(grant) => grant.scope,
+            Err(DenyReason::Credential(fault)) => return Err(AuthError::Credential(fault)),
+            // The key is valid but has no permission here: the caller is authenticated with an
+            // empty scope.
+            Err(DenyReason::Scope(_) | DenyReason::Target(_)) => PermissionSet::default(),
+        };
+        let scope = match token_scope {
+            None => scope,
+            Some(token_scope) => token_scope.intersection(&scope),
+        };
+        let holdings = match GrantablePermissions::of(scope.clone()) {
+            GrantablePermissions::WholeCatalog => GrantablePermissions::WholeCatalog,
+            GrantablePermissions::Listed(_) => {
+                let grantable = key.grantable_permissions(limits);
+                let is_within = |name: &&PermissionName| !name.is_management() || scope.contains(name);
+                GrantablePermissions::Listed(grantable.iter().filter(is_within).cloned().collect())
+            }
+        };
+        let (home, limits) = (&key.ownership.home, key.limits());
+        Ok(Self {
+            id: key.subject().client_id(&key.id).to_owned(),
+            audiences: limits.audiences.clone(),
+            caller: Caller {
+                origin: call.origin(Actor::Key(key.id.clone()), None),
+                authority: CallerPermissions { scope, tenant_scope: TenantScope::of(home) },
+                holdings,
+                limits: (*home != OwnerScope::Account).then_some(limits),
+                on_behalf_of: home.user().is_some().then(|| home.clone()),
+            },
+        })
+    }
+}
+
+/// The request of which the scope is the management permissions of a key.
+pub(crate) fn management_exchange_request(services: &Services) -> Request {
+    Request { targets: [services.settings.management_audience.clone()].into(), ..Request::default() }
 }

@@ -12,7 +12,7 @@ use crate::{
             derived_id::CredentialId,
             entropy::{Entropy, EntropyUnavailable},
         },
-        credentials::format::{PresentedKey, Secret},
+        credentials::format::Secret,
     },
 };
 
@@ -32,10 +32,5 @@ impl DecoyCredential {
         let secret = Secret::generate(entropy).map_err(no_entropy)?;
         let master = MasterKeys::single(1, MasterKey::generate(entropy).map_err(no_entropy)?);
         Ok(Self { encrypted: credential::encrypt(&master, SecretKind::Credential, &id, &secret, entropy)?, id, master })
-    }
-
-    /// Performs the work of a verification and discards the result.
-    pub(crate) fn compare(&self, presented: &PresentedKey) -> Result<(), EncryptionError> {
-        credential::verify(&self.master, SecretKind::Credential, &self.id, &self.encrypted, presented).map(|_| ())
     }
 }

@@ -1,17 +1,15 @@
 //! Why a credential is refused.
 
 use crate::{
-    crypto::encryption::EncryptionError,
     domain::{
-        common::{entropy::EntropyUnavailable, time::Span},
+        common::time::Span,
         credentials::error::CredentialError,
         exchange::{
             refusal::{DenyReason, ScopeError, TargetError},
             usage::RateLimitWindow,
         },
     },
-    service::credentials::brute_force::Throttled,
-    store::StoreError,
+    service::{Error, credentials::brute_force::Throttled},
 };
 
 /// The reason why a credential was refused.
@@ -25,20 +23,30 @@ pub enum AuthError {
     #[error("the target is not granted")]
     Target(TargetError),
     /// The key is valid but may not act on behalf of the named user.
-    #[error("{0}")]
-    OnBehalfOf(&'static str),
+    #[error(transparent)]
+    OnBehalfOf(#[from] OnBehalfOfError),
     #[error("too many failures")]
     Throttled(Span),
     /// The key is valid but has reached its limit for the current minute.
     #[error("too many exchanges in this minute")]
     Limited(RateLimitWindow),
-    #[error("{0}")]
-    Unavailable(String),
     /// The database was rolled back, so credentials that were revoked later appear to be in force.
     #[error("the database was rolled back: run `keyswap restore status` on the server")]
     Restored,
-    #[error("{0}")]
-    Internal(String),
+    /// The verification, or the operation that followed it, failed.
+    #[error(transparent)]
+    Failed(Error),
+}
+
+/// The reason why a caller may not act on behalf of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OnBehalfOfError {
+    #[error("a portal session acts for its own user only")]
+    PortalSession,
+    #[error("only callers with keyswap:keys may call on behalf of a user")]
+    NotPermitted,
+    #[error("the user does not exist there or is blocked")]
+    UserNotActive,
 }
 
 impl From<DenyReason> for AuthError {
@@ -57,28 +65,8 @@ impl From<Throttled> for AuthError {
     }
 }
 
-impl From<StoreError> for AuthError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(cause) => Self::Unavailable(cause.to_string()),
-            StoreError::Conflict(cause) | StoreError::InvalidData(cause) => Self::Internal(cause.to_string()),
-            StoreError::LockOrder { .. } | StoreError::NoEntropy(_) => Self::Internal(error.to_string()),
-        }
-    }
-}
-
-impl From<EntropyUnavailable> for AuthError {
-    fn from(error: EntropyUnavailable) -> Self {
-        Self::Internal(error.to_string())
-    }
-}
-
-impl From<EncryptionError> for AuthError {
-    fn from(error: EncryptionError) -> Self {
-        match error {
-            // The key may be valid: another replica may have the master key that is missing here.
-            EncryptionError::NoMasterKey(_) => Self::Unavailable(error.to_string()),
-            EncryptionError::NoEntropy | EncryptionError::DecryptionFailed => Self::Internal(error.to_string()),
-        }
+impl<E: Into<Error>> From<E> for AuthError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
     }
 }

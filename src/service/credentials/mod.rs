@@ -4,8 +4,6 @@ pub mod caller;
 pub mod client;
 pub mod decoy;
 pub mod error;
-pub mod key_identity;
-pub mod last_used;
 pub mod parse;
 pub mod rate_limit;
 pub mod request_context;

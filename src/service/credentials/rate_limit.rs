@@ -2,12 +2,9 @@
 //! limit applies to all replicas together. A key without a limit costs no transaction.
 
 use crate::{
-    domain::{
-        events::{Actor, Origin},
-        exchange::{key_context::KeyProperties, usage::RateLimitWindow},
-    },
+    domain::exchange::{key_context::KeyProperties, usage::RateLimitWindow},
     service::{Services, credentials::error::AuthError},
-    store::{self, NoEvent, Outcome, StoreError},
+    store::{self, NoEvent},
 };
 
 /// Counts an exchange and returns the state of the limit, or `None` if the key has no limit.
@@ -15,9 +12,8 @@ use crate::{
 pub(crate) async fn count(services: &Services, key: &KeyProperties) -> Result<Option<RateLimitWindow>, AuthError> {
     let Some(limit) = key.exchanges_per_minute else { return Ok(None) };
     let id = key.id.clone();
-    let counted = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
-        let left = store::credentials::rate_windows::take(tx, &id, limit)?;
-        Ok::<_, StoreError>(Outcome::without_event((left, tx.now()), NoEvent::Counter))
+    let counted = services.store.run_internal(NoEvent::Counter, move |tx| {
+        Ok((store::credentials::rate_windows::take(tx, &id, limit)?, tx.now()))
     });
     match counted.await? {
         (Some(left), now) => Ok(Some(RateLimitWindow::at(now, limit, left))),

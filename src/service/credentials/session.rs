@@ -59,36 +59,27 @@ pub(crate) async fn verify_session(
     verify(services, presented, parse, async |token: PresentedKey| {
         let id = PortalSessionId::from(&token.credential_id);
         let Some((stored, user, now)) = find(services, id).await? else {
-            services.decoy.compare(&token)?;
+            let decoy = &services.decoy;
+            credential::verify(&decoy.master, SecretKind::Credential, &decoy.id, &decoy.encrypted, &token)?;
             return Err(AuthError::Credential(CredentialError::Unknown));
         };
         let StoredPortalSession { session, encrypted_secret, master_version } = stored;
         let encrypted = Encrypted { master_version, bytes: encrypted_secret };
-        let fault = if !credential::verify(
-            &services.master_keys,
-            SecretKind::PortalSession,
-            &token.credential_id,
-            &encrypted,
-            &token,
-        )? {
-            CredentialError::SecretMismatch
-        } else if session.kind != kind {
-            CredentialError::Unknown
-        } else if session.expires_at <= now {
-            CredentialError::Expired
-        } else {
-            // A user that was deleted and created again has another generation id, and the session
-            // does not belong to it.
-            match user.filter(|user| user.home == session.home) {
-                None => CredentialError::OwnerDeleted,
-                Some(user) if user.blocked => CredentialError::OwnerBlocked,
-                Some(user) => {
-                    let PortalSession { id, grantable_permissions, .. } = session;
-                    return Ok(VerifiedSession { id, user, grantable_permissions });
-                }
+        let (master_keys, id) = (&services.master_keys, &token.credential_id);
+        let is_correct = credential::verify(master_keys, SecretKind::PortalSession, id, &encrypted, &token)?;
+        // A user that was deleted and created again has another generation id, and the session does
+        // not belong to it.
+        Err(AuthError::Credential(match user.filter(|user| user.home == session.home) {
+            _ if !is_correct => CredentialError::SecretMismatch,
+            _ if session.kind != kind => CredentialError::Unknown,
+            _ if session.expires_at <= now => CredentialError::Expired,
+            None => CredentialError::OwnerDeleted,
+            Some(user) if user.blocked => CredentialError::OwnerBlocked,
+            Some(user) => {
+                let PortalSession { id, grantable_permissions, .. } = session;
+                return Ok(VerifiedSession { id, user, grantable_permissions });
             }
-        };
-        Err(AuthError::Credential(fault))
+        }))
     })
     .await
 }

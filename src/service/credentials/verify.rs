@@ -10,7 +10,7 @@ use crate::{
         common::derived_id::CredentialId, credentials::error::CredentialError, exchange::key_context::KeyContext,
     },
     service::{
-        Services,
+        Error, Services,
         credentials::{brute_force::Source, error::AuthError},
     },
     telemetry::labels::{ExchangeResult, Form},
@@ -47,47 +47,40 @@ pub(crate) async fn verify<P, V>(
     parse: impl FnOnce(&str) -> Option<(P, Option<CredentialId>)>,
     check: impl AsyncFnOnce(P) -> Result<V, AuthError>,
 ) -> Result<V, AuthError> {
-    let started = Instant::now();
-    let result = verify_within_limits(services, presented, started, parse, check).await;
-    if let Some(form) = presented.form {
-        services.metrics.record_exchange(form, exchange_result(&result), started.elapsed());
-    }
-    result
-}
-
-async fn verify_within_limits<P, V>(
-    services: &Services,
-    presented: PresentedCredential<'_>,
-    started: Instant,
-    parse: impl FnOnce(&str) -> Option<(P, Option<CredentialId>)>,
-    check: impl AsyncFnOnce(P) -> Result<V, AuthError>,
-) -> Result<V, AuthError> {
-    let (limiter, source) = (&services.brute_force, presented.source);
-    if services.keys.is_halted() {
-        return Err(AuthError::Restored);
-    }
-    limiter.admit_source(source)?;
-    let (id, result) = match parse(presented.value) {
-        None => (None, Err(AuthError::Credential(CredentialError::Malformed))),
-        Some((parsed, id)) => {
-            limiter.admit_credential(source, id.as_ref())?;
-            (id, check(parsed).await)
+    let PresentedCredential { value, source, form } = presented;
+    let (limiter, started) = (&services.brute_force, Instant::now());
+    let result = async {
+        if services.keys.is_halted() {
+            return Err(AuthError::Restored);
         }
-    };
-    if let Err(AuthError::Credential(fault)) = &result {
-        let admitted = limiter.admit_failure(source, id.as_ref());
-        limiter.record_failure(source, id.as_ref());
-        if id.is_some() || source == Source::UNKNOWN {
+        limiter.admit_source(source)?;
+        let (id, result) = match parse(value) {
+            None => (None, Err(AuthError::Credential(CredentialError::Malformed))),
+            Some((parsed, id)) => {
+                limiter.admit_credential(source, id.as_ref())?;
+                (id, check(parsed).await)
+            }
+        };
+        if let Err(AuthError::Credential(fault)) = &result {
+            let admitted = limiter.admit_failure(source, id.as_ref());
+            limiter.record_failure(source, id.as_ref());
+            if id.is_some() || source == Source::UNKNOWN {
+                wait_for_deadline(services, started).await;
+            }
+            admitted?;
+            if let Some(form) = form {
+                let credential = id.as_ref().map(CredentialId::as_str);
+                tracing::info!(?form, credential, %fault, "refused a credential");
+            }
+        } else if source == Source::UNKNOWN && matches!(&result, Err(AuthError::Scope(_) | AuthError::Target(_))) {
+            // For a service, a valid key or token for another audience looks like any other refusal.
             wait_for_deadline(services, started).await;
         }
-        admitted?;
-        if let Some(form) = presented.form {
-            let credential = id.as_ref().map(CredentialId::as_str);
-            tracing::info!(?form, credential, %fault, "refused a credential");
-        }
-    } else if source == Source::UNKNOWN && matches!(&result, Err(AuthError::Scope(_) | AuthError::Target(_))) {
-        // For a service, a valid key or token for another audience looks like any other refusal.
-        wait_for_deadline(services, started).await;
+        result
+    };
+    let result = result.await;
+    if let Some(form) = form {
+        services.metrics.record_exchange(form, exchange_result(&result), started.elapsed());
     }
     result
 }
@@ -128,7 +121,7 @@ const fn exchange_result<V>(result: &Result<V, AuthError>) -> ExchangeResult {
         AuthError::Target(_) => ExchangeResult::Target,
         AuthError::Throttled(_) => ExchangeResult::Throttled,
         AuthError::Limited(_) => ExchangeResult::Limited,
-        AuthError::Unavailable(_) | AuthError::Restored => ExchangeResult::Unavailable,
-        AuthError::OnBehalfOf(_) | AuthError::Internal(_) => ExchangeResult::Internal,
+        AuthError::Failed(Error::Unavailable(_)) | AuthError::Restored => ExchangeResult::Unavailable,
+        AuthError::OnBehalfOf(_) | AuthError::Failed(_) => ExchangeResult::Internal,
     }
 }

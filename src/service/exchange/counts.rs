@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    domain::events::{Actor, Origin},
     service::Services,
-    store::{self, NoEvent, Outcome, StoreError},
+    store::{self, NoEvent, StoreError},
 };
 
 /// Adds the results since the last flush to the current hour. Results that cannot be written are
@@ -25,11 +24,7 @@ pub async fn flush(services: &Services) -> Result<(), StoreError> {
     if new.is_empty() {
         return Ok(());
     }
-    let change = services.store.run_transaction(Origin::of(Actor::System), move |tx| {
-        store::exchange_counts::add(tx, &new)?;
-        Ok::<_, StoreError>(Outcome::without_event((), NoEvent::Counter))
-    });
-    change.await?;
+    services.store.run_internal(NoEvent::Counter, move |tx| store::exchange_counts::add(tx, &new)).await?;
     *written = uses;
     Ok(())
 }

@@ -71,16 +71,13 @@ pub(super) async fn issue_token(
     })?;
     let snapshot = services.keys.snapshot_at(context.now).await;
     let signer = snapshot.signer(grant.token_profile.algorithm, services.settings.signing_keys.algorithm, context.now);
-    let signer = signer.map_err(|error| {
-        services.metrics.record_signing_refusal(error.as_str());
-        AuthError::Unavailable(error.to_string())
-    })?;
+    let signer = signer.inspect_err(|error| services.metrics.record_signing_refusal(error.as_str()))?;
     let jti = random::generate_token_id(&services.entropy)?;
     grant.status = status_lists::assign_token_index(services, &grant, &jti).await?;
     services.live_tokens.count(&signer.jwk().kid, grant.expires_at);
     let typ = grant.token_profile.typ.clone();
     let claims = grant.into_claims(services.issuer(), jti);
-    let token = signer.sign_token(&typ, &claims).await.map_err(|error| AuthError::Internal(error.to_string()))?;
+    let token = signer.sign_token(&typ, &claims).await?;
     Ok(IssuedToken { token, claims, window, replaced: context.key.replacement() })
 }
 

@@ -47,13 +47,8 @@ struct SignedIntrospectionClaims<'a> {
 pub async fn sign(services: &Services, client: &Client, response: &IntrospectionResponse) -> Result<Token, AuthError> {
     let iat = services.store.now().await?.seconds();
     let view = services.keys.view();
-    let signer = view
-        .select_signer_at_refresh(services.settings.signing_keys.algorithm)
-        .map_err(|why| AuthError::Unavailable(why.to_string()))?;
+    let signer = view.select_signer_at_refresh(services.settings.signing_keys.algorithm)?;
     let claims =
         SignedIntrospectionClaims { iss: services.issuer(), aud: &client.id, iat, token_introspection: response };
-    signer
-        .sign_token(&TokenTypeHeader::INTROSPECTION, &claims)
-        .await
-        .map_err(|error| AuthError::Internal(error.to_string()))
+    Ok(signer.sign_token(&TokenTypeHeader::INTROSPECTION, &claims).await?)
 }

@@ -55,9 +55,8 @@ pub(crate) async fn resolve_token<T>(
             error @ (AuthError::OnBehalfOf(_)
             | AuthError::Throttled(_)
             | AuthError::Limited(_)
-            | AuthError::Unavailable(_)
             | AuthError::Restored
-            | AuthError::Internal(_)),
+            | AuthError::Failed(_)),
         ) => Err(error),
     }
 }

@@ -42,8 +42,6 @@ pub enum RevocationError {
     Unsupported,
     #[error(transparent)]
     Auth(#[from] AuthError),
-    #[error(transparent)]
-    Failed(#[from] Error),
 }
 
 /// Revokes a key or a token if the caller may do so. After the function returns, no replica accepts
@@ -60,18 +58,18 @@ pub async fn revoke(services: &Services, caller: &Caller, token: &str) -> Result
     };
     match revoked {
         // It is not accepted, and the constant-time deadline has passed.
-        Ok(true) | Err(RevocationError::Auth(AuthError::Credential(_))) => Ok(()),
+        Ok(true) | Err(AuthError::Credential(_)) => Ok(()),
         Ok(false) => {
             // A key or token that the caller may not revoke takes as long as an unknown one.
             wait_for_deadline(services, started).await;
             Ok(())
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// Revokes a key and returns whether the caller may do so.
-async fn revoke_presented_key(services: &Services, caller: &Caller, key: &str) -> Result<bool, RevocationError> {
+async fn revoke_presented_key(services: &Services, caller: &Caller, key: &str) -> Result<bool, AuthError> {
     // A third party may have sent the key to a service, so its source is unknown.
     let presented = PresentedCredential { value: key, source: Source::UNKNOWN, form: Some(Form::Management) };
     // The state of the key does not matter: a suspended key could be resumed.
@@ -87,7 +85,7 @@ async fn revoke_presented_key(services: &Services, caller: &Caller, key: &str) -
 }
 
 /// Revokes a token and returns whether the caller may do so.
-async fn revoke_presented_token(services: &Services, caller: &Caller, token: &str) -> Result<bool, RevocationError> {
+async fn revoke_presented_token(services: &Services, caller: &Caller, token: &str) -> Result<bool, AuthError> {
     let presented = PresentedCredential { value: token, source: Source::UNKNOWN, form: None };
     let parse = |text: &str| Some((services.keys.view().verify_any(text, services.issuer())?.1, None));
     let (claims, context) = verify(services, presented, parse, async |claims: Claims| {

@@ -5,7 +5,9 @@ use crate::{
         access::permission::PermissionSet,
         exchange::validation::{CredentialRequirements, Principals, find_missing_permissions},
     },
-    service::{Services, api_keys::types::Shown, credentials::error::AuthError, introspection::resolve::resolve_token},
+    service::{
+        Error, Services, api_keys::types::Shown, credentials::error::AuthError, introspection::resolve::resolve_token,
+    },
     store::LookupDetail,
 };
 
@@ -31,7 +33,7 @@ pub async fn validate(
     });
     let Some(verified) = verified.await? else { return Ok(None) };
     // A missing part of the look-up is a fault of Keyswap, not of the key.
-    let details = verified.details.ok_or_else(|| AuthError::Internal("the look-up returned no details".to_owned()))?;
+    let details = verified.details.ok_or_else(|| Error::internal("the look-up returned no details"))?;
     let (key, principals) = details;
     let key = Shown::new(key, verified.context.now, &services.settings);
     Ok(Some(ValidationResult { key, principals, missing: verified.decision }))

@@ -20,7 +20,7 @@ use crate::{
     service::{
         Services,
         credentials::{
-            caller::authenticate_console_session, error::AuthError, key_identity::management_exchange_request,
+            caller::authenticate_console_session, client::management_exchange_request, error::AuthError,
             request_context::RequestContext, verify::PresentedCredential,
         },
         exchange::{IssuedToken, issue_token},

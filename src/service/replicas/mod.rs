@@ -9,7 +9,6 @@ use crate::{
     config::Settings,
     domain::{
         common::time::Timestamp,
-        events::Origin,
         signing::{
             Algorithm,
             rotation::{ClockStability, RotationRules},
@@ -17,7 +16,7 @@ use crate::{
     },
     service::{Error, Services, replicas::registration::ReplicaRegistration},
     store::{
-        self, Conn, Lock, NoEvent, Outcome, Store, StoreError,
+        self, Conn, Lock, NoEvent, Store, StoreError,
         signing::{
             replicas::{self, Replica},
             signing_keys,
@@ -28,7 +27,7 @@ use crate::{
 /// Registers a server before it serves: its settings apply from its first response.
 pub async fn register(store: &Store, settings: &Settings) -> Result<ReplicaRegistration, Error> {
     let settings = settings.clone();
-    let registered = store.run_transaction(Origin::SYSTEM, move |tx| {
+    let registered = store.run_internal(NoEvent::InternalState, move |tx| {
         // Excludes transitions of signing keys: the next activation takes the token lifetime of this
         // replica into account, and the keys marked as seen below were committed before.
         tx.lock(Lock::SigningKeys)?;
@@ -49,7 +48,7 @@ pub async fn register(store: &Store, settings: &Settings) -> Result<ReplicaRegis
         signing_keys::raise_max_token_ttl(tx, replica.timing.max_ttl)?;
         // A transaction other than the one that published missing keys at startup.
         signing_keys::record_first_observation(tx, now)?;
-        Ok::<_, Error>(Outcome::without_event(replica, NoEvent::InternalState))
+        Ok(replica)
     });
     Ok(ReplicaRegistration::new(registered.await?))
 }
@@ -70,7 +69,7 @@ pub(crate) async fn report(services: &Services) -> Result<(), Error> {
     if is_recent && is_unchanged {
         return Ok(());
     }
-    let reported = services.store.run_transaction(Origin::SYSTEM, move |tx| {
+    let reported = services.store.run_internal(NoEvent::InternalState, move |tx| {
         tx.lock(Lock::SigningKeys)?;
         let now = store::now(tx)?;
         let replica = Replica { last_heartbeat_at: now, published_kids, master_key_fingerprints, ..before };
@@ -86,7 +85,7 @@ pub(crate) async fn report(services: &Services) -> Result<(), Error> {
         for gone in others.iter().filter(|other| !is_still_relevant(other, now)) {
             replicas::delete(tx, &gone.id)?;
         }
-        Ok::<_, StoreError>(Outcome::without_event(replica, NoEvent::InternalState))
+        Ok(replica)
     });
     let reported = reported.await?;
     *services.replica_registration.lock() = Some(reported);

@@ -14,7 +14,7 @@ use crate::{
         exchange::claims::Claims,
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState},
     },
-    service::{Error, common::document::CachedDocument},
+    service::{Error, Unavailable, common::document::CachedDocument},
     store::{self, Clock, Store, StoreError, signing::signing_keys::StoredSigningKey},
 };
 use std::{
@@ -86,6 +86,12 @@ impl SigningUnavailable {
             Self::NoKey => "no_key",
             Self::Restored => "restored",
         }
+    }
+}
+
+impl From<SigningUnavailable> for Error {
+    fn from(error: SigningUnavailable) -> Self {
+        Unavailable::Signing(error.into()).into()
     }
 }
 

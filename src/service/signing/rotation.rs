@@ -18,7 +18,7 @@ use crate::{
             rotation_state::{RotationState, SigningKeyItem, Timeline},
         },
     },
-    store::{self, Lock, NoEvent, Outcome, StoreError},
+    store::{self, Lock, NoEvent, StoreError},
 };
 
 /// Maximum number of rounds in one run: a step can make another one due, and the loop must end.
@@ -181,7 +181,7 @@ fn find_activatable_key<'a>(
 pub(crate) async fn confirm_publication(services: &Services) {
     refresh_keys(services).await;
     let (reference, tolerance) = (services.clock_monitor.reference(), services.settings.timing.clock_skew);
-    let confirmed = services.store.run_transaction(Origin::SYSTEM, move |tx| {
+    let confirmed = services.store.run_internal(NoEvent::InternalState, move |tx| {
         tx.lock(Lock::SigningKeys)?;
         let now = store::now(tx)?;
         // Recorded only if the clock advanced steadily since a reading of this process. Otherwise
@@ -189,8 +189,7 @@ pub(crate) async fn confirm_publication(services: &Services) {
         if reference.is_steady_until(now, tolerance) == Some(true) {
             store::signing::clock::record_observation(tx, now)?;
         }
-        store::signing::signing_keys::record_first_observation(tx, now)?;
-        Ok::<_, StoreError>(Outcome::without_event((), NoEvent::InternalState))
+        store::signing::signing_keys::record_first_observation(tx, now)
     });
     if let Err(error) = confirmed.await {
         tracing::warn!(%error, "failed to record that a signing key is published; will retry");

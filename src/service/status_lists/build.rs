@@ -19,12 +19,11 @@ use crate::{
             id::StatusListId,
             time::{Span, Timestamp},
         },
-        events::Origin,
         status_lists::{StatusArray, StatusListKind, StatusSize, TokenStatus},
     },
-    service::{Error, Services, Unavailable, status_lists::encoding},
+    service::{Error, Services, status_lists::encoding},
     store::{
-        self, Conn, NoEvent, Outcome, StoreError,
+        self, Conn, NoEvent, StoreError,
         status_lists::{
             StatusListInfo,
             revoked_credentials::{self, RevokedCredential},
@@ -119,12 +118,9 @@ async fn try_build(services: &Services) -> Result<bool, Error> {
         signed.push(sign(services, list, plan.now).await?);
     }
     let (before, seq, next_expiry) = (plan.before, plan.seq, plan.next_expiry);
-    let written = services.store.run_transaction(Origin::SYSTEM, move |tx| {
-        Ok::<_, StoreError>(Outcome::without_event(
-            signed_lists::write(tx, &before, seq, next_expiry, &signed)?,
-            NoEvent::InternalState,
-        ))
-    });
+    let written = services
+        .store
+        .run_internal(NoEvent::InternalState, move |tx| signed_lists::write(tx, &before, seq, next_expiry, &signed));
     let written = written.await?;
     if written {
         services.status_lists.has_completed_build.store(true, Ordering::Relaxed);
@@ -134,8 +130,7 @@ async fn try_build(services: &Services) -> Result<bool, Error> {
 
 async fn sign(services: &Services, list: UnsignedList, now: Timestamp) -> Result<SignedList, Error> {
     let view = services.keys.snapshot_at(now).await;
-    let signer = view.signer(None, services.settings.signing_keys.algorithm, now);
-    let signer = signer.map_err(|error| Unavailable::Signing(error.into()))?;
+    let signer = view.signer(None, services.settings.signing_keys.algorithm, now)?;
     let uri = list.id.uri(services.issuer());
     let lifetime = services.settings.limits.max_ttl;
     let claims = StatusListTokenClaims {

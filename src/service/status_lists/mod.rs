@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::{
     domain::{
         access::token_profile::StatusSubject, common::id::StatusListId, credentials::error::CredentialError,
-        events::Origin, exchange::grant::Grant, status_lists::StatusListIndex,
+        exchange::grant::Grant, status_lists::StatusListIndex,
     },
     service::{
         Error, Services, Unavailable,
@@ -24,7 +24,7 @@ use crate::{
         status_lists::cache::{ServedStatusList, StatusListSnapshot},
     },
     store::{
-        self, NoEvent, Outcome, StoreError,
+        self, NoEvent, Tx,
         credentials::key_context::KeySelector,
         status_lists::{TokenStatusRequest, signed_lists::ServedList},
     },
@@ -136,15 +136,8 @@ pub async fn assign_token_index(
         exp: grant.expires_at,
     };
     let selector = KeySelector::Credential(grant.credential_id);
-    let index = services
-        .store
-        .run_transaction(Origin::SYSTEM, move |tx| {
-            Ok::<_, StoreError>(Outcome::without_event(
-                store::status_lists::assign_token_index(tx, &token)?,
-                NoEvent::InternalState,
-            ))
-        })
-        .await?;
+    let assign = move |tx: &mut Tx<'_>| store::status_lists::assign_token_index(tx, &token);
+    let index = services.store.run_internal(NoEvent::InternalState, assign).await?;
     let context = services
         .store
         .read(move |connection| store::credentials::key_context::load(connection, &selector, &BTreeSet::new()))

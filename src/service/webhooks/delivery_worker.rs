@@ -81,14 +81,12 @@ pub async fn serve(services: &Services, id: &WebhookId) -> Result<bool, Error> {
 async fn lease_deliveries(services: &Services, id: WebhookId) -> Result<Option<LeasedBatch>, StoreError> {
     services
         .store
-        .run_transaction(Origin::SYSTEM, move |tx| {
+        .run_internal(NoEvent::DeliveryLog, move |tx| {
             let now = tx.now();
             let is_ready = |webhook: &Webhook| {
                 webhook.state == WebhookState::Enabled && webhook.paused_until.is_none_or(|until| until <= now)
             };
-            let Some(webhook) = webhooks::find(tx, &id)?.filter(is_ready) else {
-                return Ok(Outcome::without_event(None, NoEvent::Unchanged));
-            };
+            let Some(webhook) = webhooks::find(tx, &id)?.filter(is_ready) else { return Ok(None) };
             let mut deliveries = Vec::new();
             for delivery in deliveries::lease_due(tx, &id, MAX_CONCURRENT_DELIVERIES, now.plus(LEASE_DURATION))? {
                 let event = store::events::find(tx, delivery.event_sequence_number)?.ok_or_else(|| {
@@ -99,8 +97,7 @@ async fn lease_deliveries(services: &Services, id: WebhookId) -> Result<Option<L
                 deliveries.push((delivery, message));
             }
             let endpoint = EncryptedEndpoint::load(tx, &webhook, now)?;
-            let batch = (!deliveries.is_empty()).then_some(LeasedBatch { endpoint, now, deliveries });
-            Ok(Outcome::without_event(batch, NoEvent::DeliveryLog))
+            Ok((!deliveries.is_empty()).then_some(LeasedBatch { endpoint, now, deliveries }))
         })
         .await
 }

@@ -5,7 +5,7 @@
 use crate::{
     domain::{
         common::id::WebhookId,
-        events::{EventFilter, Origin},
+        events::EventFilter,
         webhooks::{
             WebhookState,
             delivery::{Delivery, DeliveryState},
@@ -13,7 +13,7 @@ use crate::{
     },
     service::Services,
     store::{
-        self, Conn, Lock, NoEvent, Outcome, StoreError, Tx,
+        self, Conn, Lock, NoEvent, StoreError, Tx,
         webhooks::{self, deliveries},
     },
 };
@@ -31,15 +31,14 @@ pub async fn fan_out(services: &Services) -> Result<bool, StoreError> {
     }
     services
         .store
-        .run_transaction(Origin::SYSTEM, move |tx| {
-            if !tx.try_lock(Lock::DeliveryFanOut)? {
-                return Ok(Outcome::without_event(false, NoEvent::Unchanged));
-            }
+        .run_internal(NoEvent::DeliveryLog, move |tx| {
             let mut has_advanced = false;
-            for id in &lagging {
-                has_advanced |= advance_cursor(tx, id)?;
+            if tx.try_lock(Lock::DeliveryFanOut)? {
+                for id in &lagging {
+                    has_advanced |= advance_cursor(tx, id)?;
+                }
             }
-            Ok(Outcome::without_event(has_advanced, NoEvent::DeliveryLog))
+            Ok(has_advanced)
         })
         .await
 }

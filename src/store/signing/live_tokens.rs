@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Adds to the counts, by key and by the end of the minute in which the tokens expire.
-pub fn add(tx: &mut Tx<'_>, signed: &BTreeMap<(SigningKeyId, Timestamp), i64>) -> Result<(), StoreError> {
+pub fn add(tx: &mut Tx<'_>, signed: &[((SigningKeyId, Timestamp), i64)]) -> Result<(), StoreError> {
     // The rows are locked in the order of the keys, so that two replicas cannot deadlock.
     for ((kid, ends_at), tokens) in signed {
         let row = signing_key_tokens::table.find((kid, ends_at));

@@ -13,7 +13,6 @@ use keyswap::{
         common::entropy::Entropy,
         credentials::format::{ApiKeyValue, Secret},
     },
-    service::credentials::last_used,
 };
 use serde_json::{Value, json};
 
@@ -77,7 +76,7 @@ both! {
         assert_eq!(claims["key_id"], id);
         assert_eq!(claims["scope"], "projects:read", "{claims}");
 
-        last_used::flush(&server.services).await.unwrap();
+        server.services.last_used.flush().await.unwrap();
         let key = server.manage("GET", &format!("/v1/api-keys/{id}"), None, 200).await;
         assert!(key["last_used_at"].is_string(), "the credential that was found is the one that was used: {key}");
         assert_eq!(key["masked"], "acme.live.…8xX");

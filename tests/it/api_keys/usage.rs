@@ -2,7 +2,6 @@
 //! counts.
 
 use futures_util::future::join_all;
-use keyswap::service::credentials::last_used;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -137,7 +136,7 @@ both! {
         server.post("/v1/exchange/explain").bearer_auth(&key.value).send().await.unwrap();
         assert_eq!(server.exchange_for(&key.value, json!({ "scope": "no:such" })).await.status(), 400);
         for services in [&server.services, &replica.services, &server.services] {
-            last_used::flush(services).await.unwrap();
+            services.last_used.flush().await.unwrap();
         }
         let reported = usage(&server, &key.id, "").await;
         assert_eq!(reported.len(), 30);
@@ -146,7 +145,7 @@ both! {
 
         server.advance(86_400);
         server.fetch_token(&key.value).await;
-        last_used::flush(&server.services).await.unwrap();
+        server.services.last_used.flush().await.unwrap();
         let reported = usage(&server, &key.id, "?days=2").await;
         assert_eq!(reported[1], json!({ "day": today, "uses": 5 }));
         assert_eq!((reported.len(), &reported[0]["uses"]), (2, &json!(1)));
@@ -166,7 +165,7 @@ both! {
         let rotated = server.manage("POST", &path, Some(json!({ "grace": "1h" })), 200).await;
         server.fetch_token(&key.value).await;
         server.fetch_token(rotated["value"].as_str().unwrap()).await;
-        last_used::flush(&server.services).await.unwrap();
+        server.services.last_used.flush().await.unwrap();
         let reported = usage(&server, &key.id, "?days=2").await;
         let sum: i64 = reported.iter().map(|day| day["uses"].as_i64().unwrap()).sum();
         assert_eq!(sum, 2, "{reported:?}");

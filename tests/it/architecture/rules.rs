@@ -15,13 +15,8 @@ use super::source::walk;
 
 /// Variants of errors of `src/service` and `src/domain` that contain a text. The list only gets
 /// shorter, except for causes, which are logged and not returned.
-const TEXTS: &[(&str, &str)] = &[
-    ("AuthError::Internal", "a cause, for the log"),
-    ("AuthError::OnBehalfOf", "to be typed"),
-    ("AuthError::Unavailable", "a cause, for the log"),
-    ("Error::Forbidden", "the name of a permission"),
-    ("Error::NotFound", "the name of a resource"),
-];
+const TEXTS: &[(&str, &str)] =
+    &[("Error::Forbidden", "the name of a permission"), ("Error::NotFound", "the name of a resource")];
 
 /// What handlers may receive as shared state, next to `Services`.
 const SHARED_STATE: &[&str] = &["A", "Assets", "DocsPages", "Services", "T", "TrustedProxies"];

@@ -8,7 +8,6 @@ use keyswap::{
         id::{GeneratedId, KeyId},
         time::Timestamp,
     },
-    service::credentials::last_used,
     store::StoreError,
 };
 
@@ -70,11 +69,11 @@ both! {
         assert_eq!(server.services.last_used.early_flush().now_or_never(), None);
         use_keys(&server, USED - 39_999, now);
         assert_eq!(server.services.last_used.early_flush().now_or_never(), Some(()), "the job is called");
-        last_used::flush_excess_usage(&server.services).await.unwrap();
+        server.services.last_used.flush_excess().await.unwrap();
         // The backlog falls below the threshold by at most one batch.
         let left = server.services.last_used.waiting();
         assert!((35_000..40_000).contains(&left), "{left}");
-        last_used::flush(&server.services).await.unwrap();
+        server.services.last_used.flush().await.unwrap();
         has_row(&server, USED, now, USED).await;
     }
 
@@ -84,7 +83,7 @@ both! {
         // The last-use times can be written, but the usage counts cannot.
         server.database.sql("ALTER TABLE key_usage RENAME TO away");
         for _ in 0..2 {
-            assert!(last_used::flush(&server.services).await.is_err());
+            assert!(server.services.last_used.flush().await.is_err());
         }
         let later = Timestamp::from_millis(now.millis() + 1);
         for (key, credential) in &keys {
@@ -92,7 +91,7 @@ both! {
             server.services.last_used.record_credential_use(key, *credential, now, false);
         }
         server.database.sql("ALTER TABLE away RENAME TO key_usage");
-        last_used::flush(&server.services).await.unwrap();
+        server.services.last_used.flush().await.unwrap();
         has_row(&server, keys.len(), later, 2 * keys.len()).await;
     }
 }

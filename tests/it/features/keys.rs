@@ -181,10 +181,10 @@ both! {
         for key in [&used, &stale] {
             server.fetch_token(&key.value).await;
         }
-        keyswap::service::credentials::last_used::flush(&server.services).await.unwrap();
+        server.services.last_used.flush().await.unwrap();
         server.advance(40 * 24 * 3600);
         server.fetch_token(&used.value).await;
-        keyswap::service::credentials::last_used::flush(&server.services).await.unwrap();
+        server.services.last_used.flush().await.unwrap();
         let since = server.services.store.now().await.unwrap().minus("30d".parse().unwrap());
         let listed = server.manage("GET", &format!("/v1/api-keys?owner_type=none&unused_since={since}"), None, 200).await;
         let ids: Vec<_> = listed["data"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap()).collect();
@@ -259,7 +259,7 @@ both! {
         let body = json!({ "name": "Nightly build", "owner": { "type": "user" }, "permissions": ["projects:read"] });
         let made = body_of(as_user(&server, "bob", "POST", "/v1/api-keys", Some(body)).await, StatusCode::CREATED).await;
         server.fetch_token(made["value"].as_str().unwrap()).await;
-        keyswap::service::credentials::last_used::flush(&server.services).await.unwrap();
+        server.services.last_used.flush().await.unwrap();
         let listed = body_of(as_user(&server, "ann", "GET", "/v1/api-keys", None).await, StatusCode::OK).await;
         let key = &listed["data"][0];
         assert_eq!((&key["name"], &key["permissions"], &key["state"]), (&json!("Nightly build"), &json!(["projects:read"]), &json!("active")));

@@ -2,10 +2,7 @@
 //! about a key or a token.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use keyswap::{
-    domain::exchange::claims::{AudienceClaim, Claims},
-    service::credentials::last_used,
-};
+use keyswap::domain::exchange::claims::{AudienceClaim, Claims};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -66,7 +63,7 @@ both! {
         }
         // A validation counts as a use of the key.
         assert_eq!(shown["last_used_at"], Value::Null);
-        last_used::flush(&server.services).await.unwrap();
+        server.services.last_used.flush().await.unwrap();
         assert!(validated(&server, &key.value).await["api_key"]["last_used_at"].is_string());
     }
 
@@ -271,7 +268,7 @@ both! {
         assert_eq!(answer["missing_permissions"], json!(["projects:write"]));
         server.manage("PATCH", &format!("/v1/service-clients/{}", key.client), Some(json!({ "permissions": ["projects:write"] })), 200).await;
         assert_eq!(missing(&server, &narrow, &["projects:read", "projects:write"]).await, json!(["projects:read", "projects:write"]));
-        last_used::flush(&server.services).await.unwrap();
+        server.services.last_used.flush().await.unwrap();
         let shown = server.manage("GET", &format!("/v1/api-keys/{}", key.id), None, 200).await;
         assert!(shown["last_used_at"].is_string());
     }

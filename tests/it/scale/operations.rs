@@ -7,7 +7,7 @@ use keyswap::{
         common::page::PageRequest,
         events::{Actor, Origin},
     },
-    service::{credentials::last_used, events},
+    service::events,
     store::{self, NoEvent, Outcome, StoreError, credentials::key_context::KeySelector},
 };
 use reqwest::StatusCode;
@@ -328,7 +328,7 @@ async fn configuration(server: &Server) {
 
 /// The statements of the background jobs.
 async fn jobs(server: &Server) {
-    last_used::flush(&server.services).await.unwrap();
+    server.services.last_used.flush().await.unwrap();
     // The events that `fill` inserts do not form a hash chain.
     let _ = events::verify_audit_log(&server.services).await;
     for _ in 0..6 {

@@ -4,7 +4,6 @@ use futures_util::future::join_all;
 use keyswap::{
     app::jobs::{self, webhooks},
     service::{
-        credentials::last_used,
         encryption::rollback_guard,
         exchange::counts,
         retention, signing, status_lists,
@@ -30,7 +29,7 @@ impl Server {
         signing::run_due_rotation(&self.services).await.unwrap();
         rollback_guard::update(&self.services).await.unwrap();
         status_lists::update(&self.services).await.unwrap();
-        last_used::flush(&self.services).await.unwrap();
+        self.services.last_used.flush().await.unwrap();
         self.services.live_tokens.flush().await.unwrap();
         counts::flush(&self.services).await.unwrap();
         jobs::record_notifications(&self.services).await.unwrap();

@@ -85,7 +85,7 @@ both! {
         let old = server.generic_key(&["a"]).await;
         let new = rotate(&server, &old, "2h").await;
         let used = async || -> Vec<Value> {
-            keyswap::service::credentials::last_used::flush(&server.services).await.unwrap();
+            server.services.last_used.flush().await.unwrap();
             let shown = server.manage("GET", &format!("/v1/api-keys/{}", old.id), None, 200).await;
             shown["credentials"].as_array().unwrap().iter().map(|one| one["last_used_at"].clone()).collect()
         };

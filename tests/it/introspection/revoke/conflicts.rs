@@ -93,7 +93,7 @@ fn each_conflict_has_its_own_description() {
     assert_eq!(texts.len(), conflicts().len(), "two conflicts have one text: {texts:?}");
     for conflict in conflicts() {
         let text = conflict.to_string();
-        let error = OAuthError::from_revocation_error(RevocationError::Failed(Error::Conflict(conflict)));
+        let error = OAuthError::from_revocation_error(RevocationError::Auth(Error::Conflict(conflict).into()));
         assert_eq!(error.to_string(), format!("invalid_request: {}", text.replace('"', "'")));
         let allowed = |at: char| matches!(at, ' '..='!' | '#'..='[' | ']'..='~');
         let description = error.to_string();
