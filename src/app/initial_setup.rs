@@ -23,7 +23,7 @@ use crate::{
     service::{
         Error,
         access::audience_changes,
-        api_keys::{create::Maker, owner::RequestedOwner, types::NewApiKey},
+        api_keys::{create::KeyFactory, owner::RequestedOwner, types::NewApiKey},
         caller::Caller,
         signing::key_publisher::{self, KeyPublisher},
     },
@@ -166,7 +166,7 @@ pub(crate) fn create_administrator(
     // other key can be created without it.
     let mut settings = settings.clone();
     settings.api_keys.owner_types.insert(OwnerType::ServiceClient);
-    let (created, key_event) = Maker::new(&settings, master, entropy).make(tx, new, &Caller::for_system())?;
+    let (created, key_event) = KeyFactory::new(&settings, master, entropy).create(tx, new, &Caller::for_system())?;
     write_admin_key(&settings.admin_key_file(), created.value.expose())?;
     Ok(vec![NewEvent::new(EventType::ServiceClientCreated, &client.id), key_event])
 }

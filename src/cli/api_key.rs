@@ -23,7 +23,7 @@ use crate::{
         Services,
         api_keys::{
             self, Import, RequestedOwner, Step,
-            types::{ApiKeyPatch, NewApiKey, Shown},
+            types::{ApiKeyPatch, ApiKeyView, NewApiKey},
         },
         caller::Caller,
         common::idempotency::CreateOutcome,
@@ -112,7 +112,7 @@ pub async fn run(common: &CommonArgs, command: ApiKeyCommand) -> Result<(), Fail
         ApiKeyCommand::Patch(patch) => patch_key(services, caller, *patch).await,
         ApiKeyCommand::Rotate { one, grace } => {
             let rotated = api_keys::rotate(services, caller, one.id, grace, None).await?;
-            print_key(rotated.shown, Some(rotated.value.expose()), &one.output)
+            print_key(rotated.api_key, Some(rotated.value.expose()), &one.output)
         }
         ApiKeyCommand::CancelRotation(one) => {
             print_key(api_keys::cancel_rotation(services, caller, one.id, None).await?, None, &one.output)
@@ -148,7 +148,7 @@ async fn create_key(services: &Services, caller: &Caller, create: Create) -> Res
         return print_key(made, None, &create.output);
     }
     match api_keys::create(services, caller, new, None, None).await? {
-        CreateOutcome::New(made) => print_key(made.shown, Some(made.value.expose()), &create.output),
+        CreateOutcome::New(made) => print_key(made.api_key, Some(made.value.expose()), &create.output),
         CreateOutcome::Existing(shown) => print_key(shown, None, &create.output),
     }
 }
@@ -220,7 +220,7 @@ fn time_or_never(time: Option<Timestamp>) -> String {
     time.map_or_else(|| "never".to_owned(), |time| time.to_string())
 }
 
-fn print_key(shown: Shown, value: Option<&str>, output: &Output) -> Result<(), Failure> {
+fn print_key(shown: ApiKeyView, value: Option<&str>, output: &Output) -> Result<(), Failure> {
     if output.json {
         return print_json(&ApiKeyBody::new(shown, value));
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::domain::{
-    common::{id::StatusListId, text_enum::impl_text_enum},
+    common::{id::StatusListId, text::text_enum},
     credentials::api_key::KeyState,
 };
 
@@ -44,19 +44,13 @@ impl From<KeyState> for TokenStatus {
     }
 }
 
-/// Whether the indexes of a list belong to credentials or to tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusListKind {
-    Credential,
-    Token,
+text_enum! {
+    /// Whether the indexes of a list belong to credentials or to tokens.
+    pub enum StatusListKind {
+        Credential = "credential",
+        Token = "token",
+    }
 }
-
-impl_text_enum!(StatusListKind, UnknownStatusListKind: Credential = "credential", Token = "token");
-
-/// Returned for a stored kind of list that this version does not support.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a kind that this version does not support")]
-pub struct UnknownStatusListKind;
 
 /// Position of a status: a list, and an index in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

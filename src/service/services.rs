@@ -7,6 +7,8 @@ use crate::{
     crypto::{master_keys::MasterKeys, random::SystemEntropy},
     outbound::Outbound,
     service::{
+        Error,
+        caller::Caller,
         credentials::{brute_force::BruteForceLimiter, use_buffer::UsageRecorder},
         encryption::database_progress::RollbackGuard,
         exchange::flushed_counts::FlushedExchangeCounts,
@@ -15,7 +17,7 @@ use crate::{
         signing::{ClockMonitor, key_cache::KeyCache, live_tokens::LiveTokenCounts},
         status_lists::cache::StatusLists,
     },
-    store::Store,
+    store::{Outcome, Store, Tx},
     telemetry::metrics::Metrics,
 };
 
@@ -54,6 +56,16 @@ impl fmt::Debug for Services {
 }
 
 impl Services {
+    /// Runs a change of `caller` in a transaction.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let caller = caller.clone();
+        self.store.run_transaction(caller.origin.clone(), move |tx| change(tx, &caller)).await
+    }
+
     pub fn issuer(&self) -> &str {
         &self.settings.limits.issuer
     }

@@ -134,29 +134,29 @@ stored_as_text!(
     WebhookUrl,
 );
 
-/// Stores enumerations by the name of the value.
-macro_rules! stored_by_name {
-    ($($type:ty: $values:expr;)+) => {
+/// Stores enums that `text_enum` defines by their text.
+macro_rules! stored_enums {
+    ($($type:ty),+ $(,)?) => {
         stored! { $($type as Text(String):
             |value: &$type| value.as_str().to_owned(),
-            |text| $values.into_iter().find(|value| value.as_str() == text).ok_or_else(|| format!("unknown value {text}").into());
+            |text| <$type>::ALL.into_iter().find(|value| value.as_str() == text).ok_or_else(|| format!("unknown value {text}").into());
         )+ }
     };
 }
 
-stored_by_name! {
-    Algorithm: Algorithm::ALL;
-    BuiltIn: [BuiltIn::Default, BuiltIn::Management];
-    Deleted: Deleted::ALL;
-    DeliveryState: DeliveryState::ALL;
-    DisableReason: DisableReason::ALL;
-    MasterKeyState: MasterKeyState::ALL;
-    OwnerType: OwnerType::ALL;
-    PortalSessionKind: [PortalSessionKind::Token, PortalSessionKind::Code, PortalSessionKind::Page];
-    PrincipalType: PrincipalType::ALL;
-    SigningKeyState: SigningKeyState::ALL;
-    StatusListKind: [StatusListKind::Credential, StatusListKind::Token];
-}
+stored_enums!(
+    Algorithm,
+    BuiltIn,
+    Deleted,
+    DeliveryState,
+    DisableReason,
+    MasterKeyState,
+    OwnerType,
+    PortalSessionKind,
+    PrincipalType,
+    SigningKeyState,
+    StatusListKind,
+);
 
 stored! {
     ActorRef as Text(String): ActorRef::to_stored, |text| Ok(ActorRef::from_stored(&text));

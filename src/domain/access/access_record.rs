@@ -14,6 +14,7 @@ use crate::domain::{
     common::{
         id::{AccessRecordId, GenerationId, KeyId, OrganizationId, ServiceClientId, UserId},
         name::DisplayName,
+        text::text_enum,
         time::Timestamp,
     },
     events::ActorRef,
@@ -30,24 +31,14 @@ pub const MAX_RESOURCES: usize = 32;
 /// bytes of JSON: a token must fit an HTTP header.
 pub const MAX_BYTES: usize = 4096;
 
-/// Kind of principal, as written in the API and in the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PrincipalType {
-    User,
-    ServiceClient,
-    ApiKey,
-}
-
-impl PrincipalType {
-    pub const ALL: [Self; 3] = [Self::User, Self::ServiceClient, Self::ApiKey];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::ServiceClient => "service_client",
-            Self::ApiKey => "api_key",
-        }
+text_enum! {
+    /// Kind of principal, as written in the API and in the database.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum PrincipalType {
+        User = "user",
+        ServiceClient = "service_client",
+        ApiKey = "api_key",
     }
 }
 

@@ -1,7 +1,5 @@
 //! Audiences: the resource servers that accept tokens.
 
-use std::{fmt, str::FromStr};
-
 use serde::Serialize;
 
 use crate::domain::{
@@ -12,72 +10,43 @@ use crate::domain::{
     common::{
         id::AudienceId,
         key_text::holds_key,
-        time::{Span, Timestamp, impl_serde_as_text},
+        text::{text_enum, text_type},
+        time::{Span, Timestamp},
     },
 };
 
-/// Value of the `aud` claim: an absolute URI or a name, 1 to 512 printable ASCII characters without
-/// space, quote, backslash and `#`. Identifiers are compared byte by byte (RFC 8414 §4).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Identifier(String);
+text_type! {
+    /// Value of the `aud` claim: an absolute URI or a name, 1 to 512 printable ASCII characters
+    /// without space, quote, backslash and `#`. Identifiers are compared byte by byte (RFC 8414 §4).
+    pub struct Identifier(|text| {
+        let is_allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"\\#".contains(&byte);
+        (1..=512).contains(&text.len()) && text.bytes().all(is_allowed) && !holds_key(text)
+    });
+
+    #[error("an audience is an absolute URI or a name: 1 to 512 printable ASCII characters, no space, quote, backslash, # or API key")]
+    pub struct InvalidIdentifier;
+}
 
 impl Identifier {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Returns whether the identifier is valid as `resource`: an absolute URI without a fragment
     /// (RFC 8707 §2).
     pub fn is_absolute_uri(&self) -> bool {
         let Some((scheme, rest)) = self.0.split_once(':') else { return false };
-        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-        !rest.is_empty() && scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(letters)
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+        !rest.is_empty() && scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(is_allowed)
     }
 }
 
-impl FromStr for Identifier {
-    type Err = InvalidIdentifier;
-    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
-        let token_profile = |byte: u8| byte.is_ascii_graphic() && !b"\"\\#".contains(&byte);
-        if (1..=512).contains(&text.len()) && text.bytes().all(token_profile) && !holds_key(text) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidIdentifier)
-        }
-    }
-}
-
-impl fmt::Display for Identifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-impl_serde_as_text!(Identifier);
-
-/// Returned for a text that is not a valid audience identifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "an audience is an absolute URI or a name: 1 to 512 printable ASCII characters, no space, quote, backslash, # or API key"
-)]
-pub struct InvalidIdentifier;
-
-/// The two audiences that exist in every deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BuiltIn {
-    /// Audience of a request that names no target.
-    Default,
-    /// Keyswap's own `/v1`. It is never the default, so that a token for a service of the product
-    /// cannot be replayed against Keyswap.
-    Management,
-}
-
-impl BuiltIn {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::Management => "management",
-        }
+text_enum! {
+    /// The two audiences that exist in every deployment.
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum BuiltIn {
+        /// Audience of a request that names no target.
+        Default = "default",
+        /// Keyswap's own `/v1`. It is never the default, so that a token for a service of the
+        /// product cannot be replayed against Keyswap.
+        Management = "management",
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::{
     access::profile_error::TokenProfileError,
-    common::{key_text::holds_key, time::impl_serde_as_text},
+    common::{key_text::holds_key, text::text_enum, time::impl_serde_as_text},
 };
 
 /// Maximum number of claims that an audience maps.
@@ -58,33 +58,14 @@ impl fmt::Display for ClaimName {
 }
 impl_serde_as_text!(ClaimName);
 
-/// Object that a claim is taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ClaimSourceObject {
-    ApiKeyMetadata,
-    ServiceClientMetadata,
-    UserMetadata,
-    UserProfile,
-    OrganizationMetadata,
-}
-
-impl ClaimSourceObject {
-    pub const ALL: [Self; 5] = [
-        Self::ApiKeyMetadata,
-        Self::ServiceClientMetadata,
-        Self::UserMetadata,
-        Self::UserProfile,
-        Self::OrganizationMetadata,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ApiKeyMetadata => "api_key.metadata",
-            Self::ServiceClientMetadata => "service_client.metadata",
-            Self::UserMetadata => "user.metadata",
-            Self::UserProfile => "user.profile",
-            Self::OrganizationMetadata => "organization.metadata",
-        }
+text_enum! {
+    /// Object that a claim is taken from.
+    pub enum ClaimSourceObject {
+        ApiKeyMetadata = "api_key.metadata",
+        ServiceClientMetadata = "service_client.metadata",
+        UserMetadata = "user.metadata",
+        UserProfile = "user.profile",
+        OrganizationMetadata = "organization.metadata",
     }
 }
 

@@ -4,7 +4,10 @@
 
 use serde::Serialize;
 
-use crate::domain::common::id::{GenerationId, OrganizationId, ServiceClientId, UserId};
+use crate::domain::common::{
+    id::{GenerationId, OrganizationId, ServiceClientId, UserId},
+    text::text_enum,
+};
 
 /// Root owner of a key or a service client, with the generation id under which the key or service
 /// client was created. The root owner of a service client's key is that of the service client.
@@ -59,40 +62,20 @@ pub enum Owner {
     Unowned,
 }
 
-/// Kind of owner, as written in the API and in the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OwnerType {
-    User,
-    Organization,
-    ServiceClient,
-    None,
-}
-
-impl OwnerType {
-    pub const ALL: [Self; 4] = [Self::User, Self::Organization, Self::ServiceClient, Self::None];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Organization => "organization",
-            Self::ServiceClient => "service_client",
-            Self::None => "none",
-        }
+text_enum! {
+    /// Kind of owner, as written in the API and in the database.
+    #[derive(Serialize, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum OwnerType {
+        User = "user",
+        Organization = "organization",
+        ServiceClient = "service_client",
+        None = "none",
     }
-}
 
-impl std::str::FromStr for OwnerType {
-    type Err = InvalidOwnerType;
-    fn from_str(text: &str) -> Result<Self, InvalidOwnerType> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(InvalidOwnerType)
-    }
+    #[error("an owner is a user, organization, service_client or none")]
+    pub struct InvalidOwnerType;
 }
-
-/// Returned for a text that is not a kind of owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an owner is a user, organization, service_client or none")]
-pub struct InvalidOwnerType;
 
 impl Owner {
     pub const fn kind(&self) -> OwnerType {

@@ -5,7 +5,10 @@ use crate::domain::{
         owner::{Owner, OwnerScope},
         permission::{PermissionName, PermissionSet},
     },
-    common::id::{GenerationId, UserId},
+    common::{
+        id::{GenerationId, UserId},
+        text::text_enum,
+    },
 };
 use serde::Serialize;
 
@@ -47,34 +50,17 @@ pub enum OwnerStatus {
     Deleted(Deleted),
 }
 
-/// Reason why an owner counts as deleted. The value is the cause in events, and is displayed with
-/// the key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Deleted {
-    UserDeleted,
-    OrganizationDeleted,
-    MemberLeft,
-    CreatorLeft,
-    ServiceClientDeleted,
-}
-
-impl Deleted {
-    pub const ALL: [Self; 5] =
-        [Self::UserDeleted, Self::OrganizationDeleted, Self::MemberLeft, Self::CreatorLeft, Self::ServiceClientDeleted];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UserDeleted => "user_deleted",
-            Self::OrganizationDeleted => "organization_deleted",
-            Self::MemberLeft => "member_left",
-            Self::CreatorLeft => "creator_left",
-            Self::ServiceClientDeleted => "service_client_deleted",
-        }
-    }
-
-    pub fn from_stored(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|gone| gone.as_str() == text)
+text_enum! {
+    /// Reason why an owner counts as deleted. The value is the cause in events, and is displayed with
+    /// the key.
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Deleted {
+        UserDeleted = "user_deleted",
+        OrganizationDeleted = "organization_deleted",
+        MemberLeft = "member_left",
+        CreatorLeft = "creator_left",
+        ServiceClientDeleted = "service_client_deleted",
     }
 }
 

@@ -2,42 +2,41 @@
 //! compared byte by byte in each part. Nothing is normalized: a text that a service could read
 //! differently is refused, not compared.
 
-use std::{fmt, str::FromStr};
-
-use crate::domain::common::{key_text::holds_key, time::impl_serde_as_text};
+use crate::domain::common::{key_text::holds_key, text::text_type};
 
 /// Maximum length of a resource or a pattern, in bytes.
 pub const MAX_LENGTH: usize = 512;
 /// Matches exactly one part of a path in the middle of a pattern, and one or more at its end.
 const WILDCARD: &str = "*";
 
-/// One resource: an absolute path (`/Users/alice/Resources/7`) or an absolute URI.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Resource(String);
+text_type! {
+    /// One resource: an absolute path (`/Users/alice/Resources/7`) or an absolute URI.
+    pub struct Resource(|text| is_valid_resource(text, false));
 
-/// A pattern: a resource with `*` in place of whole parts of the path (`/Users/alice/Resources/*`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ResourcePattern(String);
+    #[error("a resource is an absolute path or URI: 1 to 512 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
+     empty, . or .. part, no *, %-escapes in upper case and only for what needs one, and no API key in it")]
+    pub struct InvalidResource;
+}
 
-impl Resource {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+text_type! {
+    /// A pattern: a resource with `*` in place of whole parts of the path
+    /// (`/Users/alice/Resources/*`).
+    pub struct ResourcePattern(|text| is_valid_resource(text, true));
+
+    #[error("a resource is an absolute path or URI: 1 to 512 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
+     empty, . or .. part, * only as a whole part of the path, %-escapes in upper case and only for what needs one, and no API key in it")]
+    pub struct InvalidResourcePattern;
 }
 
 impl ResourcePattern {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Returns whether the pattern matches the resource.
     pub fn matches(&self, resource: &Resource) -> bool {
         // The scheme and the host of a URI are compared like other parts. They contain no wildcard.
-        let (mut wanted, mut parts) = (self.0.split('/').peekable(), resource.0.split('/'));
+        let (mut pattern, mut parts) = (self.0.split('/').peekable(), resource.0.split('/'));
         loop {
-            match (wanted.next(), parts.next()) {
+            match (pattern.next(), parts.next()) {
                 (None, None) => return true,
-                (Some(WILDCARD), Some(_)) if wanted.peek().is_none() => return true,
+                (Some(WILDCARD), Some(_)) if pattern.peek().is_none() => return true,
                 (Some(WILDCARD), Some(_)) => {}
                 (Some(one), Some(other)) if one == other => {}
                 (Some(_) | None, _) => return false,
@@ -46,53 +45,10 @@ impl ResourcePattern {
     }
 }
 
-impl FromStr for Resource {
-    type Err = InvalidResource;
-    fn from_str(text: &str) -> Result<Self, InvalidResource> {
-        if is_valid_resource(text, false) { Ok(Self(text.to_owned())) } else { Err(InvalidResource) }
-    }
-}
-
-impl FromStr for ResourcePattern {
-    type Err = InvalidResourcePattern;
-    fn from_str(text: &str) -> Result<Self, InvalidResourcePattern> {
-        if is_valid_resource(text, true) { Ok(Self(text.to_owned())) } else { Err(InvalidResourcePattern) }
-    }
-}
-
-impl fmt::Display for Resource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-impl fmt::Display for ResourcePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-impl_serde_as_text!(Resource);
-impl_serde_as_text!(ResourcePattern);
-
-/// Returned for a text that is not a valid resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a resource is an absolute path or URI: 1 to 512 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
-     empty, . or .. part, no *, %-escapes in upper case and only for what needs one, and no API key in it"
-)]
-pub struct InvalidResource;
-
-/// Returned for a text that is not a valid pattern.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a resource is an absolute path or URI: 1 to 512 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
-     empty, . or .. part, * only as a whole part of the path, %-escapes in upper case and only for what needs one, and no API key in it"
-)]
-pub struct InvalidResourcePattern;
-
 fn is_valid_resource(text: &str, with_wildcards: bool) -> bool {
-    let shape = |byte: u8| byte.is_ascii_graphic() && !b"\"'`\\{}?#".contains(&byte);
+    let is_allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"'`\\{}?#".contains(&byte);
     if !(1..=MAX_LENGTH).contains(&text.len())
-        || !text.bytes().all(shape)
+        || !text.bytes().all(is_allowed)
         || !has_canonical_escapes(text)
         || holds_key(text)
     {

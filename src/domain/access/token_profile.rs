@@ -8,7 +8,7 @@ use crate::domain::{
         claim_map::{ClaimMapping, UnvalidatedClaimMapping},
         profile_error::TokenProfileError,
     },
-    common::time::impl_serde_as_text,
+    common::{text::text_enum, time::impl_serde_as_text},
     signing::Algorithm,
 };
 
@@ -30,9 +30,9 @@ impl TokenProfile {
     /// the default of the deployment. `status` is not compared: if one profile requires a status
     /// for each token, the token has one, and it is as informative for the other.
     pub fn is_compatible_with(&self, other: &Self, deployment: Algorithm) -> bool {
-        let rest = |shape: &Self| (shape.scope_claim, shape.aud_claim);
         self.algorithm.unwrap_or(deployment) == other.algorithm.unwrap_or(deployment)
-            && rest(self) == rest(other)
+            && self.scope_claim == other.scope_claim
+            && self.aud_claim == other.aud_claim
             && self.typ == other.typ
             && self.claims == other.claims
     }
@@ -103,70 +103,55 @@ pub enum InvalidTokenTypeHeader {
     Reserved,
 }
 
-macro_rules! define_choice {
-    ($(#[$meta:meta])* $type:ident, $invalid:ident, $message:literal: $($(#[$doc:meta])* $variant:ident = $name:literal),+) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-        pub enum $type { $($(#[$doc])* $variant),+ }
-
-        impl $type {
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name),+ }
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = $invalid;
-            fn from_str(text: &str) -> Result<Self, $invalid> {
-                match text { $($name => Ok(Self::$variant),)+ _ => Err($invalid) }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-        impl_serde_as_text!($type);
-
-        /// Returned for any other text.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-        #[error($message)]
-        pub struct $invalid;
-    };
-}
-
-define_choice! {
+text_enum! {
     /// Claim that contains the scope of a token.
-    ScopeClaimFormat, InvalidScopeClaimFormat, "the scope_claim is scope (one string) or scp (an array)":
-    /// `scope`, one string (RFC 9068 §2.2.3).
-    #[default]
-    Scope = "scope",
-    /// `scp`, an array of strings.
-    Scp = "scp"
-}
+    #[derive(Default)]
+    pub enum ScopeClaimFormat {
+        /// `scope`, one string (RFC 9068 §2.2.3).
+        #[default]
+        Scope = "scope",
+        /// `scp`, an array of strings.
+        Scp = "scp",
+    }
 
-define_choice! {
+    #[error("the scope_claim is scope (one string) or scp (an array)")]
+    pub struct InvalidScopeClaimFormat;
+}
+impl_serde_as_text!(ScopeClaimFormat);
+
+text_enum! {
     /// Format of the `aud` claim (RFC 7519 §4.1.3 allows both).
-    AudienceClaimFormat, InvalidAudienceClaimFormat, "the aud_claim is string or array":
-    /// One string if there is one audience, because some verifiers do not accept an array.
-    #[default]
-    String = "string",
-    /// Always an array.
-    Array = "array"
-}
+    #[derive(Default)]
+    pub enum AudienceClaimFormat {
+        /// One string if there is one audience, because some verifiers do not accept an array.
+        #[default]
+        String = "string",
+        /// Always an array.
+        Array = "array",
+    }
 
-define_choice! {
-    /// What the status list index of a token refers to.
-    StatusSubject, InvalidStatusSubject, "the status is credential (all tokens of one fall together) or token (each has its own)":
-    /// The credential that the token was issued from: all its tokens share one status, and signing
-    /// a token writes no row.
-    #[default]
-    Credential = "credential",
-    /// The token itself: the revocation of one token is visible in the list. Each exchange writes a
-    /// row.
-    Token = "token"
+    #[error("the aud_claim is string or array")]
+    pub struct InvalidAudienceClaimFormat;
 }
+impl_serde_as_text!(AudienceClaimFormat);
+
+text_enum! {
+    /// What the status list index of a token refers to.
+    #[derive(Default)]
+    pub enum StatusSubject {
+        /// The credential that the token was issued from: all its tokens share one status, and signing
+        /// a token writes no row.
+        #[default]
+        Credential = "credential",
+        /// The token itself: the revocation of one token is visible in the list. Each exchange writes a
+        /// row.
+        Token = "token",
+    }
+
+    #[error("the status is credential (all tokens of one fall together) or token (each has its own)")]
+    pub struct InvalidStatusSubject;
+}
+impl_serde_as_text!(StatusSubject);
 
 /// Changes of a token profile as sent by a client. They are not validated yet, so that all errors
 /// can be reported at once. An absent field leaves the value unchanged; `null` selects the default.
@@ -188,38 +173,38 @@ impl TokenProfilePatch {
 
     /// Applies the changes to `before`. Returns all errors, not only the first one.
     pub fn apply_to(self, before: &TokenProfile) -> Result<TokenProfile, Vec<TokenProfileError>> {
-        let (mut shape, mut faults) = (before.clone(), Vec::new());
-        if let Some(wished) = self.algorithm {
-            shape.algorithm = read("algorithm", wished, &mut faults);
+        let (mut profile, mut faults) = (before.clone(), Vec::new());
+        if let Some(requested) = self.algorithm {
+            profile.algorithm = read("algorithm", requested, &mut faults);
         }
-        if let Some(wished) = self.typ {
-            shape.typ = read("typ", wished, &mut faults).unwrap_or_default();
+        if let Some(requested) = self.typ {
+            profile.typ = read("typ", requested, &mut faults).unwrap_or_default();
         }
-        if let Some(wished) = self.scope_claim {
-            shape.scope_claim = read("scope_claim", wished, &mut faults).unwrap_or_default();
+        if let Some(requested) = self.scope_claim {
+            profile.scope_claim = read("scope_claim", requested, &mut faults).unwrap_or_default();
         }
-        if let Some(wished) = self.aud_claim {
-            shape.aud_claim = read("aud_claim", wished, &mut faults).unwrap_or_default();
+        if let Some(requested) = self.aud_claim {
+            profile.aud_claim = read("aud_claim", requested, &mut faults).unwrap_or_default();
         }
-        if let Some(wished) = self.status {
-            shape.status = read("status", wished, &mut faults).unwrap_or_default();
+        if let Some(requested) = self.status {
+            profile.status = read("status", requested, &mut faults).unwrap_or_default();
         }
-        if let Some(wished) = self.claims {
-            match wished.unwrap_or_default().read() {
-                Ok(claims) => shape.claims = claims,
+        if let Some(requested) = self.claims {
+            match requested.unwrap_or_default().read() {
+                Ok(claims) => profile.claims = claims,
                 Err(found) => faults.extend(found),
             }
         }
-        if faults.is_empty() { Ok(shape) } else { Err(faults) }
+        if faults.is_empty() { Ok(profile) } else { Err(faults) }
     }
 }
 
 fn read<T: FromStr<Err: fmt::Display>>(
     field: &str,
-    wished: Option<String>,
+    requested: Option<String>,
     faults: &mut Vec<TokenProfileError>,
 ) -> Option<T> {
-    match wished?.parse() {
+    match requested?.parse() {
         Ok(value) => Some(value),
         Err(fault) => {
             faults.push(TokenProfileError::new(field, T::Err::to_string(&fault)));

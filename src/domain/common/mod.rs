@@ -8,5 +8,5 @@ pub mod key_text;
 pub mod name;
 pub mod origin;
 pub mod page;
-pub mod text_enum;
+pub mod text;
 pub mod time;

@@ -1,10 +1,8 @@
 //! Branding of the hosted pages: name, logo, colors and texts of the product.
 
-use std::{fmt, str::FromStr};
-
 use serde::{Deserialize, Serialize};
 
-use crate::domain::common::{name::is_deceptive_character, time::impl_serde_as_text};
+use crate::domain::common::{name::is_single_line, text::text_type};
 
 /// The configured branding. For an absent value, pages use the Keyswap default.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -17,9 +15,9 @@ pub struct Branding {
     pub logo: Option<Logo>,
     /// Color of buttons and links on light pages; `accent_dark` is the one on dark pages.
     #[serde(default)]
-    pub accent: Option<Colour>,
+    pub accent: Option<Color>,
     #[serde(default)]
-    pub accent_dark: Option<Colour>,
+    pub accent_dark: Option<Color>,
     #[serde(default)]
     pub texts: BrandingTexts,
 }
@@ -39,62 +37,34 @@ pub struct BrandingTexts {
     pub signed_out_help: Option<SingleLineText>,
 }
 
-/// A text of 1 to 400 characters on one line, without control, bidirectional and invisible
-/// characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SingleLineText(String);
+text_type! {
+    /// A text of 1 to 400 characters on one line, without control, bidirectional and invisible
+    /// characters.
+    pub struct SingleLineText(|text| is_single_line(text, 400));
 
-/// Returned for a text that is not a valid `SingleLineText`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a text has 1 to 400 characters, none of them control, invisible or bidirectional, and no space at either end")]
-pub struct InvalidSingleLineText;
-
-impl FromStr for SingleLineText {
-    type Err = InvalidSingleLineText;
-    fn from_str(text: &str) -> Result<Self, InvalidSingleLineText> {
-        let fits = (1..=400).contains(&text.chars().count())
-            && text.trim() == text
-            && !text.chars().any(is_deceptive_character);
-        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidSingleLineText) }
-    }
+    #[error("a text has 1 to 400 characters, none of them control, invisible or bidirectional, and no space at either end")]
+    pub struct InvalidSingleLineText;
 }
 
-impl fmt::Display for SingleLineText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-impl_serde_as_text!(SingleLineText);
+text_type! {
+    /// A color in the form `#rrggbb`, in lowercase.
+    pub struct Color(|text| {
+        let digits = text.strip_prefix('#').unwrap_or_default();
+        digits.len() == 6 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    });
 
-/// A color in the form `#rrggbb`, in lowercase.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Colour(String);
-
-/// Returned for a text that is not a valid color.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a colour is written as #3451b2: six hexadecimal digits, in small letters")]
-pub struct InvalidColour;
-
-impl FromStr for Colour {
-    type Err = InvalidColour;
-    fn from_str(text: &str) -> Result<Self, InvalidColour> {
-        let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6).ok_or(InvalidColour)?;
-        let fits = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidColour) }
-    }
+    #[error("a color is written as #3451b2: six hexadecimal digits, in lowercase")]
+    pub struct InvalidColor;
 }
 
-impl fmt::Display for Colour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-impl_serde_as_text!(Colour);
+text_type! {
+    /// An image as a `data:` URL (RFC 2397). Pages display it as an image, so that scripts in it do
+    /// not run.
+    pub struct Logo(|text| is_image_url(text));
 
-/// An image as a `data:` URL (RFC 2397). Pages display it as an image, so that scripts in it do not
-/// run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logo(String);
+    #[error("a logo is a PNG, JPEG, WebP or SVG of at most 30 KiB, as a data URL in base64: data:image/png;base64,…")]
+    pub struct InvalidLogo;
+}
 
 impl Logo {
     /// Maximum length of the URL in bytes; corresponds to an image of 30 KiB.
@@ -102,32 +72,18 @@ impl Logo {
     const MEDIA_SUBTYPES: [&str; 4] = ["png", "jpeg", "webp", "svg+xml"];
 }
 
-/// Returned for a text that is not a valid logo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a logo is a PNG, JPEG, WebP or SVG of at most 30 KiB, as a data URL in base64: data:image/png;base64,…")]
-pub struct InvalidLogo;
-
-impl FromStr for Logo {
-    type Err = InvalidLogo;
-    fn from_str(text: &str) -> Result<Self, InvalidLogo> {
-        let rest =
-            text.strip_prefix("data:image/").filter(|_| text.len() <= Self::MAX_URL_LENGTH).ok_or(InvalidLogo)?;
-        let (kind, data) = rest.split_once(";base64,").ok_or(InvalidLogo)?;
-        let digits = data.trim_end_matches('=');
-        let is_base64 = !digits.is_empty()
-            && data.len() % 4 == 0
-            && data.len() - digits.len() <= 2
-            && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/');
-        if is_base64 && Self::MEDIA_SUBTYPES.contains(&kind) { Ok(Self(text.to_owned())) } else { Err(InvalidLogo) }
-    }
+fn is_image_url(text: &str) -> bool {
+    let Some((kind, data)) = text.strip_prefix("data:image/").and_then(|rest| rest.split_once(";base64,")) else {
+        return false;
+    };
+    let digits = data.trim_end_matches('=');
+    text.len() <= Logo::MAX_URL_LENGTH
+        && Logo::MEDIA_SUBTYPES.contains(&kind)
+        && !digits.is_empty()
+        && data.len() % 4 == 0
+        && data.len() - digits.len() <= 2
+        && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
 }
-
-impl fmt::Display for Logo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-impl_serde_as_text!(Logo);
 
 #[cfg(test)]
 mod tests {
@@ -156,10 +112,10 @@ mod tests {
     }
 
     #[test]
-    fn a_colour_has_six_digits() {
-        assert!("#3451b2".parse::<Colour>().is_ok());
+    fn a_color_has_six_digits() {
+        assert!("#3451b2".parse::<Color>().is_ok());
         for bad in ["#345", "3451b2", "#3451B2", "#3451b2;", "red", "#3451bg", ""] {
-            assert_eq!(bad.parse::<Colour>(), Err(InvalidColour), "{bad}");
+            assert_eq!(bad.parse::<Color>(), Err(InvalidColor), "{bad}");
         }
     }
 

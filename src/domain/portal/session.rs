@@ -1,47 +1,23 @@
 //! Portal sessions: short-lived credentials with which the browser of a user calls `/v1`.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     access::{owner::OwnerScope, policy::GrantablePermissions},
-    common::{derived_id::PortalSessionId, time::Timestamp},
+    common::{derived_id::PortalSessionId, text::text_enum, time::Timestamp},
     events::ActorRef,
 };
 
-/// How a session is presented. A session that is presented in another way is not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PortalSessionKind {
-    /// In a header, by a page of the product.
-    Token,
-    /// In the URL to which the product redirects its user. It is exchanged once, for a session of
-    /// kind `Page`.
-    Code,
-    /// In a cookie, by a hosted page.
-    Page,
-}
-
-impl PortalSessionKind {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Code => "code",
-            Self::Page => "page",
-        }
-    }
-}
-
-/// Returned for a stored kind of session that this version does not support.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a kind of session this version does not know")]
-pub struct UnknownPortalSessionKind;
-
-impl FromStr for PortalSessionKind {
-    type Err = UnknownPortalSessionKind;
-    fn from_str(text: &str) -> Result<Self, UnknownPortalSessionKind> {
-        let kinds = [Self::Token, Self::Code, Self::Page];
-        kinds.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownPortalSessionKind)
+text_enum! {
+    /// How a session is presented. A session that is presented in another way is not accepted.
+    pub enum PortalSessionKind {
+        /// In a header, by a page of the product.
+        Token = "token",
+        /// In the URL to which the product redirects its user. It is exchanged once, for a session
+        /// of kind `Page`.
+        Code = "code",
+        /// In a cookie, by a hosted page.
+        Page = "page",
     }
 }
 

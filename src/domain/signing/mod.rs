@@ -3,61 +3,48 @@
 pub mod master_key;
 pub mod rotation;
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::domain::common::{
     derived_id::SigningKeyId,
-    text_enum::impl_text_enum,
+    text::text_enum,
     time::{Span, Timestamp, impl_serde_as_text},
 };
 
-/// Signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1). A key is generated for one algorithm and is
-/// never used with another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Algorithm {
-    Es256,
-    Es384,
-    EdDsa,
-    Rs256,
-    Ps256,
-}
-
-impl_text_enum!(Algorithm, InvalidAlgorithm:
-    Es256 = "ES256", Es384 = "ES384", EdDsa = "EdDSA", Rs256 = "RS256", Ps256 = "PS256");
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+text_enum! {
+    /// Signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1). A key is generated for one algorithm and
+    /// is never used with another.
+    #[derive(Hash)]
+    pub enum Algorithm {
+        Es256 = "ES256",
+        Es384 = "ES384",
+        EdDsa = "EdDSA",
+        Rs256 = "RS256",
+        Ps256 = "PS256",
     }
-}
 
+    #[error("the algorithm is one of ES256, ES384, EdDSA, RS256 and PS256")]
+    pub struct InvalidAlgorithm;
+}
 impl_serde_as_text!(Algorithm);
 
-/// Returned for a text that is not a supported algorithm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the algorithm is one of ES256, ES384, EdDSA, RS256 and PS256")]
-pub struct InvalidAlgorithm;
-
-/// State of a signing key. It changes only to a later one in this list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SigningKeyState {
-    /// The key is published, so that verifiers have it before it signs.
-    Next,
-    /// The key signs tokens.
-    Active,
-    /// The key no longer signs, but remains published until its last token has expired.
-    Retiring,
-    /// The key is no longer published.
-    Removed,
-    /// The key was withdrawn in an emergency.
-    Revoked,
+text_enum! {
+    /// State of a signing key. It changes only to a later one in this list.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum SigningKeyState {
+        /// The key is published, so that verifiers have it before it signs.
+        Next = "next",
+        /// The key signs tokens.
+        Active = "active",
+        /// The key no longer signs, but remains published until its last token has expired.
+        Retiring = "retiring",
+        /// The key is no longer published.
+        Removed = "removed",
+        /// The key was withdrawn in an emergency.
+        Revoked = "revoked",
+    }
 }
-
-impl_text_enum!(SigningKeyState, UnknownKeyState:
-    Next = "next", Active = "active", Retiring = "retiring", Removed = "removed", Revoked = "revoked");
 
 impl SigningKeyState {
     pub const fn is_published(self) -> bool {
@@ -67,11 +54,6 @@ impl SigningKeyState {
         }
     }
 }
-
-/// Returned for a stored state that this version does not support.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a state that this version does not support")]
-pub struct UnknownKeyState;
 
 /// Metadata of a signing key, without key material.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

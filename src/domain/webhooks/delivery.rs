@@ -4,7 +4,7 @@ use chrono::DateTime;
 
 use crate::domain::common::{
     id::{DeliveryId, EventId, WebhookId},
-    text_enum::impl_text_enum,
+    text::text_enum,
     time::{Span, Timestamp},
 };
 
@@ -32,17 +32,17 @@ pub struct Delivery {
     pub finished_at: Option<Timestamp>,
 }
 
-/// State of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryState {
-    Waiting,
-    Delivered,
-    /// The last attempt failed.
-    Failed,
+text_enum! {
+    /// State of a delivery.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum DeliveryState {
+        Waiting = "waiting",
+        Delivered = "delivered",
+        /// The last attempt failed.
+        Failed = "failed",
+    }
 }
-
-impl_text_enum!(DeliveryState: Waiting = "waiting", Delivered = "delivered", Failed = "failed");
 
 /// Delays in seconds after each failed attempt: from 5 seconds up to 16 hours, three days in total.
 const RETRY_DELAYS: [u64; 13] =

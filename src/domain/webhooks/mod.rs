@@ -12,7 +12,7 @@ use crate::domain::{
         id::{OrganizationId, WebhookId},
         key_text::holds_key,
         name::DisplayName,
-        text_enum::impl_text_enum,
+        text::text_enum,
         time::{Timestamp, impl_serde_as_text},
     },
     events::{ActorRef, Event, EventType},
@@ -57,18 +57,17 @@ pub enum WebhookState {
     Disabled(DisableReason),
 }
 
-/// Reason why a webhook is disabled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DisableReason {
-    /// An administrator disabled the webhook.
-    ByAdministrator,
-    /// The receiver responded with status 410.
-    ReceiverGone,
-    /// The last attempt of a delivery failed, and nothing else was delivered in the meantime.
-    RetriesExhausted,
+text_enum! {
+    /// Reason why a webhook is disabled.
+    pub enum DisableReason {
+        /// An administrator disabled the webhook.
+        ByAdministrator = "requested",
+        /// The receiver responded with status 410.
+        ReceiverGone = "gone",
+        /// The last attempt of a delivery failed, and nothing else was delivered in the meantime.
+        RetriesExhausted = "exhausted",
+    }
 }
-
-impl_text_enum!(DisableReason: ByAdministrator = "requested", ReceiverGone = "gone", RetriesExhausted = "exhausted");
 
 /// An absolute `http` or `https` URL without userinfo and fragment. The guard in `outbound` decides
 /// whether a connection to it is allowed.

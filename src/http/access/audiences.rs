@@ -34,7 +34,7 @@ use crate::{
         Services,
         access::{
             audience_changes::{AudiencePatch, NewAudience},
-            audiences::{self, Shown},
+            audiences::{self, AudienceView},
         },
     },
 };
@@ -68,8 +68,8 @@ pub struct AudienceBody {
 
 impl_resource!(AudienceBody, "/v1/audiences/{}", id);
 
-impl From<Shown> for AudienceBody {
-    fn from(Shown { audience, signs_with }: Shown) -> Self {
+impl From<AudienceView> for AudienceBody {
+    fn from(AudienceView { audience, signs_with }: AudienceView) -> Self {
         Self {
             id: audience.id,
             identifier: audience.identifier,
@@ -154,7 +154,7 @@ pub async fn create(
     IdempotentJson { body, idempotency }: IdempotentJson<CreateBody>,
     services: Data<Services>,
 ) -> Result<Created<AudienceBody>, Problem> {
-    let shape = TokenProfilePatch {
+    let token_profile = TokenProfilePatch {
         algorithm: body.algorithm,
         typ: body.typ,
         scope_claim: body.scope_claim,
@@ -162,8 +162,12 @@ pub async fn create(
         claims: body.claims,
         status: body.status,
     };
-    let new =
-        NewAudience { identifier: body.identifier, permissions: body.permissions, token_ttl: body.token_ttl, shape };
+    let new = NewAudience {
+        identifier: body.identifier,
+        permissions: body.permissions,
+        token_ttl: body.token_ttl,
+        token_profile,
+    };
     Ok(audiences::create(&services, &caller, new, idempotency).await?.into())
 }
 
@@ -198,7 +202,7 @@ pub async fn patch(
     IfMatch(version): IfMatch,
     services: Data<Services>,
 ) -> Result<Object<AudienceBody>, Problem> {
-    let shape = TokenProfilePatch {
+    let token_profile = TokenProfilePatch {
         algorithm: body.algorithm,
         typ: body.typ,
         scope_claim: body.scope_claim,
@@ -206,7 +210,7 @@ pub async fn patch(
         claims: body.claims,
         status: body.status,
     };
-    let patch = AudiencePatch { permissions: body.permissions, token_ttl: body.token_ttl, shape };
+    let patch = AudiencePatch { permissions: body.permissions, token_ttl: body.token_ttl, token_profile };
     Ok(Object(audiences::patch(&services, &caller, id, patch, version).await?.into()))
 }
 

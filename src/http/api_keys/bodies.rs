@@ -20,7 +20,7 @@ use crate::{
         access::access_records::InitialAccessRecordBody, api_keys::owner::ApiKeyOwnerRequest,
         extract::json::deserialize_nullable, response::impl_resource,
     },
-    service::api_keys::types::{IssuedApiKey, Shown},
+    service::api_keys::types::{ApiKeyView, IssuedApiKey},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -79,21 +79,21 @@ pub(crate) struct CredentialBody {
 impl_resource!(ApiKeyBody, "/v1/api-keys/{}", id);
 
 impl From<IssuedApiKey> for ApiKeyBody {
-    fn from(IssuedApiKey { shown, value }: IssuedApiKey) -> Self {
-        Self::new(shown, Some(value.expose()))
+    fn from(IssuedApiKey { api_key, value }: IssuedApiKey) -> Self {
+        Self::new(api_key, Some(value.expose()))
     }
 }
 
-impl From<Shown> for ApiKeyBody {
-    fn from(shown: Shown) -> Self {
-        Self::new(shown, None)
+impl From<ApiKeyView> for ApiKeyBody {
+    fn from(api_key: ApiKeyView) -> Self {
+        Self::new(api_key, None)
     }
 }
 
 impl ApiKeyBody {
-    pub fn new(shown: Shown, value: Option<&str>) -> Self {
-        let (masked, last_used_at) = (shown.key.masked_value(), shown.key.last_used_at());
-        let key = shown.key;
+    pub fn new(api_key: ApiKeyView, value: Option<&str>) -> Self {
+        let (masked, last_used_at) = (api_key.key.masked_value(), api_key.key.last_used_at());
+        let key = api_key.key;
         let owner = &key.ownership.owner;
         Self {
             id: key.id,
@@ -109,8 +109,8 @@ impl ApiKeyBody {
             metadata: key.metadata,
             max_token_ttl: key.max_token_ttl,
             exchanges_per_minute: key.exchanges_per_minute,
-            state: shown.state,
-            state_reason: shown.reason.map(StateReason::as_str),
+            state: api_key.state,
+            state_reason: api_key.reason.map(StateReason::as_str),
             credentials: key.credentials.into_iter().map(CredentialBody::from).collect(),
             created_at: key.created_at,
             created_by: key.created_by,

@@ -126,7 +126,7 @@ pub async fn patch(
     services: Data<Services>,
 ) -> Result<Object<MemberBody>, Problem> {
     let patch = MemberPatch { roles, metadata };
-    Ok(Object(members::patch(&services, &caller, organization, user, patch, version).await?.into()))
+    Ok(Object(members::patch(&services, &caller, (organization, user), patch, version).await?.into()))
 }
 
 /// Removes a member from an organization.

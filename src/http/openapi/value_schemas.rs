@@ -37,7 +37,7 @@ use crate::{
         },
         events::EventOrder,
         exchange::{refusal::PermissionLimit, usage::UtcDay},
-        portal::branding::{Colour, Logo, SingleLineText},
+        portal::branding::{Color, Logo, SingleLineText},
         signing::{Algorithm, SigningKeyState, rotation::WaitReason},
         webhooks::{EventTypeFilter, WebhookUrl, delivery::DeliveryState},
     },
@@ -168,7 +168,7 @@ define_schemas! {
         "A text on one line, without control, invisible or bidirectional characters, and without spaces at either end.",
         "Keys for programs that act for Acme."
     );
-    Colour: text("A colour.", "^#[0-9a-f]{6}$", "#3451b2");
+    Color: text("A color.", "^#[0-9a-f]{6}$", "#3451b2");
     Logo: text(
         "An image of at most 30 KiB, as a data URL.",
         r"^data:image/(png|jpeg|webp|svg\+xml);base64,([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$",

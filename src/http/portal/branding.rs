@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         access::policy::ManageBranding,
-        portal::branding::{Branding, BrandingTexts, Colour, Logo, SingleLineText},
+        portal::branding::{Branding, BrandingTexts, Color, Logo, SingleLineText},
     },
     http::{
         extract::{
@@ -29,10 +29,10 @@ pub struct PutBody {
     /// The name of the product, shown in the header of the page.
     name: Option<SingleLineText>,
     logo: Option<Logo>,
-    /// The colour of buttons and links on light pages.
-    accent: Option<Colour>,
-    /// The colour of buttons and links on dark pages.
-    accent_dark: Option<Colour>,
+    /// The color of buttons and links on light pages.
+    accent: Option<Color>,
+    /// The color of buttons and links on dark pages.
+    accent_dark: Option<Color>,
     #[serde(default)]
     texts: TextsBody,
 }
@@ -56,8 +56,8 @@ struct TextsBody {
 pub struct BrandingBody {
     name: Option<SingleLineText>,
     logo: Option<Logo>,
-    accent: Option<Colour>,
-    accent_dark: Option<Colour>,
+    accent: Option<Color>,
+    accent_dark: Option<Color>,
     texts: TextsBody,
     version: i64,
 }

@@ -9,12 +9,14 @@ use crate::{
             profile_error::TokenProfileError,
             token_profile::{TokenProfile, TokenProfilePatch},
         },
-        common::time::Span,
+        common::{entropy::EntropyUnavailable, time::Span},
         events::{EventType, NewEvent},
         signing::Algorithm,
     },
     service::{
-        Conflict, Error, InputFault, Services, access::permissions::find_grant_faults,
+        Conflict, Error, InputFault, Services,
+        access::permissions::find_grant_faults,
+        common::entry::{Effect, entry},
         signing::key_publisher::KeyPublisher,
     },
     store::{self, StoreError, Tx},
@@ -28,7 +30,7 @@ pub struct NewAudience {
     /// `None` means all permissions of the product.
     pub permissions: Option<PermissionSet>,
     pub token_ttl: Option<Span>,
-    pub shape: TokenProfilePatch,
+    pub token_profile: TokenProfilePatch,
 }
 
 /// Input of `PATCH /v1/audiences/{id}`. Absent members remain unchanged.
@@ -36,174 +38,172 @@ pub struct NewAudience {
 pub struct AudiencePatch {
     pub permissions: Option<Option<PermissionSet>>,
     pub token_ttl: Option<Option<Span>>,
-    pub shape: TokenProfilePatch,
+    pub token_profile: TokenProfilePatch,
 }
 
 /// Prerequisites for creating or changing audiences. They are prepared before the transaction
 /// begins.
-pub(crate) struct Means {
+pub(crate) struct AudienceChangeContext {
     max_ttl: Span,
     publisher: KeyPublisher,
 }
 
-impl Means {
+impl AudienceChangeContext {
     /// Generates the keys that the algorithms of `patches` may need.
-    pub(crate) async fn gather<'a>(
+    pub(crate) async fn prepare<'a>(
         services: &Services,
         patches: impl IntoIterator<Item = &'a TokenProfilePatch>,
     ) -> Result<Self, Error> {
-        let algorithms: BTreeSet<_> = patches.into_iter().filter_map(asked).collect();
+        let algorithms: BTreeSet<_> = patches.into_iter().filter_map(requested_algorithm).collect();
         let publisher = KeyPublisher::generate_missing(services, algorithms.into_iter().collect()).await?;
         Ok(Self { max_ttl: services.settings.limits.max_ttl, publisher })
     }
 }
 
+entry!(Audience, "audience", store::access::audiences, |audience, before| {
+    NewEvent::new(before.map_or(EventType::AudienceCreated, |_| EventType::AudienceUpdated), &audience.id)
+});
+
 /// Like `create`, within an open transaction.
 pub(crate) fn create_in(
     tx: &mut Tx<'_>,
     new: NewAudience,
-    means: &mut Means,
+    context: &mut AudienceChangeContext,
 ) -> Result<(Audience, Vec<NewEvent>), Error> {
-    let token_profile = new.shape.apply_to(&TokenProfile::default());
-    let token_profile = check(tx, new.permissions.as_ref(), new.token_ttl, means.max_ttl, token_profile)?;
-    let same = [new.identifier.clone()].into();
-    if !store::access::audiences::find_by_identifiers(tx, &same)?.is_empty() {
-        return Err(Conflict::IdentifierTaken(new.identifier).into());
+    let token_profile = new.token_profile.apply_to(&TokenProfile::default());
+    let token_profile = validate(tx, new.permissions.as_ref(), new.token_ttl, context.max_ttl, token_profile)?;
+    if !store::access::audiences::find_by_identifiers(tx, &[new.identifier.clone()].into())?.is_empty() {
+        return Err(Error::Conflict(Conflict::IdentifierTaken(new.identifier)));
     }
-    let mut events = means.publisher.ensure_next_key(tx, token_profile.algorithm)?;
-    let audience = Audience {
+    let algorithm = token_profile.algorithm;
+    let accepts = new.permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Listed);
+    let audience = new_audience(tx, new.identifier, accepts)?;
+    write(tx, None, Audience { token_ttl: new.token_ttl, token_profile, ..audience }, algorithm, context)
+}
+
+fn new_audience(
+    tx: &Tx<'_>,
+    identifier: Identifier,
+    accepts: AcceptedPermissions,
+) -> Result<Audience, EntropyUnavailable> {
+    Ok(Audience {
         id: tx.generate_id()?,
-        identifier: new.identifier,
-        accepts: new.permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Listed),
-        token_ttl: new.token_ttl,
-        token_profile,
+        identifier,
+        accepts,
+        token_ttl: None,
+        token_profile: TokenProfile::default(),
         built_in: None,
         created_at: tx.now(),
         version: 1,
-    };
-    match store::access::audiences::insert(tx, &audience) {
-        Err(StoreError::Conflict(_)) => {
-            return Err(Conflict::IdentifierTaken(audience.identifier).into());
-        }
-        other => other?,
-    }
-    events.push(NewEvent::new(EventType::AudienceCreated, &audience.id));
-    Ok((audience, events))
+    })
 }
 
-/// Returns the requested algorithm, or `None` if none is requested or it is unknown.
-pub(crate) fn asked(wished: &TokenProfilePatch) -> Option<Algorithm> {
-    wished.algorithm.as_ref()?.as_ref()?.parse().ok()
+/// Returns the algorithm that a change requests, or `None` if it requests none or an unknown one.
+pub(crate) fn requested_algorithm(token_profile: &TokenProfilePatch) -> Option<Algorithm> {
+    token_profile.algorithm.as_ref()?.as_ref()?.parse().ok()
 }
 
 /// Like `patch`, within an open transaction, for an audience that is already locked. Returns no
 /// events if nothing changed.
 pub(crate) fn patch_in(
     tx: &mut Tx<'_>,
-    mut audience: Audience,
+    before: &Audience,
     patch: AudiencePatch,
-    means: &mut Means,
+    context: &mut AudienceChangeContext,
 ) -> Result<(Audience, Vec<NewEvent>), Error> {
-    let before = audience.clone();
-    let wished = asked(&patch.shape);
-    let reshapes = !patch.shape.is_empty();
     let permissions = patch.permissions.as_ref().and_then(Option::as_ref);
-    let shape = patch.shape.apply_to(&audience.token_profile);
-    audience.token_profile = check(tx, permissions, patch.token_ttl.flatten(), means.max_ttl, shape)?;
-    if audience.built_in == Some(BuiltIn::Management) && (reshapes || patch.permissions.is_some()) {
-        return Err(Conflict::ManagementAudienceFixed.into());
+    let algorithm = requested_algorithm(&patch.token_profile);
+    let changes_profile = !patch.token_profile.is_empty() || patch.permissions.is_some();
+    let token_profile = patch.token_profile.apply_to(&before.token_profile);
+    let token_profile = validate(tx, permissions, patch.token_ttl.flatten(), context.max_ttl, token_profile)?;
+    if before.built_in == Some(BuiltIn::Management) && changes_profile {
+        return Err(Error::Conflict(Conflict::ManagementAudienceFixed));
     }
-    if let Some(permissions) = patch.permissions {
-        audience.accepts = permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Listed);
-    }
-    if let Some(token_ttl) = patch.token_ttl {
-        audience.token_ttl = token_ttl;
-    }
-    if audience == before {
-        return Ok((audience, Vec::new()));
-    }
-    let mut events = means.publisher.ensure_next_key(tx, wished)?;
-    store::access::audiences::update(tx, &audience)?;
-    audience.version += 1;
-    events.push(NewEvent::new(EventType::AudienceUpdated, &audience.id));
+    let accepts = patch.permissions.map_or_else(
+        || before.accepts.clone(),
+        |permissions| permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Listed),
+    );
+    let token_ttl = patch.token_ttl.unwrap_or(before.token_ttl);
+    let after = Audience { accepts, token_ttl, token_profile, ..before.clone() };
+    write(tx, Some(before), after, algorithm, context)
+}
+
+/// Publishes a signing key of the requested algorithm if needed, and writes the audience.
+fn write(
+    tx: &mut Tx<'_>,
+    before: Option<&Audience>,
+    after: Audience,
+    algorithm: Option<Algorithm>,
+    context: &mut AudienceChangeContext,
+) -> Result<(Audience, Vec<NewEvent>), Error> {
+    let effect = Effect::of(before, after);
+    let mut events = match &effect {
+        Effect::Unchanged(_) => Vec::new(),
+        Effect::Updated(..) | Effect::Created(..) => context.publisher.ensure_next_key(tx, algorithm)?,
+    };
+    let (audience, _, event) = effect.write(tx)?.into_parts();
+    events.extend(event);
     Ok((audience, events))
 }
 
-/// Like `delete`, within an open transaction, for an audience that is already locked. Returns
-/// `Error::Conflict` for a built-in audience.
+/// Like `delete`, within an open transaction, for an audience that is already locked.
 pub(crate) fn delete_in(tx: &mut Tx<'_>, audience: &Audience) -> Result<NewEvent, Error> {
     if audience.built_in.is_some() {
-        return Err(Conflict::BuiltInDeleted(audience.identifier.to_string()).into());
+        return Err(Error::Conflict(Conflict::BuiltInDeleted(audience.identifier.to_string())));
     }
     store::access::audiences::delete(tx, &audience.id)?;
     Ok(NewEvent::new(EventType::AudienceDeleted, &audience.id))
 }
 
-pub(crate) fn check(
+fn validate(
     tx: &mut Tx<'_>,
     permissions: Option<&PermissionSet>,
     token_ttl: Option<Span>,
     max_ttl: Span,
-    shape: Result<TokenProfile, Vec<TokenProfileError>>,
+    token_profile: Result<TokenProfile, Vec<TokenProfileError>>,
 ) -> Result<TokenProfile, Error> {
     let mut faults = match permissions {
         Some(permissions) => find_grant_faults(tx, permissions, None, &GrantablePermissions::WholeCatalog)?,
         None => Vec::new(),
     };
     for name in permissions.into_iter().flat_map(PermissionSet::iter).filter(|name| name.is_management()) {
-        faults.push(InputFault::new(
-            "permissions",
-            format!("{name} governs Keyswap and is taken by its own audience alone"),
-        ));
+        let message = format!("{name} is accepted by the management audience only");
+        faults.push(InputFault::new("permissions", message));
     }
     if token_ttl.is_some_and(|ttl| ttl > max_ttl || ttl.as_secs() == 0) {
         faults.push(InputFault::new("token_ttl", format!("must be from 1s to tokens.max_ttl, which is {max_ttl}")));
     }
-    match shape {
-        Ok(shape) if faults.is_empty() => Ok(shape),
-        Ok(_) => Err(Error::Invalid(faults)),
-        Err(found) => {
-            faults.extend(found.into_iter().map(|fault| InputFault::new(fault.field, fault.message)));
-            Err(Error::Invalid(faults))
-        }
-    }
+    let token_profile = token_profile.unwrap_or_else(|found| {
+        faults.extend(found.into_iter().map(|fault| InputFault::new(fault.field, fault.message)));
+        TokenProfile::default()
+    });
+    Error::if_any(faults)?;
+    Ok(token_profile)
 }
 
 /// Creates the built-in audience of this kind, or changes its identifier to the configured one.
-/// Returns `Error::Conflict` if another audience has the identifier.
 pub(crate) fn ensure_built_in_audience(
     tx: &mut Tx<'_>,
     kind: BuiltIn,
     identifier: &Identifier,
 ) -> Result<Option<NewEvent>, Error> {
     let others = store::access::audiences::find_by_identifiers(tx, &[identifier.clone()].into())?;
-    match store::access::audiences::find_built_in(tx, kind)? {
-        Some(audience) if audience.identifier == *identifier => Ok(None),
-        _ if !others.is_empty() => Err(Conflict::IdentifierTaken(identifier.clone()).into()),
-        Some(mut audience) => {
-            audience.identifier = identifier.clone();
-            store::access::audiences::update(tx, &audience)?;
-            Ok(Some(
-                NewEvent::new(EventType::AudienceUpdated, &audience.id).with_data("identifier", identifier.as_str()),
-            ))
-        }
-        None => {
-            let audience = Audience {
-                id: tx.generate_id()?,
-                identifier: identifier.clone(),
-                accepts: if kind == BuiltIn::Management {
-                    AcceptedPermissions::Management
-                } else {
-                    AcceptedPermissions::Product
-                },
-                token_ttl: None,
-                token_profile: TokenProfile::default(),
-                built_in: Some(kind),
-                created_at: tx.now(),
-                version: 1,
-            };
-            store::access::audiences::insert(tx, &audience)?;
-            Ok(Some(NewEvent::new(EventType::AudienceCreated, &audience.id)))
-        }
+    let before = store::access::audiences::find_built_in(tx, kind)?;
+    if before.as_ref().is_some_and(|audience| audience.identifier == *identifier) {
+        return Ok(None);
     }
+    if !others.is_empty() {
+        return Err(Error::Conflict(Conflict::IdentifierTaken(identifier.clone())));
+    }
+    if let Some(before) = before {
+        let after = Audience { identifier: identifier.clone(), ..before.clone() };
+        let (_, _, event) = Effect::of(Some(&before), after).write(tx)?.into_parts();
+        return Ok(event.map(|event| event.with_data("identifier", identifier.as_str())));
+    }
+    let accepts = match kind {
+        BuiltIn::Management => AcceptedPermissions::Management,
+        BuiltIn::Default => AcceptedPermissions::Product,
+    };
+    let audience = Audience { built_in: Some(kind), ..new_audience(tx, identifier.clone(), accepts)? };
+    Ok(Effect::of(None, audience).write(tx)?.into_parts().2)
 }

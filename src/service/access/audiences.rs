@@ -12,9 +12,12 @@ use crate::{
     },
     service::{
         Error, Services,
-        access::audience_changes::{AudiencePatch, Means, NewAudience, create_in, delete_in, patch_in},
+        access::audience_changes::{AudienceChangeContext, AudiencePatch, NewAudience, create_in, delete_in, patch_in},
         caller::Caller,
-        common::idempotency::{self, CreateOutcome, IdempotencyRequest},
+        common::{
+            entry::require_existing,
+            idempotency::{self, CreateOutcome, IdempotencyRequest},
+        },
         signing::rotation::confirm_publication,
     },
     store::{self, NoEvent, Outcome},
@@ -22,14 +25,14 @@ use crate::{
 
 /// An audience with the algorithm that currently signs its tokens.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub struct AudienceView {
     pub audience: Audience,
     /// Can differ from the algorithm of the audience until a key of that algorithm may sign. `None`
     /// if no key can sign.
     pub signs_with: Option<Algorithm>,
 }
 
-impl Shown {
+impl AudienceView {
     fn new(services: &Services, audience: Audience) -> Self {
         let signs_with =
             services.keys.view().signs_with(audience.token_profile.algorithm, services.settings.signing_keys.algorithm);
@@ -42,46 +45,42 @@ pub async fn create(
     caller: &Caller,
     new: NewAudience,
     once: Option<IdempotencyRequest>,
-) -> Result<CreateOutcome<Shown, Shown>, Error> {
-    let mut means = Means::gather(services, [&new.shape]).await?;
+) -> Result<CreateOutcome<AudienceView, AudienceView>, Error> {
+    let mut context = AudienceChangeContext::prepare(services, [&new.token_profile]).await?;
     let created = services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, _| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                let found = store::access::audiences::find(tx, &id.parse()?)?.ok_or(Error::NotFound("audience"))?;
-                return Ok::<_, Error>(Outcome::without_event(
-                    CreateOutcome::Existing(found),
-                    NoEvent::AlreadyRecorded,
-                ));
+                let found = require_existing(store::access::audiences::find(tx, &id.parse()?)?, None)?;
+                return Ok(Outcome::without_event(CreateOutcome::Existing(found), NoEvent::AlreadyRecorded));
             }
-            let (audience, events) = create_in(tx, new, &mut means)?;
+            let (audience, events) = create_in(tx, new, &mut context)?;
             idempotency::record_created_object(tx, once.as_ref(), audience.id.as_str())?;
             Ok(Outcome::events(CreateOutcome::New(audience), events))
         })
         .await?;
     Ok(match created {
-        CreateOutcome::New(audience) => CreateOutcome::New(shown(services, audience).await),
-        CreateOutcome::Existing(audience) => CreateOutcome::Existing(Shown::new(services, audience)),
+        CreateOutcome::New(audience) => CreateOutcome::New(view_after_change(services, audience).await),
+        CreateOutcome::Existing(audience) => CreateOutcome::Existing(AudienceView::new(services, audience)),
     })
 }
 
 /// Returns the audience after a change. Refreshes the signing keys first, because the change may
 /// have published one.
-async fn shown(services: &Services, audience: Audience) -> Shown {
+async fn view_after_change(services: &Services, audience: Audience) -> AudienceView {
     if audience.token_profile.algorithm.is_some() {
         confirm_publication(services).await;
     }
-    Shown::new(services, audience)
+    AudienceView::new(services, audience)
 }
 
-pub async fn get(services: &Services, id: AudienceId) -> Result<Shown, Error> {
+pub async fn get(services: &Services, id: AudienceId) -> Result<AudienceView, Error> {
     let found = services.store.read(move |connection| store::access::audiences::find(connection, &id)).await?;
-    Ok(Shown::new(services, found.ok_or(Error::NotFound("audience"))?))
+    Ok(AudienceView::new(services, require_existing(found, None)?))
 }
 
-pub async fn list(services: &Services, page: PageRequest) -> Result<Page<Shown>, Error> {
+pub async fn list(services: &Services, page: PageRequest) -> Result<Page<AudienceView>, Error> {
     let found = services.store.read(move |connection| store::access::audiences::list(connection, &page)).await?;
-    Ok(found.map(|audience| Shown::new(services, audience)))
+    Ok(found.map(|audience| AudienceView::new(services, audience)))
 }
 
 pub async fn patch(
@@ -90,18 +89,16 @@ pub async fn patch(
     id: AudienceId,
     patch: AudiencePatch,
     if_version: Option<i64>,
-) -> Result<Shown, Error> {
-    let mut means = Means::gather(services, [&patch.shape]).await?;
+) -> Result<AudienceView, Error> {
+    let mut context = AudienceChangeContext::prepare(services, [&patch.token_profile]).await?;
     let patched = services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let audience = store::access::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
-            crate::service::common::version::require_version(audience.version, if_version)?;
-            let (audience, events) = patch_in(tx, audience, patch, &mut means)?;
-            Ok::<_, Error>(Outcome::events_unless(NoEvent::Unchanged, audience, events))
+        .change(caller, move |tx, _| {
+            let audience = require_existing(store::access::audiences::find_for_change(tx, &id)?, if_version)?;
+            let (audience, events) = patch_in(tx, &audience, patch, &mut context)?;
+            Ok(Outcome::events_unless(NoEvent::Unchanged, audience, events))
         })
         .await?;
-    Ok(shown(services, patched).await)
+    Ok(view_after_change(services, patched).await)
 }
 
 pub async fn delete(
@@ -111,11 +108,9 @@ pub async fn delete(
     if_version: Option<i64>,
 ) -> Result<(), Error> {
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let audience = store::access::audiences::find_for_change(tx, &id)?.ok_or(Error::NotFound("audience"))?;
-            crate::service::common::version::require_version(audience.version, if_version)?;
-            Ok::<_, Error>(Outcome::event((), delete_in(tx, &audience)?))
+        .change(caller, move |tx, _| {
+            let audience = require_existing(store::access::audiences::find_for_change(tx, &id)?, if_version)?;
+            Ok(Outcome::event((), delete_in(tx, &audience)?))
         })
         .await
 }

@@ -4,7 +4,10 @@
 use crate::{
     config::Settings,
     domain::{
-        access::{permission::PermissionName, policy::ADMIN},
+        access::{
+            permission::{PermissionName, PermissionSet},
+            policy::ADMIN,
+        },
         common::time::Span,
         credentials::api_key::{self, ApiKey, KeyState},
     },
@@ -15,44 +18,39 @@ use crate::{
 /// A key that expires within this time does not count as an administrator.
 const MIN_REMAINING_LIFETIME: Span = Span::from_secs(3600);
 
-/// Returns `Error::Conflict` if `before` holds `keyswap:admin` and the change leaves no
-/// administrator. The error rolls the change back. Changes by operators are exempt.
-pub(crate) fn require_administrator_after_key_change(
-    tx: &mut Tx<'_>,
-    before: &ApiKey,
-    settings: &Settings,
-) -> Result<(), Error> {
-    let admin: PermissionName = ADMIN.parse().map_err(Error::internal)?;
-    if !before.permissions.contains(&admin) { Ok(()) } else { require_administrator_after_change(tx, &admin, settings) }
-}
-
-/// Like `require_administrator_after_key_change`, for a change to an object other than a key.
+/// Returns `Conflict::LastAdministrator` if the changed key or service client had `keyswap:admin`
+/// and the change leaves no administrator. The error rolls the change back. Changes by operators
+/// are exempt.
 pub(crate) fn require_administrator_after_change(
     tx: &mut Tx<'_>,
-    admin: &PermissionName,
+    permissions_before: &PermissionSet,
     settings: &Settings,
 ) -> Result<(), Error> {
-    if tx.is_by_operator() { Ok(()) } else { require_remaining_administrator(tx, admin, settings) }
+    if permissions_before.contains(&admin()?) && !tx.is_by_operator() {
+        require_remaining_administrator(tx, settings)
+    } else {
+        Ok(())
+    }
 }
 
-/// Like `require_administrator_after_change`, without the exemption for operators. It is for changes that remove an
-/// administrator that the operator did not name.
-pub(crate) fn require_remaining_administrator(
-    tx: &mut Tx<'_>,
-    admin: &PermissionName,
-    settings: &Settings,
-) -> Result<(), Error> {
+/// Returns `keyswap:admin`.
+pub(crate) fn admin() -> Result<PermissionName, Error> {
+    ADMIN.parse().map_err(Error::internal)
+}
+
+/// Requires an administrator after a change by anyone, operators included. It is for changes that
+/// remove an administrator that the operator did not name.
+pub(crate) fn require_remaining_administrator(tx: &mut Tx<'_>, settings: &Settings) -> Result<(), Error> {
+    let admin = admin()?;
     tx.lock(Lock::Administrators)?;
     let now = tx.now();
-    let keys = store::api_keys::keys::find_service_client_keys_with_permission(tx, admin, now)?;
-    let works = |key: &ApiKey| {
-        let standing = key.ownership.root_owner_status(settings.limits.end_with_creator);
-        let reaches = key.audiences.as_ref().is_none_or(|all| all.contains(&settings.management_audience));
-        let stays = key.lifecycle.expires_at.is_none_or(|end| end > now.plus(MIN_REMAINING_LIFETIME));
-        reaches
-            && stays
-            && key.permissions.contains(admin)
-            && api_key::state(&key.lifecycle, &standing, now).0 == KeyState::Active
+    let keys = store::api_keys::keys::find_service_client_keys_with_permission(tx, &admin, now)?;
+    let is_administrator = |key: &ApiKey| {
+        let status = key.ownership.root_owner_status(settings.limits.end_with_creator);
+        key.audiences.as_ref().is_none_or(|all| all.contains(&settings.management_audience))
+            && key.lifecycle.expires_at.is_none_or(|end| end > now.plus(MIN_REMAINING_LIFETIME))
+            && key.permissions.contains(&admin)
+            && api_key::state(&key.lifecycle, &status, now).0 == KeyState::Active
     };
-    if keys.iter().any(works) { Ok(()) } else { Err(Conflict::LastAdministrator.into()) }
+    if keys.iter().any(is_administrator) { Ok(()) } else { Err(Error::Conflict(Conflict::LastAdministrator)) }
 }

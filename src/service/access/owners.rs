@@ -22,7 +22,7 @@ pub struct DirectoryEntry {
 
 /// Returns a user, within an organization if one is given. Returns `None` if the user, the
 /// organization or the membership does not exist.
-pub fn of_user(
+pub fn find_user(
     connection: &mut Conn,
     user: &UserId,
     organization: Option<&OrganizationId>,
@@ -44,7 +44,7 @@ pub fn of_user(
 }
 
 /// Returns an organization, or `None` if it does not exist.
-pub fn of_organization(connection: &mut Conn, id: &OrganizationId) -> Result<Option<DirectoryEntry>, StoreError> {
+pub fn find_organization(connection: &mut Conn, id: &OrganizationId) -> Result<Option<DirectoryEntry>, StoreError> {
     let found = store::directory::organizations::find(connection, id)?;
     Ok(found.map(|organization| DirectoryEntry {
         home: OwnerScope::Organization { id: organization.id, generation_id: organization.generation_id },
@@ -54,13 +54,20 @@ pub fn of_organization(connection: &mut Conn, id: &OrganizationId) -> Result<Opt
     }))
 }
 
+/// Returns the permissions of the roles of the user behind an object; empty for other owners.
+pub fn find_user_permissions(connection: &mut Conn, owner: &OwnerScope) -> Result<PermissionSet, StoreError> {
+    let OwnerScope::User { id, organization, .. } = owner else { return Ok(PermissionSet::default()) };
+    let found = find_user(connection, id, organization.as_ref())?;
+    Ok(found.map(|entry| entry.permissions).unwrap_or_default())
+}
+
 /// Returns whether the owner still exists with the same generation id. A user or organization that
 /// was created later with the same id is a different owner.
 pub fn owner_exists(connection: &mut Conn, home: &OwnerScope) -> Result<bool, StoreError> {
-    let now = match home {
+    let current = match home {
         OwnerScope::Account => return Ok(true),
-        OwnerScope::Organization { id, .. } => of_organization(connection, id)?,
-        OwnerScope::User { id, organization, .. } => of_user(connection, id, organization.as_ref())?,
+        OwnerScope::Organization { id, .. } => find_organization(connection, id)?,
+        OwnerScope::User { id, organization, .. } => find_user(connection, id, organization.as_ref())?,
     };
-    Ok(now.is_some_and(|now| now.home == *home))
+    Ok(current.is_some_and(|entry| entry.home == *home))
 }

@@ -15,8 +15,15 @@ use crate::{
         },
         events::{EventType, NewEvent},
     },
-    service::{Conflict, Error, InputFault, Services, caller::Caller},
-    store::{self, NoEvent, Outcome, StoreError, Tx},
+    service::{
+        Conflict, Error, InputFault, Services,
+        caller::Caller,
+        common::{
+            entry::{Effect, entry, require_existing},
+            version::require_version,
+        },
+    },
+    store::{self, Outcome, StoreError, Tx},
 };
 
 /// Input of `PUT /v1/permissions/{name}`.
@@ -27,80 +34,47 @@ pub struct PermissionInput {
     pub assignable_to: BTreeSet<AssignableOwnerType>,
 }
 
+entry!(Permission, "permission", store::access::permissions, |permission, before| {
+    NewEvent::new(before.map_or(EventType::PermissionCreated, |_| EventType::PermissionUpdated), &permission.name)
+});
+
 /// Adds a permission to the catalog or changes it. Returns `true` if it is new. An identical
 /// permission changes nothing and appends no event.
-///
-/// Returns `Error::Conflict` for a built-in permission, and `Error::Invalid` for a new name that is
-/// reserved for Keyswap.
 pub async fn put(
     services: &Services,
     caller: &Caller,
     put: PermissionInput,
     if_version: Option<i64>,
 ) -> Result<(Permission, bool), Error> {
-    services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let (permission, is_new, event) = put_in(tx, put, if_version)?;
-            Ok(match event {
-                Some(event) => Outcome::event((permission, is_new), event),
-                None => Outcome::without_event((permission, is_new), NoEvent::Unchanged),
-            })
-        })
-        .await
+    services.change(caller, move |tx, _| Ok(put_in(tx, put, if_version)?.into())).await
 }
 
-/// Like `put`, within an open transaction. Returns no event if nothing changed.
+/// Like `put`, within an open transaction.
 pub(crate) fn put_in(
     tx: &mut Tx<'_>,
     put: PermissionInput,
     if_version: Option<i64>,
-) -> Result<(Permission, bool, Option<NewEvent>), Error> {
-    let names: PermissionSet = [put.name.clone()].into_iter().collect();
-    let existing = store::access::permissions::find_many_for_update(tx, &names)?.pop();
-    crate::service::common::version::require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
-    match existing {
-        Some(permission) if permission.built_in => Err(Conflict::BuiltInChanged(put.name.to_string()).into()),
-        Some(permission)
-            if permission.description == put.description && permission.assignable_to == put.assignable_to =>
-        {
-            Ok((permission, false, None))
+) -> Result<Effect<Permission>, Error> {
+    let before = lock(tx, &put.name)?;
+    require_version(before.as_ref().map_or(0, |found| found.version), if_version)?;
+    let PermissionInput { name, description, assignable_to } = put;
+    let (created_at, version) = match &before {
+        Some(permission) if permission.built_in => {
+            return Err(Error::Conflict(Conflict::BuiltInChanged(name.to_string())));
         }
-        Some(mut permission) => {
-            permission.description = put.description;
-            permission.assignable_to = put.assignable_to;
-            store::access::permissions::update(tx, &permission)?;
-            permission.version += 1;
-            let event = NewEvent::new(EventType::PermissionUpdated, &permission.name);
-            Ok((permission, false, Some(event)))
+        Some(permission) => (permission.created_at, permission.version),
+        None if name.is_management() => {
+            return Err(Error::invalid("name", "names that begin with keyswap: are reserved"));
         }
-        None if put.name.is_management() => {
-            Err(Error::invalid("name", "names that begin with keyswap: are kept for Keyswap itself"))
-        }
-        None => {
-            let permission = Permission {
-                name: put.name,
-                description: put.description,
-                assignable_to: put.assignable_to,
-                built_in: false,
-                created_at: tx.now(),
-                version: 1,
-            };
-            match store::access::permissions::insert(tx, &permission) {
-                Err(StoreError::Conflict(_)) => {
-                    return Err(Conflict::ChangedConcurrently(permission.name.to_string()).into());
-                }
-                other => other?,
-            }
-            let event = NewEvent::new(EventType::PermissionCreated, &permission.name);
-            Ok((permission, true, Some(event)))
-        }
-    }
+        None => (tx.now(), 1),
+    };
+    let after = Permission { name, description, assignable_to, built_in: false, created_at, version };
+    Effect::of(before.as_ref(), after).write(tx)
 }
 
 pub async fn get(services: &Services, name: PermissionName) -> Result<Permission, Error> {
     let found = services.store.read(move |connection| store::access::permissions::find(connection, &name)).await?;
-    found.ok_or(Error::NotFound("permission"))
+    require_existing(found, None)
 }
 
 /// Lists the catalog, or only the permissions that keys of the owner type `to` may carry.
@@ -115,70 +89,64 @@ pub async fn list(
         .await?)
 }
 
-/// Removes a permission from the catalog. Returns `Error::Conflict` while a key, service client,
-/// audience or role carries it, so that the meaning of a key does not change unnoticed. The message
-/// names some of the carriers.
+/// Removes a permission from the catalog. Returns `Conflict::PermissionInUse` while a key, service
+/// client, audience or role has it, so that the meaning of a key does not change unnoticed.
 pub async fn delete(
     services: &Services,
     caller: &Caller,
     name: PermissionName,
     if_version: Option<i64>,
 ) -> Result<(), Error> {
-    services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let event = delete_in(tx, &name, if_version)?;
-            Ok(Outcome::event((), event))
-        })
-        .await
+    services.change(caller, move |tx, _| Ok(Outcome::event((), delete_in(tx, &name, if_version)?))).await
 }
 
 /// Like `delete`, within an open transaction.
 pub(crate) fn delete_in(tx: &mut Tx<'_>, name: &PermissionName, if_version: Option<i64>) -> Result<NewEvent, Error> {
-    let names: PermissionSet = [name.clone()].into_iter().collect();
-    let found =
-        store::access::permissions::find_many_for_update(tx, &names)?.pop().ok_or(Error::NotFound("permission"))?;
-    crate::service::common::version::require_version(found.version, if_version)?;
-    if found.built_in {
-        return Err(Conflict::BuiltInDeleted(name.to_string()).into());
+    if require_existing(lock(tx, name)?, if_version)?.built_in {
+        return Err(Error::Conflict(Conflict::BuiltInDeleted(name.to_string())));
     }
-    let mut carriers = store::api_keys::keys::find_ids_with_permission(tx, name)?;
-    carriers.extend(store::api_keys::service_clients::holding(tx, name)?);
-    carriers.extend(store::access::audiences::find_identifiers_with_permission(tx, name)?);
-    carriers.extend(store::access::roles::find_names_with_permission(tx, name)?);
-    if !carriers.is_empty() {
-        return Err(Conflict::PermissionInUse { permission: name.clone(), users: carriers }.into());
+    let mut users = store::api_keys::keys::find_ids_with_permission(tx, name)?;
+    users.extend(store::api_keys::service_clients::holding(tx, name)?);
+    users.extend(store::access::audiences::find_identifiers_with_permission(tx, name)?);
+    users.extend(store::access::roles::find_names_with_permission(tx, name)?);
+    if !users.is_empty() {
+        return Err(Error::Conflict(Conflict::PermissionInUse { permission: name.clone(), users }));
     }
     store::access::permissions::delete(tx, name)?;
     Ok(NewEvent::new(EventType::PermissionDeleted, name))
 }
 
-/// Returns every fault in granting `wanted`: permissions that are not in the catalog, that this
-/// owner type may not carry, or that the caller does not hold. Those in the catalog are locked
-/// until `tx` ends.
+fn lock(tx: &mut Tx<'_>, name: &PermissionName) -> Result<Option<Permission>, StoreError> {
+    Ok(store::access::permissions::find_many_for_update(tx, &[name.clone()].into_iter().collect())?.pop())
+}
+
+/// Returns every fault in granting `names`: permissions that are not in the catalog, that this
+/// owner type may not carry, or that the caller cannot grant. Those in the catalog are locked until
+/// `tx` ends.
 pub(crate) fn find_grant_faults(
     tx: &mut Tx<'_>,
-    wanted: &PermissionSet,
+    names: &PermissionSet,
     to: Option<AssignableOwnerType>,
-    holdings: &GrantablePermissions,
+    grantable: &GrantablePermissions,
 ) -> Result<Vec<InputFault>, Error> {
-    let catalog = store::access::permissions::find_many_for_update(tx, wanted)?;
+    let catalog = store::access::permissions::find_many_for_update(tx, names)?;
     let fault = |name: &PermissionName| {
         let Some(known) = catalog.iter().find(|known| known.name == *name) else {
             let message = format!("{name} is not in the catalog: PUT /v1/permissions/{name} first");
             return Some(InputFault::new("permissions", message));
         };
         if let Some(to) = to.filter(|to| !known.assignable_to.contains(to)) {
-            let message = format!("{name} may not be assigned to a {}", to.as_str().replace('_', " "));
+            let article = if to == AssignableOwnerType::Organization { "an" } else { "a" };
+            let message = format!("{name} cannot be assigned to {article} {}", to.as_str().replace('_', " "));
             return Some(InputFault::new("permissions", message));
         }
-        not_held(name, holdings)
+        check_grantable(name, grantable)
     };
-    Ok(wanted.iter().filter_map(fault).collect())
+    Ok(names.iter().filter_map(fault).collect())
 }
 
-/// Returns a fault if the caller does not hold the permission and therefore cannot grant it.
-pub(crate) fn not_held(name: &PermissionName, holdings: &GrantablePermissions) -> Option<InputFault> {
-    let fault = || InputFault::new("permissions", format!("{name} is not yours to hand out: you do not hold it"));
-    (!holdings.can_grant(name)).then(fault)
+/// Returns a fault if the caller cannot grant the permission, because it does not have it.
+pub(crate) fn check_grantable(name: &PermissionName, grantable: &GrantablePermissions) -> Option<InputFault> {
+    let fault = || InputFault::new("permissions", format!("you cannot grant {name}, because you do not have it"));
+    (!grantable.can_grant(name)).then(fault)
 }

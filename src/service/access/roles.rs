@@ -14,10 +14,15 @@ use crate::{
         events::{EventType, NewEvent},
     },
     service::{
-        Conflict, Error, InputFault, Services, access::permissions::find_grant_faults, caller::Caller,
-        common::version::require_version,
+        Conflict, Error, InputFault, Services,
+        access::permissions::find_grant_faults,
+        caller::Caller,
+        common::{
+            entry::{Effect, entry, require_existing},
+            version::require_version,
+        },
     },
-    store::{self, NoEvent, Outcome, StoreError, Tx},
+    store::{self, Outcome, StoreError, Tx},
 };
 
 /// Input of `PUT /v1/roles/{name}`.
@@ -28,6 +33,11 @@ pub struct RoleInput {
     pub permissions: PermissionSet,
 }
 
+entry!(Role, "role", store::access::roles, |role, before| {
+    let kind = before.map_or(EventType::RoleCreated, |_| EventType::RoleUpdated);
+    NewEvent::new(kind, &role.name).with_data("permissions", role.permissions.to_string())
+});
+
 /// Creates or changes a role. Returns `true` if it is new. An identical role changes nothing and
 /// appends no event.
 pub async fn put(
@@ -36,118 +46,72 @@ pub async fn put(
     put: RoleInput,
     if_version: Option<i64>,
 ) -> Result<(Role, bool), Error> {
-    services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let (role, is_new, event) = put_in(tx, put, if_version)?;
-            Ok(match event {
-                Some(event) => Outcome::event((role, is_new), event),
-                None => Outcome::without_event((role, is_new), NoEvent::Unchanged),
-            })
-        })
-        .await
+    services.change(caller, move |tx, _| Ok(put_in(tx, put, if_version)?.into())).await
 }
 
-/// Like `put`, within an open transaction. Returns no event if nothing changed.
-pub(crate) fn put_in(
-    tx: &mut Tx<'_>,
-    put: RoleInput,
-    if_version: Option<i64>,
-) -> Result<(Role, bool, Option<NewEvent>), Error> {
-    let existing = store::access::roles::find_many_for_update(tx, &[put.name.clone()].into_iter().collect())?.pop();
-    require_version(existing.as_ref().map_or(0, |role| role.version), if_version)?;
+/// Like `put`, within an open transaction.
+pub(crate) fn put_in(tx: &mut Tx<'_>, put: RoleInput, if_version: Option<i64>) -> Result<Effect<Role>, Error> {
+    let before = lock(tx, &put.name)?;
+    require_version(before.as_ref().map_or(0, |role| role.version), if_version)?;
     let mut faults = find_grant_faults(tx, &put.permissions, None, &GrantablePermissions::WholeCatalog)?;
     for name in put.permissions.iter().filter(|name| name.as_str().starts_with("keyswap:")) {
-        faults.push(InputFault::new(
-            "permissions",
-            format!("{name} governs the deployment: only service clients may have it"),
-        ));
+        faults.push(InputFault::new("permissions", format!("{name} can be given to service clients only")));
     }
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
-    }
-    match existing {
-        Some(role) if role.description == put.description && role.permissions == put.permissions => {
-            Ok((role, false, None))
-        }
-        Some(mut role) => {
-            role.description = put.description;
-            role.permissions = put.permissions;
-            store::access::roles::update(tx, &role)?;
-            role.version += 1;
-            let event = NewEvent::new(EventType::RoleUpdated, &role.name)
-                .with_data("permissions", role.permissions.to_string());
-            Ok((role, false, Some(event)))
-        }
-        None => {
-            let role = Role {
-                name: put.name,
-                description: put.description,
-                permissions: put.permissions,
-                created_at: tx.now(),
-                version: 1,
-            };
-            match store::access::roles::insert(tx, &role) {
-                Err(StoreError::Conflict(_)) => {
-                    return Err(Conflict::ChangedConcurrently(role.name.to_string()).into());
-                }
-                other => other?,
-            }
-            let event = NewEvent::new(EventType::RoleCreated, &role.name)
-                .with_data("permissions", role.permissions.to_string());
-            Ok((role, true, Some(event)))
-        }
-    }
+    Error::if_any(faults)?;
+    let (created_at, version) = before.as_ref().map_or((tx.now(), 1), |role| (role.created_at, role.version));
+    let RoleInput { name, description, permissions } = put;
+    Effect::of(before.as_ref(), Role { name, description, permissions, created_at, version }).write(tx)
 }
 
 pub async fn get(services: &Services, name: RoleName) -> Result<Role, Error> {
-    let found = services.store.read(move |connection| store::access::roles::find(connection, &name)).await?;
-    found.ok_or(Error::NotFound("role"))
+    require_existing(services.store.read(move |connection| store::access::roles::find(connection, &name)).await?, None)
 }
 
 pub async fn list(services: &Services, page: PageRequest) -> Result<Page<Role>, Error> {
     Ok(services.store.read(move |connection| store::access::roles::list(connection, &page)).await?)
 }
 
-/// Deletes a role. Returns `Error::Conflict` while it is assigned or an access record uses it, so
-/// that no user loses permissions unnoticed. The message names some of the users and access
-/// records.
+/// Deletes a role. Returns `Conflict::RoleInUse` while it is assigned or an access record uses it,
+/// so that no user loses permissions unnoticed.
 pub async fn delete(
     services: &Services,
     caller: &Caller,
     name: RoleName,
     if_version: Option<i64>,
 ) -> Result<(), Error> {
-    services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let event = delete_in(tx, &name, if_version)?;
-            Ok(Outcome::event((), event))
-        })
-        .await
+    services.change(caller, move |tx, _| Ok(Outcome::event((), delete_in(tx, &name, if_version)?))).await
 }
 
 /// Like `delete`, within an open transaction.
 pub(crate) fn delete_in(tx: &mut Tx<'_>, name: &RoleName, if_version: Option<i64>) -> Result<NewEvent, Error> {
-    let found = store::access::roles::find_many_for_update(tx, &[name.clone()].into_iter().collect())?.pop();
-    require_version(found.ok_or(Error::NotFound("role"))?.version, if_version)?;
-    let holders = store::access::roles::find_role_assignments(tx, name)?;
-    if !holders.is_empty() {
-        return Err(Conflict::RoleInUse { role: name.clone(), users: holders }.into());
+    require_existing(lock(tx, name)?, if_version)?;
+    let users = store::access::roles::find_role_assignments(tx, name)?;
+    if !users.is_empty() {
+        return Err(Error::Conflict(Conflict::RoleInUse { role: name.clone(), users }));
     }
     store::access::roles::delete(tx, name)?;
     Ok(NewEvent::new(EventType::RoleDeleted, name))
 }
 
-/// Returns a fault for each role that does not exist. The existing ones are locked until `tx` ends.
-pub(crate) fn unknown(tx: &mut Tx<'_>, wanted: &RoleSet) -> Result<Vec<InputFault>, StoreError> {
-    let known = store::access::roles::find_many_for_update(tx, wanted)?;
-    Ok(unknown_role_faults(&known.into_iter().map(|role| role.name).collect(), wanted))
+fn lock(tx: &mut Tx<'_>, name: &RoleName) -> Result<Option<Role>, StoreError> {
+    Ok(store::access::roles::find_many_for_update(tx, &[name.clone()].into_iter().collect())?.pop())
 }
 
-/// Like `unknown`, for a given set of existing roles.
-pub(crate) fn unknown_role_faults(known: &RoleSet, wanted: &RoleSet) -> Vec<InputFault> {
-    let unknown = wanted.iter().filter(|name| !known.contains(name));
+/// Returns an error that names each role that does not exist. The existing ones are locked until
+/// `tx` ends.
+pub(crate) fn require_known(tx: &mut Tx<'_>, names: &RoleSet) -> Result<(), Error> {
+    Error::if_any(find_unknown(tx, names)?)
+}
+
+/// Returns a fault for each role that does not exist. The existing ones are locked until `tx` ends.
+pub(crate) fn find_unknown(tx: &mut Tx<'_>, names: &RoleSet) -> Result<Vec<InputFault>, StoreError> {
+    let known = store::access::roles::find_many_for_update(tx, names)?;
+    Ok(find_unknown_in(&known.into_iter().map(|role| role.name).collect(), names))
+}
+
+/// Like `find_unknown`, for a given set of existing roles.
+pub(crate) fn find_unknown_in(known: &RoleSet, names: &RoleSet) -> Vec<InputFault> {
+    let unknown = names.iter().filter(|name| !known.contains(name));
     unknown
         .map(|name| InputFault::new("roles", format!("there is no role {name}: PUT /v1/roles/{name} first")))
         .collect()

@@ -8,17 +8,18 @@ use crate::{
         },
         credentials::format::ApiKeyValue,
         directory::service_client::ServiceClient,
+        events::NewEvent,
     },
     service::{
-        Error, InputFault, Services,
+        Error, Services,
         access::{
             access_records::{self, InitialAccessRecord},
             visibility::authorize,
         },
         api_keys::{
-            Maker, RequestedOwner,
-            service_clients::{NewServiceClient, make, require_client_limit},
-            types::{NewApiKey, Shown},
+            KeyFactory, RequestedOwner,
+            service_clients::{self, NewServiceClient, require_client_limit},
+            types::{ApiKeyView, NewApiKey},
         },
         caller::Caller,
         common::idempotency::{self, CreateOutcome, IdempotencyRequest},
@@ -39,7 +40,7 @@ pub struct NewClientBundle {
 pub struct CreatedClientBundle {
     pub client: ServiceClient,
     pub record: Option<AccessRecord>,
-    pub key: Option<Shown>,
+    pub key: Option<ApiKeyView>,
     /// Present only in the first response.
     pub value: Option<ApiKeyValue>,
 }
@@ -50,75 +51,75 @@ pub async fn create(
     services: &Services,
     caller: &Caller,
     new: NewServiceClient,
-    outfit: NewClientBundle,
+    bundle: NewClientBundle,
     once: Option<IdempotencyRequest>,
 ) -> Result<CreateOutcome<CreatedClientBundle, CreatedClientBundle>, Error> {
-    let (caller, maker, settings) = (caller.clone(), Maker::of(services), services.settings.clone());
+    let factory = KeyFactory::of(services);
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, caller| {
             if let Some(ids) = idempotency::earlier(tx, once.as_ref())? {
-                return Ok(Outcome::without_event(
-                    CreateOutcome::Existing(earlier(tx, &caller, &maker, &ids)?),
-                    NoEvent::AlreadyRecorded,
-                ));
+                let found = find_earlier(tx, caller, &factory, &ids)?;
+                return Ok(Outcome::without_event(CreateOutcome::Existing(found), NoEvent::AlreadyRecorded));
             }
-            if let Some(first) = &outfit.record {
-                access_records::lock_roles(tx, &first.statements)?;
-            }
-            let mut faults = Vec::new();
-            let made = collect_faults(
-                &mut faults,
-                "",
-                make(tx, new, &caller).and_then(|made| require_client_limit(tx, &settings, made)),
-            )?;
-            // The access record and the key cannot be checked without the service client.
-            let Some((client, event)) = made else { return Err(Error::Invalid(faults)) };
-            let mut events = vec![event];
-            let record = match outfit.record {
-                Some(first) => {
-                    let principal = Principal::ServiceClient(client.id.clone());
-                    let made = access_records::first(tx, &caller, &client.home, principal, first);
-                    collect_faults(&mut faults, "access_record.", made)?
-                }
-                None => None,
-            };
-            let key = match outfit.key {
-                Some(key) => {
-                    let key = NewApiKey { owner: Some(RequestedOwner::ServiceClient(client.id.clone())), ..key };
-                    collect_faults(&mut faults, "api_key.", maker.make(tx, key, &caller))?
-                }
-                None => None,
-            };
-            if !faults.is_empty() {
-                return Err(Error::Invalid(faults));
-            }
-            let (record, record_event) = record.unzip();
-            let (key, key_event) = key.unzip();
-            events.extend(record_event);
-            events.extend(key_event);
-            let (key, value) = key.map(|made| (made.shown, made.value)).unzip();
-            let made = CreatedClientBundle { client, record, key, value };
-            idempotency::record_created_object(tx, once.as_ref(), &made.ids())?;
-            Ok(Outcome::events(CreateOutcome::New(made), events))
+            let (created, events) = create_in(tx, caller, &factory, new, bundle)?;
+            idempotency::record_created_object(tx, once.as_ref(), &created.ids())?;
+            Ok(Outcome::events(CreateOutcome::New(created), events))
         })
         .await
+}
+
+/// Creates all parts, or reports the faults of all of them.
+fn create_in(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    factory: &KeyFactory,
+    new: NewServiceClient,
+    bundle: NewClientBundle,
+) -> Result<(CreatedClientBundle, Vec<NewEvent>), Error> {
+    if let Some(record) = &bundle.record {
+        access_records::lock_roles(tx, &record.statements)?;
+    }
+    // The access record and the key cannot be checked without the service client.
+    let (client, event) = service_clients::create_in(tx, new, caller)?;
+    require_client_limit(tx, &factory.settings, &client)?;
+    let (mut events, mut faults) = (vec![event], Vec::new());
+    let mut created = CreatedClientBundle { client, record: None, key: None, value: None };
+    if let Some(record) = bundle.record {
+        let principal = Principal::ServiceClient(created.client.id.clone());
+        let record = access_records::create_initial(tx, caller, &created.client.home, principal, record);
+        if let Some((record, event)) =
+            Error::collect(record.map_err(|error| error.prefix_fields("access_record.")), &mut faults)?
+        {
+            created.record = Some(record);
+            events.push(event);
+        }
+    }
+    if let Some(key) = bundle.key {
+        let key = NewApiKey { owner: Some(RequestedOwner::ServiceClient(created.client.id.clone())), ..key };
+        let issued = factory.create(tx, key, caller).map_err(|error| error.prefix_fields("api_key."));
+        if let Some((issued, event)) = Error::collect(issued, &mut faults)? {
+            (created.key, created.value) = (Some(issued.api_key), Some(issued.value));
+            events.push(event);
+        }
+    }
+    Error::if_any(faults)?;
+    Ok((created, events))
 }
 
 impl CreatedClientBundle {
     /// Returns the ids of all created objects, separated by single spaces.
     fn ids(&self) -> String {
         let record = self.record.as_ref().map(|record| record.id.as_str());
-        let key = self.key.as_ref().map(|shown| shown.key.id.as_str());
+        let key = self.key.as_ref().map(|view| view.key.id.as_str());
         [Some(self.client.id.as_str()), record, key].into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 
 /// Returns the current state of the objects with these ids.
-pub(crate) fn earlier(
+fn find_earlier(
     tx: &mut Tx<'_>,
     caller: &Caller,
-    maker: &Maker,
+    factory: &KeyFactory,
     ids: &str,
 ) -> Result<CreatedClientBundle, Error> {
     let mut parts = ids.split(' ');
@@ -130,7 +131,7 @@ pub(crate) fn earlier(
             let found = store::access::access_records::find(tx, &id)?;
             record = if_visible(authorize(tx, caller, found, Right::Read))?;
         } else {
-            key = if_visible(maker.shown(tx, caller, &id.parse()?))?;
+            key = if_visible(factory.load(tx, caller, &id.parse()?))?;
         }
     }
     Ok(CreatedClientBundle { client, record, key, value: None })
@@ -141,21 +142,5 @@ fn if_visible<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
     match found {
         Err(Error::NotFound(_)) => Ok(None),
         found => found.map(Some),
-    }
-}
-
-/// Adds the faults of one part to the faults of the whole request.
-pub(crate) fn collect_faults<T>(
-    faults: &mut Vec<InputFault>,
-    part: &str,
-    made: Result<T, Error>,
-) -> Result<Option<T>, Error> {
-    match made.map_err(|error| error.prefix_fields(part)) {
-        Ok(made) => Ok(Some(made)),
-        Err(Error::Invalid(more)) => {
-            faults.extend(more);
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }

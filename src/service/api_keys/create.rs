@@ -7,7 +7,7 @@ use crate::{
         common::{derived_id::CredentialId, id::KeyId},
         credentials::{
             api_key::{ApiKey, Credential, KeyLifecycle},
-            format::{ApiKeyValue, Prefix, Secret},
+            format::{ApiKeyValue, Secret},
         },
         events::{EventType, NewEvent},
     },
@@ -20,7 +20,7 @@ use crate::{
             },
             lookup::{find_key, key_event},
             owner::{self, ResolvedOwner},
-            types::{IssuedApiKey, NewApiKey, Shown},
+            types::{ApiKeyView, IssuedApiKey, NewApiKey},
         },
         caller::Caller,
     },
@@ -30,13 +30,13 @@ use crate::{
 /// The dependencies of key creation, owned so that they can move into a transaction on another
 /// thread.
 #[derive(Debug, Clone)]
-pub(crate) struct Maker {
+pub(crate) struct KeyFactory {
     pub(crate) settings: Settings,
     pub(crate) master: MasterKeys,
     pub(crate) entropy: SystemEntropy,
 }
 
-impl Maker {
+impl KeyFactory {
     pub(crate) fn of(services: &Services) -> Self {
         Self::new(&services.settings, &services.master_keys, &services.entropy)
     }
@@ -45,50 +45,51 @@ impl Maker {
         Self { settings: settings.clone(), master: master.clone(), entropy: entropy.clone() }
     }
 
-    pub(crate) fn make(
+    pub(crate) fn create(
         &self,
         tx: &mut Tx<'_>,
         new: NewApiKey,
         caller: &Caller,
     ) -> Result<(IssuedApiKey, NewEvent), Error> {
-        let holder = self.validate_key(tx, &new, caller, Vec::new())?;
-        let (credential, value) = self.credential(tx)?;
-        let (shown, event) = self.written(tx, new, &holder, &credential)?;
-        Ok((IssuedApiKey { shown, value }, event))
+        let owner = self.validate(tx, &new, caller, Vec::new())?;
+        let (credential, value) = self.generate_credential(tx)?;
+        let (api_key, event) = self.insert(tx, new, &owner, &credential)?;
+        Ok((IssuedApiKey { api_key, value }, event))
     }
 
     /// Validates a new key and resolves its owner. `faults` are already known and are reported
     /// together with those found here.
-    pub(crate) fn validate_key(
+    pub(super) fn validate(
         &self,
         tx: &mut Tx<'_>,
         new: &NewApiKey,
         caller: &Caller,
         mut faults: Vec<InputFault>,
     ) -> Result<ResolvedOwner, Error> {
-        let holder = owner::resolve_owner(tx, caller, new.owner.clone())?;
-        faults.extend(validate_owner_type(&self.settings, &holder));
-        faults.extend(validate_permissions(tx, &holder, &new.permissions, &caller.holdings)?);
+        let owner = owner::resolve_owner(tx, caller, new.owner.clone())?;
+        faults.extend(validate_owner_type(&self.settings, &owner));
+        faults.extend(validate_permissions(tx, &owner, &new.permissions, &caller.holdings)?);
         faults.extend(validate_audiences(tx, new.audiences.as_deref())?);
         faults.extend(validate_expiry(&self.settings, tx.now(), tx.now(), new.expires_at));
         faults.extend(validate_token_ttl(new.max_token_ttl));
         faults.extend(validate_rate_limit(new.exchanges_per_minute));
         faults.extend(find_exceeded_caller_limits(caller, new));
-        if faults.is_empty() { Ok(holder) } else { Err(Error::Invalid(faults)) }
+        Error::if_any(faults)?;
+        Ok(owner)
     }
 
     /// Inserts a key and its credential.
-    pub(crate) fn written(
+    pub(super) fn insert(
         &self,
         tx: &mut Tx<'_>,
         new: NewApiKey,
-        holder: &ResolvedOwner,
+        owner: &ResolvedOwner,
         credential: &NewCredential,
-    ) -> Result<(Shown, NewEvent), StoreError> {
+    ) -> Result<(ApiKeyView, NewEvent), StoreError> {
         let key = ApiKey {
             id: tx.generate_id()?,
             name: new.name,
-            ownership: holder.ownership(),
+            ownership: owner.ownership(),
             permissions: new.permissions,
             audiences: new.audiences,
             metadata: new.metadata,
@@ -102,26 +103,26 @@ impl Maker {
             version: 1,
         };
         store::api_keys::keys::insert(tx, &key, credential)?;
+        let owner = &key.ownership.owner;
         let event = key_event(EventType::ApiKeyCreated, &key)
-            .with_data("owner_type", key.ownership.owner.kind().as_str())
-            .with_data("owner", key.ownership.owner.id().unwrap_or("none"))
+            .with_data("owner_type", owner.kind().as_str())
+            .with_data("owner", owner.id().unwrap_or("none"))
             .with_data("permissions", key.permissions.to_string());
         // Read back together with the directory data from which the owner status follows.
         let now = tx.now();
-        let shown = store::api_keys::keys::find(tx, &key.id, now)?;
-        let shown = shown.ok_or_else(|| StoreError::invalid_data("a key that was just written is gone"))?;
-        Ok((Shown::new(shown, now, &self.settings), event))
+        let key = store::api_keys::keys::find(tx, &key.id, now)?
+            .ok_or_else(|| StoreError::invalid_data("a key that was just inserted is missing"))?;
+        Ok((ApiKeyView::new(key, now, &self.settings), event))
     }
 
     /// Loads a key in its current state, if the caller may see it.
-    pub(crate) fn shown(&self, tx: &mut Tx<'_>, caller: &Caller, id: &KeyId) -> Result<Shown, Error> {
+    pub(super) fn load(&self, tx: &mut Tx<'_>, caller: &Caller, id: &KeyId) -> Result<ApiKeyView, Error> {
         let now = tx.now();
-        let key = find_key(tx, caller, id, false, now)?;
-        Ok(Shown::new(key, now, &self.settings))
+        Ok(ApiKeyView::new(find_key(tx, caller, id, false, now)?, now, &self.settings))
     }
 
-    pub(crate) fn credential(&self, tx: &Tx<'_>) -> Result<(NewCredential, ApiKeyValue), Error> {
-        let prefix: Prefix = self.settings.api_keys.prefix.clone();
+    pub(super) fn generate_credential(&self, tx: &Tx<'_>) -> Result<(NewCredential, ApiKeyValue), Error> {
+        let prefix = self.settings.api_keys.prefix.clone();
         let id = CredentialId::generate(&self.entropy)?;
         let secret = Secret::generate(&self.entropy)?;
         let value = ApiKeyValue::format(&prefix, &id, &secret);

@@ -15,8 +15,8 @@ use crate::{
     service::{
         Conflict, Error, InputFault, Services,
         api_keys::{
-            Maker,
-            types::{NewApiKey, Shown},
+            KeyFactory,
+            types::{ApiKeyView, NewApiKey},
         },
         caller::Caller,
         common::idempotency::{self, CreateOutcome, IdempotencyRequest},
@@ -42,21 +42,19 @@ pub async fn import(
     new: NewApiKey,
     import: Import,
     once: Option<IdempotencyRequest>,
-) -> Result<CreateOutcome<Shown, Shown>, Error> {
-    let maker = Maker::of(services);
-    let caller = caller.clone();
+) -> Result<CreateOutcome<ApiKeyView, ApiKeyView>, Error> {
+    let factory = KeyFactory::of(services);
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, caller| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 return Ok(Outcome::without_event(
-                    CreateOutcome::Existing(maker.shown(tx, &caller, &id.parse()?)?),
+                    CreateOutcome::Existing(factory.load(tx, caller, &id.parse()?)?),
                     NoEvent::AlreadyRecorded,
                 ));
             }
-            let (shown, event) = maker.import(tx, new, import, &caller)?;
-            idempotency::record_created_object(tx, once.as_ref(), shown.key.id.as_str())?;
-            Ok(Outcome::event(CreateOutcome::New(shown), event))
+            let (api_key, event) = factory.import(tx, new, import, caller)?;
+            idempotency::record_created_object(tx, once.as_ref(), api_key.key.id.as_str())?;
+            Ok(Outcome::event(CreateOutcome::New(api_key), event))
         })
         .await
 }
@@ -68,40 +66,38 @@ fn import_lock(digest: &ImportedKeyDigest) -> Lock {
     Lock::ImportedKey(i64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }
 
-impl Maker {
+impl KeyFactory {
     fn import(
         &self,
         tx: &mut Tx<'_>,
         new: NewApiKey,
         import: Import,
         caller: &Caller,
-    ) -> Result<(Shown, NewEvent), Error> {
+    ) -> Result<(ApiKeyView, NewEvent), Error> {
         if caller.authority.tenant_scope != TenantScope::Deployment {
             // Digests share one namespace across all tenants: a caller inside a tenant could claim
             // another tenant's key, or probe for it.
             return Err(Error::Forbidden("keyswap:keys"));
         }
-        let holder = self.validate_key(tx, &new, caller, validate_import(&self.settings, &import))?;
+        let owner = self.validate(tx, &new, caller, validate_import(&self.settings, &import))?;
         // One key per digest, even while two replicas encrypt under different master keys.
         tx.lock(import_lock(&import.sha256))?;
         refresh_if_stale(tx, &self.master)?;
-        if store::api_keys::credentials::is_imported_key_stored(
-            tx,
-            &imported_key::compute_lookups(&self.master, &import.sha256),
-        )? {
-            return Err(digest_taken_error());
+        let lookups = imported_key::compute_lookups(&self.master, &import.sha256);
+        if store::api_keys::credentials::is_imported_key_stored(tx, &lookups)? {
+            return Err(Error::Conflict(Conflict::DigestImported));
         }
         let credential = self.encrypt_imported_credential(tx, import)?;
-        let (shown, event) = self.written(tx, new, &holder, &credential).map_err(|error| match error {
+        let (api_key, event) = self.insert(tx, new, &owner, &credential).map_err(|error| match error {
             // A concurrent request imported the digest first. The ids are random and do not
             // collide.
-            StoreError::Conflict(_) => digest_taken_error(),
+            StoreError::Conflict(_) => Error::Conflict(Conflict::DigestImported),
             other @ (StoreError::Unavailable(_)
             | StoreError::InvalidData(_)
             | StoreError::LockOrder { .. }
             | StoreError::NoEntropy(_)) => other.into(),
         })?;
-        Ok((shown, event.with_data("imported", true)))
+        Ok((api_key, event.with_data("imported", true)))
     }
 
     fn encrypt_imported_credential(&self, tx: &Tx<'_>, import: Import) -> Result<NewCredential, Error> {
@@ -126,17 +122,13 @@ impl Maker {
 }
 
 fn validate_import(settings: &Settings, import: &Import) -> Vec<InputFault> {
-    let off = (!settings.api_keys.imported)
+    let disabled = (!settings.api_keys.imported)
         .then(|| InputFault::new("import", "imported keys are not accepted: set api_keys.imported to true"));
-    let ours = import.masked.as_ref().filter(|masked| has_native_prefix(settings, masked.as_str())).map(|_| {
+    let native = import.masked.as_ref().filter(|masked| has_native_prefix(settings, masked.as_str())).map(|_| {
         InputFault::new(
             "import.masked",
-            "it begins as Keyswap's own keys do (api_keys.prefix, accepted_prefixes): it would be taken for one of them, and never found",
+            "begins with a prefix of native keys (api_keys.prefix, api_keys.accepted_prefixes), so the key would never be found",
         )
     });
-    off.into_iter().chain(ours).collect()
-}
-
-fn digest_taken_error() -> Error {
-    Conflict::DigestImported.into()
+    disabled.into_iter().chain(native).collect()
 }

@@ -8,7 +8,7 @@ use crate::{
         api_keys::{
             limits::require_grantable,
             lookup::{is_owner_deleted, key_event, lock_key, require_not_revoked, save},
-            types::Shown,
+            types::ApiKeyView,
         },
         caller::Caller,
         common::version::require_version,
@@ -35,17 +35,14 @@ pub async fn step(
     id: KeyId,
     step: Step,
     if_version: Option<i64>,
-) -> Result<Shown, Error> {
-    let (settings, caller) = (services.settings.clone(), caller.clone());
+) -> Result<ApiKeyView, Error> {
+    let settings = services.settings.clone();
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, caller| {
             let right = if step == Step::Resume { Right::Change } else { Right::End };
-            let mut key = lock_key(tx, &caller, &id, right)?;
-            require_version(key.version, if_version)?;
-            let whole = key.clone();
-            let before = key.lifecycle;
-            let now = Some(tx.now());
+            let before = lock_key(tx, caller, &id, right)?;
+            require_version(before.version, if_version)?;
+            let (mut key, now) = (before.clone(), Some(tx.now()));
             // A key whose owner was deleted is already revoked, and its `api_key.revoked` event is
             // recorded.
             let is_end_recorded =
@@ -53,7 +50,7 @@ pub async fn step(
             let kind = match step {
                 Step::Suspend => {
                     require_not_revoked(&key, &settings)?;
-                    key.lifecycle.suspended_at = before.suspended_at.or(now);
+                    key.lifecycle.suspended_at = key.lifecycle.suspended_at.or(now);
                     EventType::ApiKeySuspended
                 }
                 Step::Resume => {
@@ -62,30 +59,26 @@ pub async fn step(
                     key.lifecycle.suspended_at = None;
                     EventType::ApiKeyResumed
                 }
-                Step::Revoke if is_end_recorded => {
-                    return Ok(Outcome::without_event(Shown::new(key, tx.now(), &settings), NoEvent::Unchanged));
-                }
-                Step::Revoke => {
-                    key.lifecycle.revoked_at = before.revoked_at.or(now);
-                    EventType::ApiKeyRevoked
-                }
+                Step::Revoke => EventType::ApiKeyRevoked,
                 Step::Delete => {
-                    key.lifecycle.revoked_at = before.revoked_at.or(now);
                     key.archived_at = now;
                     EventType::ApiKeyDeleted
                 }
             };
-            if key.lifecycle == before && step != Step::Delete {
-                return Ok(Outcome::without_event(Shown::new(key, tx.now(), &settings), NoEvent::Unchanged));
+            if step == Step::Delete || step == Step::Revoke && !is_end_recorded {
+                key.lifecycle.revoked_at = key.lifecycle.revoked_at.or(now);
+            }
+            if key == before {
+                return Ok(Outcome::without_event(ApiKeyView::new(key, tx.now(), &settings), NoEvent::Unchanged));
             }
             save(tx, &mut key)?;
-            last_administrator::require_administrator_after_key_change(tx, &whole, &settings)?;
-            let event = key_event(kind, &key);
+            last_administrator::require_administrator_after_change(tx, &before.permissions, &settings)?;
             // Deletion implies revocation: consumers that follow only `api_key.revoked` must
             // receive it.
-            let revoked = step == Step::Delete && before.revoked_at.is_none() && !is_end_recorded;
-            let first = revoked.then(|| key_event(EventType::ApiKeyRevoked, &key));
-            Ok(Outcome::events(Shown::new(key, tx.now(), &settings), first.into_iter().chain([event]).collect()))
+            let implies_revocation = step == Step::Delete && before.lifecycle.revoked_at.is_none() && !is_end_recorded;
+            let revoked = implies_revocation.then(|| key_event(EventType::ApiKeyRevoked, &key));
+            let events = revoked.into_iter().chain([key_event(kind, &key)]).collect();
+            Ok(Outcome::events(ApiKeyView::new(key, tx.now(), &settings), events))
         })
         .await
 }

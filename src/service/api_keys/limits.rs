@@ -10,7 +10,7 @@ use crate::{
     },
     service::{
         Error, InputFault,
-        access::permissions::{find_grant_faults, not_held},
+        access::permissions::{check_grantable, find_grant_faults},
         api_keys::{owner::ResolvedOwner, types::NewApiKey},
         caller::Caller,
         common::error::Rule,
@@ -20,9 +20,8 @@ use crate::{
 
 /// Requires that the caller holds all permissions of a key. A change that widens the key, renews
 /// its value or reactivates it grants all of them.
-pub(super) fn require_grantable(key: &ApiKey, holdings: &GrantablePermissions) -> Result<(), Error> {
-    let faults: Vec<_> = key.permissions.iter().filter_map(|name| not_held(name, holdings)).collect();
-    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+pub(super) fn require_grantable(key: &ApiKey, grantable: &GrantablePermissions) -> Result<(), Error> {
+    Error::if_any(key.permissions.iter().filter_map(|name| check_grantable(name, grantable)).collect())
 }
 
 /// Whether a patch raises or removes a limit.
@@ -42,32 +41,32 @@ pub(super) fn require_within_caller_limits(caller: &Caller, key: &ApiKey) -> Res
 /// could replace its creator without the creator's limits.
 pub(super) fn find_exceeded_caller_limits(caller: &Caller, new: &NewApiKey) -> Vec<InputFault> {
     let Some(own) = &caller.limits else { return Vec::new() };
-    let wanted = KeyLimits {
+    let requested = KeyLimits {
         expires_at: new.expires_at,
         max_token_ttl: new.max_token_ttl,
         exchanges_per_minute: new.exchanges_per_minute,
         audiences: new.audiences.clone(),
     };
     let fault = |member| {
-        InputFault::new(member, "goes beyond the key that makes it: give it the same limit, or a narrower one")
+        InputFault::new(member, "exceeds the limit of the calling key: request the same limit, or a narrower one")
     };
-    own.fields_exceeded_by(&wanted).into_iter().map(fault).collect()
+    own.fields_exceeded_by(&requested).into_iter().map(fault).collect()
 }
 
-/// Faults of giving these permissions to a key of `holder`. One permission may have several faults.
+/// Faults of giving these permissions to a key of `owner`. One permission may have several faults.
 pub(super) fn validate_permissions(
     tx: &mut Tx<'_>,
-    holder: &ResolvedOwner,
-    wanted: &PermissionSet,
-    holdings: &GrantablePermissions,
+    owner: &ResolvedOwner,
+    permissions: &PermissionSet,
+    grantable: &GrantablePermissions,
 ) -> Result<Vec<InputFault>, Error> {
-    let mut faults = find_grant_faults(tx, wanted, holder.assignable_to(), holdings)?;
-    if let Some(client) = &holder.client {
-        for name in wanted.difference(&client.permissions) {
+    let mut faults = find_grant_faults(tx, permissions, owner.assignable_to(), grantable)?;
+    if let Some(client) = &owner.client {
+        for name in permissions.difference(&client.permissions) {
             faults.push(InputFault::new("permissions", format!("{name} is not a permission of the service client")));
         }
     }
-    faults.extend(validate_user_permissions(&holder.home, &holder.roles, wanted, "the user"));
+    faults.extend(validate_user_permissions(&owner.home, &owner.roles, permissions, "the user"));
     Ok(faults)
 }
 
@@ -75,28 +74,23 @@ pub(super) fn validate_permissions(
 pub(in crate::service) fn validate_user_permissions(
     home: &OwnerScope,
     roles: &PermissionSet,
-    wanted: &PermissionSet,
+    permissions: &PermissionSet,
     who: &str,
 ) -> Vec<InputFault> {
-    let fault =
-        |name| InputFault::new("permissions", format!("{name} is not among the permissions of the roles of {who}"));
+    let fault = |name| InputFault::new("permissions", format!("{name} is not a permission of the roles of {who}"));
     match home {
         OwnerScope::Account | OwnerScope::Organization { .. } => Vec::new(),
-        OwnerScope::User { .. } => wanted.difference(roles).map(fault).collect(),
+        OwnerScope::User { .. } => permissions.difference(roles).map(fault).collect(),
     }
 }
 
 pub(super) fn validate_audiences(tx: &mut Tx<'_>, audiences: Option<&[Identifier]>) -> Result<Vec<InputFault>, Error> {
     let Some(audiences) = audiences else { return Ok(Vec::new()) };
     if audiences.is_empty() {
-        return Ok(vec![InputFault::new(
-            "audiences",
-            "an empty list would let the key do nothing: give null for any audience",
-        )]);
+        return Ok(vec![InputFault::new("audiences", "must not be empty: use null to accept any audience")]);
     }
-    let wanted = audiences.iter().cloned().collect();
-    let known = store::access::audiences::find_by_identifiers(tx, &wanted)?;
-    let unknown = audiences.iter().filter(|wanted| known.iter().all(|audience| audience.identifier != **wanted));
+    let known = store::access::audiences::find_by_identifiers(tx, &audiences.iter().cloned().collect())?;
+    let unknown = audiences.iter().filter(|one| known.iter().all(|audience| audience.identifier != **one));
     Ok(unknown.map(|identifier| InputFault::new("audiences", format!("there is no audience {identifier}"))).collect())
 }
 
@@ -106,21 +100,21 @@ pub(super) fn validate_expiry(
     now: Timestamp,
     expires_at: Option<Timestamp>,
 ) -> Option<InputFault> {
-    let longest = settings.api_keys.max_lifetime;
-    match (expires_at, longest) {
-        (Some(end), _) if end <= now => Some(InputFault::new("expires_at", "lies in the past")),
+    let message = match (expires_at, settings.api_keys.max_lifetime) {
+        (Some(end), _) if end <= now => "is in the past".to_owned(),
         (Some(end), Some(longest)) if end.elapsed_since(created_at) > longest => {
-            Some(InputFault::new("expires_at", format!("a key may live {longest} at most")))
+            format!("must be at most {longest} after the creation of the key")
         }
-        (None, Some(longest)) => {
-            Some(InputFault::new("expires_at", format!("is needed: a key may live {longest} at most")))
-        }
-        (Some(_) | None, _) => None,
-    }
+        (None, Some(longest)) => format!("is required: a key is valid for at most {longest}"),
+        (Some(_) | None, _) => return None,
+    };
+    Some(InputFault::new("expires_at", message))
 }
 
 pub(super) fn validate_token_ttl(max_token_ttl: Option<Span>) -> Option<InputFault> {
-    max_token_ttl.filter(|ttl| ttl.as_secs() == 0).map(|_| InputFault::new("max_token_ttl", "must be a second or more"))
+    max_token_ttl
+        .filter(|ttl| ttl.as_secs() == 0)
+        .map(|_| InputFault::new("max_token_ttl", "must be at least one second"))
 }
 
 pub(super) fn validate_rate_limit(exchanges_per_minute: Option<u32>) -> Option<InputFault> {
@@ -129,8 +123,8 @@ pub(super) fn validate_rate_limit(exchanges_per_minute: Option<u32>) -> Option<I
         .map(|_| InputFault::new("exchanges_per_minute", "must be from 1 to 1000000, or null for no limit"))
 }
 
-pub(super) fn validate_owner_type(settings: &Settings, holder: &ResolvedOwner) -> Option<InputFault> {
-    let kind = holder.owner.kind();
-    let message = || format!("keys of this kind ({}) are not enabled here (api_keys.owner_types)", kind.as_str());
+pub(super) fn validate_owner_type(settings: &Settings, owner: &ResolvedOwner) -> Option<InputFault> {
+    let kind = owner.owner.kind();
+    let message = || format!("keys of this owner type ({}) are not enabled (api_keys.owner_types)", kind.as_str());
     (!settings.api_keys.owner_types.contains(&kind)).then(|| InputFault::new("owner", message()))
 }

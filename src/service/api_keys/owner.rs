@@ -39,7 +39,11 @@ pub(crate) struct ResolvedOwner {
 }
 
 impl ResolvedOwner {
-    /// The holder of an existing key.
+    const fn existing(owner: Owner, home: OwnerScope, roles: PermissionSet) -> Self {
+        Self { owner, home, exists: true, creator: None, client: None, roles }
+    }
+
+    /// The owner of an existing key.
     pub(crate) fn of(ownership: &Ownership) -> Self {
         Self {
             owner: ownership.owner.clone(),
@@ -73,34 +77,40 @@ impl ResolvedOwner {
     }
 }
 
-/// Resolves the owner of a new key. An owner that does not exist and an owner for whom the caller
-/// may not create keys yield the same error.
+/// Resolves the owner of a new key.
 pub(crate) fn resolve_owner(
     tx: &mut Tx<'_>,
     caller: &Caller,
-    asked: Option<RequestedOwner>,
+    requested: Option<RequestedOwner>,
 ) -> Result<ResolvedOwner, Error> {
-    let holder = match asked.or_else(|| default_owner(caller)) {
-        None => return Err(Error::invalid("owner", "is needed: a user, an organization, a service client or none")),
-        Some(RequestedOwner::User { id, organization }) => user(tx, caller, id, organization)?,
-        Some(RequestedOwner::Organization { id }) => organization(tx, caller, id)?,
-        Some(RequestedOwner::ServiceClient(id)) => resolve_service_client_owner(tx, &id)?,
-        Some(RequestedOwner::Unowned) => Some(ResolvedOwner {
-            owner: Owner::Unowned,
-            home: OwnerScope::Account,
-            exists: true,
-            creator: None,
-            client: None,
-            roles: PermissionSet::default(),
-        }),
+    let requested = requested
+        .or_else(|| default_owner(caller))
+        .ok_or_else(|| Error::invalid("owner", "is required: a user, an organization, a service client or none"))?;
+    resolve_requested_owner(tx, caller, requested)
+}
+
+/// Resolves an owner. An owner that does not exist and an owner for whom the caller may not create
+/// keys yield the same error.
+pub(crate) fn resolve_requested_owner(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    requested: RequestedOwner,
+) -> Result<ResolvedOwner, Error> {
+    let owner = match requested {
+        RequestedOwner::User { id, organization } => lock_user(tx, caller, id, organization)?,
+        RequestedOwner::Organization { id } => lock_organization(tx, caller, id)?,
+        RequestedOwner::ServiceClient(id) => lock_service_client(tx, &id)?,
+        RequestedOwner::Unowned => {
+            Some(ResolvedOwner::existing(Owner::Unowned, OwnerScope::Account, PermissionSet::default()))
+        }
     };
-    let allowed = holder.filter(|holder| caller.authority.rights_on(&holder.home, holder.exists).change);
+    let allowed = owner.filter(|owner| caller.authority.rights_on(&owner.home, owner.exists).change);
     allowed.ok_or_else(|| Error::Invalid(vec![unknown_owner_fault()]))
 }
 
 /// The fault for an owner that does not exist, or for whom the caller may not create keys.
 pub(crate) fn unknown_owner_fault() -> InputFault {
-    InputFault::new("owner", "there is no such owner, or none that you may make keys for")
+    InputFault::new("owner", "there is no such owner, or you may not create keys for it")
 }
 
 /// The organization, if no user is calling or the caller may manage its keys; otherwise the user. A
@@ -126,71 +136,49 @@ fn caller_scope_ids(caller: &Caller) -> (Option<&OrganizationId>, Option<&UserId
 
 /// Resolves a user and locks its rows. The user can be neither deleted nor blocked until the
 /// transaction ends.
-pub(crate) fn user(
+fn lock_user(
     tx: &mut Tx<'_>,
     caller: &Caller,
     id: Option<UserId>,
     organization: Option<OrganizationId>,
 ) -> Result<Option<ResolvedOwner>, Error> {
-    let (here, own) = caller_scope_ids(caller);
-    let organization = organization.or_else(|| here.cloned());
-    let Some(id) = id.or_else(|| own.cloned()) else {
-        return Err(Error::invalid("owner", "needs the id of a user"));
-    };
+    let (caller_organization, caller_user) = caller_scope_ids(caller);
+    let organization = organization.or_else(|| caller_organization.cloned());
+    let id = id.or_else(|| caller_user.cloned()).ok_or_else(|| Error::invalid("owner", "needs the id of a user"))?;
     if let Some(organization) = &organization {
         store::directory::organizations::find_for_change(tx, organization)?;
     }
     store::directory::users::find_for_change(tx, &id)?;
-    let Some(place) = owners::of_user(tx, &id, organization.as_ref())? else { return Ok(None) };
-    if place.blocked && caller.authority.rights_on(&place.home, true).read {
+    let Some(entry) = owners::find_user(tx, &id, organization.as_ref())? else { return Ok(None) };
+    if entry.blocked && caller.authority.rights_on(&entry.home, true).read {
         return Err(Error::invalid("owner", "the user is blocked: unblock them first"));
     }
-    let owner = Owner::User(id);
-    Ok(Some(ResolvedOwner {
-        owner,
-        home: place.home,
-        exists: true,
-        creator: None,
-        client: None,
-        roles: place.permissions,
-    }))
+    Ok(Some(ResolvedOwner::existing(Owner::User(id), entry.home, entry.permissions)))
 }
 
-pub(crate) fn organization(
+fn lock_organization(
     tx: &mut Tx<'_>,
     caller: &Caller,
     id: Option<OrganizationId>,
 ) -> Result<Option<ResolvedOwner>, Error> {
-    let Some(id) = id.or_else(|| caller_scope_ids(caller).0.cloned()) else {
-        return Err(Error::invalid("owner", "needs the id of an organization"));
-    };
+    let id = id.or_else(|| caller_scope_ids(caller).0.cloned());
+    let id = id.ok_or_else(|| Error::invalid("owner", "needs the id of an organization"))?;
     store::directory::organizations::find_for_change(tx, &id)?;
-    let Some(place) = owners::of_organization(tx, &id)? else { return Ok(None) };
+    let Some(entry) = owners::find_organization(tx, &id)? else { return Ok(None) };
     let creator = match &caller.on_behalf_of {
         Some(OwnerScope::User { id: user, organization: Some(of), generation_id }) if *of == id => {
             Some((user.clone(), generation_id.clone()))
         }
         Some(_) | None => None,
     };
-    let owner = Owner::Organization(id);
-    Ok(Some(ResolvedOwner { owner, home: place.home, exists: true, creator, client: None, roles: place.permissions }))
+    let owner = ResolvedOwner::existing(Owner::Organization(id), entry.home, entry.permissions);
+    Ok(Some(ResolvedOwner { creator, ..owner }))
 }
 
-fn resolve_service_client_owner(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<ResolvedOwner>, Error> {
+fn lock_service_client(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<ResolvedOwner>, Error> {
     let Some(client) = store::api_keys::service_clients::find_for_change(tx, id)? else { return Ok(None) };
-    let exists = owners::owner_exists(tx, &client.home)?;
-    let roles = match &client.home {
-        OwnerScope::Account | OwnerScope::Organization { .. } => PermissionSet::default(),
-        OwnerScope::User { id, organization, .. } => {
-            owners::of_user(tx, id, organization.as_ref())?.map(|place| place.permissions).unwrap_or_default()
-        }
-    };
-    Ok(Some(ResolvedOwner {
-        owner: Owner::ServiceClient(client.id),
-        home: client.home,
-        exists,
-        creator: None,
-        client: Some(ServiceClientSnapshot { permissions: client.permissions, deleted: false }),
-        roles,
-    }))
+    let (exists, roles) = (owners::owner_exists(tx, &client.home)?, owners::find_user_permissions(tx, &client.home)?);
+    let snapshot = ServiceClientSnapshot { permissions: client.permissions, deleted: false };
+    let owner = ResolvedOwner::existing(Owner::ServiceClient(client.id), client.home, roles);
+    Ok(Some(ResolvedOwner { exists, client: Some(snapshot), ..owner }))
 }

@@ -9,10 +9,10 @@ use crate::{
     service::{
         Conflict, Error, Services,
         api_keys::{
-            Maker,
+            KeyFactory,
             limits::{require_grantable, require_within_caller_limits},
             lookup::{key_event, lock_key, require_not_revoked, save},
-            types::{IssuedApiKey, Shown},
+            types::{ApiKeyView, IssuedApiKey},
         },
         caller::Caller,
         common::{error::Rule, version::require_version},
@@ -35,21 +35,19 @@ pub async fn rotate(
     if_version: Option<i64>,
 ) -> Result<IssuedApiKey, Error> {
     if grace > MAX_GRACE {
-        return Err(Error::invalid("grace", format!("may be {MAX_GRACE} at most")));
+        return Err(Error::invalid("grace", format!("must be at most {MAX_GRACE}")));
     }
-    let (maker, settings) = (Maker::of(services), services.settings.clone());
-    let caller = caller.clone();
+    let (factory, settings) = (KeyFactory::of(services), services.settings.clone());
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let mut key = lock_key(tx, &caller, &id, Right::Change)?;
+        .change(caller, move |tx, caller| {
+            let mut key = lock_key(tx, caller, &id, Right::Change)?;
             require_version(key.version, if_version)?;
             require_not_revoked(&key, &settings)?;
             require_grantable(&key, &caller.holdings)?;
-            require_within_caller_limits(&caller, &key)?;
+            require_within_caller_limits(caller, &key)?;
             let ending = key.credentials.iter().filter_map(|credential| credential.expires_at).max();
             if let Some(end) = ending.filter(|_| grace > Span::ZERO) {
-                return Err(Conflict::RotationInProgress(end).into());
+                return Err(Error::Conflict(Conflict::RotationInProgress(end)));
             }
             if ending.is_some() && caller.origin.actor == Actor::Key(key.id.clone()) {
                 // The request may be authenticated by the old value, which may have leaked.
@@ -63,7 +61,7 @@ pub async fn rotate(
                 store::api_keys::credentials::set_credential_expiration(tx, &old.id, Some(end))?;
                 old.expires_at = Some(end);
             }
-            let (new, value) = maker.credential(tx)?;
+            let (new, value) = factory.generate_credential(tx)?;
             store::api_keys::credentials::insert_credential(tx, &key.id, &new)?;
             if grace == Span::ZERO {
                 key.credentials.clear();
@@ -71,7 +69,7 @@ pub async fn rotate(
             key.credentials.insert(0, new.credential);
             save(tx, &mut key)?;
             let event = key_event(EventType::ApiKeyRotated, &key).with_data("old_credential_ends_at", end.to_string());
-            Ok(Outcome::event(IssuedApiKey { shown: Shown::new(key, tx.now(), &settings), value }, event))
+            Ok(Outcome::event(IssuedApiKey { api_key: ApiKeyView::new(key, tx.now(), &settings), value }, event))
         })
         .await
 }
@@ -79,13 +77,16 @@ pub async fn rotate(
 /// Cancels a rotation during its grace: the old credential no longer expires, and the new one ends
 /// at once. The caller must hold all permissions of the key, because a credential that was about to
 /// end remains valid.
-pub async fn cancel(services: &Services, caller: &Caller, id: KeyId, if_version: Option<i64>) -> Result<Shown, Error> {
+pub async fn cancel(
+    services: &Services,
+    caller: &Caller,
+    id: KeyId,
+    if_version: Option<i64>,
+) -> Result<ApiKeyView, Error> {
     let settings = services.settings.clone();
-    let caller = caller.clone();
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let mut key = lock_key(tx, &caller, &id, Right::Change)?;
+        .change(caller, move |tx, caller| {
+            let mut key = lock_key(tx, caller, &id, Right::Change)?;
             require_version(key.version, if_version)?;
             require_not_revoked(&key, &settings)?;
             if caller.origin.actor == Actor::Key(key.id.clone()) {
@@ -95,9 +96,9 @@ pub async fn cancel(services: &Services, caller: &Caller, id: KeyId, if_version:
             let (old, new): (Vec<_>, Vec<_>) =
                 key.credentials.iter().cloned().partition(|credential| credential.expires_at.is_some());
             let (mut old, new) = match (old.as_slice(), new.as_slice()) {
-                ([], _) => return Err(Conflict::NotRotating.into()),
+                ([], _) => return Err(Error::Conflict(Conflict::NotRotating)),
                 ([old], [new]) => (old.clone(), new.clone()),
-                _ => return Err(Conflict::SeveralOldValues.into()),
+                _ => return Err(Error::Conflict(Conflict::SeveralOldValues)),
             };
             let mut ends = [(&old.id, None), (&new.id, Some(tx.now()))];
             // In id order, in which earlier versions lock credentials when they write last-used
@@ -110,7 +111,7 @@ pub async fn cancel(services: &Services, caller: &Caller, id: KeyId, if_version:
             old.expires_at = None;
             key.credentials = vec![old];
             save(tx, &mut key)?;
-            Ok(Outcome::event(Shown::new(key, tx.now(), &settings), event))
+            Ok(Outcome::event(ApiKeyView::new(key, tx.now(), &settings), event))
         })
         .await
 }

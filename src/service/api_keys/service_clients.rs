@@ -6,8 +6,8 @@ use crate::{
         access::{
             owner::OwnerScope,
             owner_status::Deleted,
-            permission::{AssignableOwnerType, PermissionName, PermissionSet},
-            policy::{ADMIN, Right, TenantScope},
+            permission::{AssignableOwnerType, PermissionSet},
+            policy::{Right, TenantScope},
         },
         common::{
             id::ServiceClientId,
@@ -25,10 +25,11 @@ use crate::{
             permissions::find_grant_faults,
             visibility::{authorize, retain_visible},
         },
-        api_keys::{RequestedOwner, organization_holder, unknown_owner_fault, user_holder, validate_user_permissions},
+        api_keys::{RequestedOwner, resolve_requested_owner, unknown_owner_fault, validate_user_permissions},
         caller::Caller,
+        common::entry::{Effect, Entry, entry, require_existing},
     },
-    store::{self, NoEvent, Outcome, Tx, directory::owner_deletions::DeletedOwner},
+    store::{self, NoEvent, Outcome, StoreError, Tx, directory::owner_deletions::DeletedOwner},
 };
 
 /// Input of `POST /v1/service-clients`.
@@ -50,25 +51,26 @@ pub struct ServiceClientPatch {
     pub metadata: Option<Metadata>,
 }
 
-/// Returns the service client, or an error if its user has more than the maximum. The user is
-/// locked, so that no other service client is created for them until `tx` ends.
-pub(crate) fn require_client_limit(
-    tx: &mut Tx<'_>,
-    settings: &Settings,
-    made: (ServiceClient, NewEvent),
-) -> Result<(ServiceClient, NewEvent), Error> {
-    let most = settings.service_clients.max_per_user;
-    if let (OwnerScope::User { generation_id, .. }, 1..) = (&made.0.home, most)
-        && store::api_keys::service_clients::count(tx, generation_id)? > i64::from(most)
+entry!(ServiceClient, "service client", store::api_keys::service_clients, |client, before| {
+    let kind = before.map_or(EventType::ServiceClientCreated, |_| EventType::ServiceClientUpdated);
+    event(kind, client).with_data("permissions", client.permissions.to_string())
+});
+
+/// Requires that the user who owns the new service client has at most the maximum number of them.
+/// The user is locked, so that no other service client is created for them until `tx` ends.
+pub(super) fn require_client_limit(tx: &mut Tx<'_>, settings: &Settings, client: &ServiceClient) -> Result<(), Error> {
+    let limit = settings.service_clients.max_per_user;
+    if let (OwnerScope::User { generation_id, .. }, 1..) = (&client.home, limit)
+        && store::api_keys::service_clients::count(tx, generation_id)? > i64::from(limit)
     {
-        let message = format!("a user may have {most} service clients here (service_clients.max_per_user)");
+        let message = format!("a user may have {limit} service clients (service_clients.max_per_user)");
         return Err(Error::invalid("owner", message));
     }
-    Ok(made)
+    Ok(())
 }
 
-/// Like `create`, for the service client alone and within an open transaction.
-pub(crate) fn make(
+/// Creates a service client alone, within an open transaction.
+pub(crate) fn create_in(
     tx: &mut Tx<'_>,
     new: NewServiceClient,
     caller: &Caller,
@@ -79,7 +81,7 @@ pub(crate) fn make(
     faults.extend(validate_user_permissions(&home, &roles, &new.permissions, "its owner"));
     let name = new.name.or_else(|| default_name(caller));
     if name.is_none() {
-        faults.push(InputFault::new("name", "is needed: only what is made for a user is named after them"));
+        faults.push(InputFault::new("name", "is required, unless a user is the owner"));
     }
     let Some(name) = name.filter(|_| faults.is_empty()) else { return Err(Error::Invalid(faults)) };
     let client = ServiceClient {
@@ -92,9 +94,8 @@ pub(crate) fn make(
         created_by: tx.creator(),
         version: 1,
     };
-    store::api_keys::service_clients::insert(tx, &client)?;
-    let event =
-        event(EventType::ServiceClientCreated, &client).with_data("permissions", client.permissions.to_string());
+    client.insert(tx)?;
+    let event = client.event(None);
     Ok((client, event))
 }
 
@@ -108,28 +109,24 @@ fn default_name(caller: &Caller) -> Option<DisplayName> {
 fn resolve_owner(
     tx: &mut Tx<'_>,
     caller: &Caller,
-    asked: Option<RequestedOwner>,
+    requested: Option<RequestedOwner>,
 ) -> Result<(OwnerScope, PermissionSet), Error> {
-    let asked = match (asked, &caller.on_behalf_of) {
-        (None, Some(_)) => Some(RequestedOwner::User { id: None, organization: None }),
+    let requested = match (requested, &caller.on_behalf_of) {
+        (None, Some(_)) => RequestedOwner::User { id: None, organization: None },
         (None, None) if caller.authority.tenant_scope != TenantScope::Deployment => {
-            Some(RequestedOwner::Organization { id: None })
+            RequestedOwner::Organization { id: None }
         }
-        (asked, _) => asked,
+        // The account. Only a caller that may manage every key passes the check of the rights.
+        (None, None) => RequestedOwner::Unowned,
+        (Some(requested), _) => requested,
     };
-    let holder = match asked {
-        // The account. Only a caller that may manage every key passes the check below.
-        None | Some(RequestedOwner::Unowned) => Some((OwnerScope::Account, PermissionSet::default())),
-        Some(RequestedOwner::User { id, organization }) => {
-            user_holder(tx, caller, id, organization)?.map(|holder| (holder.home, holder.roles))
+    let owner = match requested {
+        RequestedOwner::ServiceClient(_) => return Err(Error::Invalid(vec![unknown_owner_fault()])),
+        RequestedOwner::Unowned | RequestedOwner::User { .. } | RequestedOwner::Organization { .. } => {
+            resolve_requested_owner(tx, caller, requested)?
         }
-        Some(RequestedOwner::Organization { id }) => {
-            organization_holder(tx, caller, id)?.map(|holder| (holder.home, holder.roles))
-        }
-        Some(RequestedOwner::ServiceClient(_)) => None,
     };
-    let allowed = holder.filter(|(home, _)| caller.authority.rights_on(home, true).change);
-    allowed.ok_or_else(|| Error::Invalid(vec![unknown_owner_fault()]))
+    Ok((owner.home, owner.roles))
 }
 
 pub async fn get(services: &Services, caller: &Caller, id: ServiceClientId) -> Result<ServiceClient, Error> {
@@ -149,10 +146,10 @@ pub async fn list(services: &Services, caller: &Caller, page: PageRequest) -> Re
     services
         .store
         .read(move |connection| {
-            let mut listed =
+            let mut clients =
                 store::api_keys::service_clients::list(connection, &caller.authority.visible_keys(), &page)?;
-            listed.data = retain_visible(connection, &caller, listed.data)?;
-            Ok(listed)
+            clients.data = retain_visible(connection, &caller, clients.data)?;
+            Ok(clients)
         })
         .await
 }
@@ -167,16 +164,6 @@ pub(crate) fn event(kind: EventType, client: &ServiceClient) -> NewEvent {
     NewEvent::new(kind, &client.id).with_organization(client.home.organization())
 }
 
-/// Returns an error if the change leaves the deployment without an administrator.
-fn require_administrator(tx: &mut Tx<'_>, before: &ServiceClient, services: &Settings) -> Result<(), Error> {
-    let admin: PermissionName = ADMIN.parse().map_err(Error::internal)?;
-    if before.permissions.contains(&admin) {
-        last_administrator::require_administrator_after_change(tx, &admin, services)
-    } else {
-        Ok(())
-    }
-}
-
 /// Changes a service client. Removed permissions are missing from the next exchange of its keys.
 /// The caller must be able to grant the added permissions.
 pub async fn patch(
@@ -186,55 +173,41 @@ pub async fn patch(
     patch: ServiceClientPatch,
     if_version: Option<i64>,
 ) -> Result<ServiceClient, Error> {
-    let (caller, settings) = (caller.clone(), services.settings.clone());
+    let settings = services.settings.clone();
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let client = lock_client(tx, &caller, &id, Right::Change)?;
-            crate::service::common::version::require_version(client.version, if_version)?;
-            let (client, event) = patch_in(tx, client, patch, &caller, &settings)?;
-            Ok(match event {
-                Some(event) => Outcome::event(client, event),
-                None => Outcome::without_event(client, NoEvent::Unchanged),
-            })
+        .change(caller, move |tx, caller| {
+            let client = lock_client(tx, caller, &id, Right::Change)?;
+            let client = require_existing(Some(client), if_version)?;
+            let (client, _, event) = patch_in(tx, client, patch, caller, &settings)?.into_parts();
+            Ok(Outcome::events_unless(NoEvent::Unchanged, client, event.into_iter().collect()))
         })
         .await
 }
 
-/// Like `patch`, within an open transaction, for a service client that is already locked. Returns
-/// no event if nothing changed.
+/// Like `patch`, within an open transaction, for a service client that is already locked.
 pub(crate) fn patch_in(
     tx: &mut Tx<'_>,
-    mut client: ServiceClient,
+    before: ServiceClient,
     patch: ServiceClientPatch,
     caller: &Caller,
     settings: &Settings,
-) -> Result<(ServiceClient, Option<NewEvent>), Error> {
-    let before = client.clone();
+) -> Result<Effect<ServiceClient>, Error> {
+    let mut client = before.clone();
     if let Some(permissions) = patch.permissions {
         let added = permissions.difference(&client.permissions).cloned().collect();
         let mut faults = find_grant_faults(tx, &added, Some(AssignableOwnerType::ServiceClient), &caller.holdings)?;
-        if let OwnerScope::User { id, organization, .. } = &client.home {
-            let place = owners::of_user(tx, id, organization.as_ref())?;
-            let roles = place.map(|place| place.permissions).unwrap_or_default();
-            faults.extend(validate_user_permissions(&client.home, &roles, &added, "its owner"));
-        }
-        if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
-        }
+        let roles = owners::find_user_permissions(tx, &client.home)?;
+        faults.extend(validate_user_permissions(&client.home, &roles, &added, "its owner"));
+        Error::if_any(faults)?;
         client.permissions = permissions;
     }
     client.name = patch.name.unwrap_or(client.name);
     client.metadata = patch.metadata.unwrap_or(client.metadata);
-    if client == before {
-        return Ok((client, None));
+    let effect = Effect::of(Some(&before), client).write(tx)?;
+    if !matches!(effect, Effect::Unchanged(_)) {
+        last_administrator::require_administrator_after_change(tx, &before.permissions, settings)?;
     }
-    store::api_keys::service_clients::update(tx, &client)?;
-    client.version += 1;
-    require_administrator(tx, &before, settings)?;
-    let event =
-        event(EventType::ServiceClientUpdated, &client).with_data("permissions", client.permissions.to_string());
-    Ok((client, Some(event)))
+    Ok(effect)
 }
 
 /// Deletes a service client. Its keys stop working immediately and remain listed.
@@ -244,12 +217,11 @@ pub async fn delete(
     id: ServiceClientId,
     if_version: Option<i64>,
 ) -> Result<(), Error> {
-    let (caller, settings) = (caller.clone(), services.settings.clone());
+    let settings = services.settings.clone();
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let client = lock_client(tx, &caller, &id, Right::End)?;
-            crate::service::common::version::require_version(client.version, if_version)?;
+        .change(caller, move |tx, caller| {
+            let client = lock_client(tx, caller, &id, Right::End)?;
+            let client = require_existing(Some(client), if_version)?;
             Ok(Outcome::event((), delete_in(tx, &client, &settings)?))
         })
         .await
@@ -259,11 +231,8 @@ pub async fn delete(
 /// `Error::Conflict` if the change leaves no administrator.
 pub(crate) fn delete_in(tx: &mut Tx<'_>, client: &ServiceClient, settings: &Settings) -> Result<NewEvent, Error> {
     store::api_keys::service_clients::delete(tx, &client.id)?;
-    require_administrator(tx, client, settings)?;
-    store::directory::owner_deletions::record_deletion(
-        tx,
-        &DeletedOwner::ServiceClient(client.id.clone()),
-        Deleted::ServiceClientDeleted,
-    )?;
+    last_administrator::require_administrator_after_change(tx, &client.permissions, settings)?;
+    let owner = DeletedOwner::ServiceClient(client.id.clone());
+    store::directory::owner_deletions::record_deletion(tx, &owner, Deleted::ServiceClientDeleted)?;
     Ok(event(EventType::ServiceClientDeleted, client))
 }

@@ -45,17 +45,17 @@ pub struct ApiKeyPatch {
 
 /// A key with its state at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct ApiKeyView {
     pub key: ApiKey,
     pub state: KeyState,
     /// Why the key is not active, if the reason is the status of its owner.
     pub reason: Option<StateReason>,
 }
 
-impl Shown {
+impl ApiKeyView {
     pub(crate) fn new(key: ApiKey, now: Timestamp, settings: &Settings) -> Self {
-        let standing = key.ownership.root_owner_status(settings.limits.end_with_creator);
-        let (state, reason) = api_key::state(&key.lifecycle, &standing, now);
+        let owner_status = key.ownership.root_owner_status(settings.limits.end_with_creator);
+        let (state, reason) = api_key::state(&key.lifecycle, &owner_status, now);
         Self { key, state, reason }
     }
 }
@@ -63,6 +63,6 @@ impl Shown {
 /// A key and its value, for the only response that contains the value.
 #[derive(Debug)]
 pub struct IssuedApiKey {
-    pub shown: Shown,
+    pub api_key: ApiKeyView,
     pub value: ApiKeyValue,
 }

@@ -10,8 +10,8 @@ use crate::domain::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     /// A concurrent transaction changed or created the object.
-    #[error("{0} was changed by a concurrent request: read it again and repeat the request")]
-    ChangedConcurrently(String),
+    #[error("the {0} was changed by a concurrent request: read it again and repeat the request")]
+    ChangedConcurrently(&'static str),
 
     #[error(
         "this would leave no administrator: create another key with keyswap:admin first, or use the command line on the server"

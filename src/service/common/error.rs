@@ -115,8 +115,25 @@ impl Error {
         Self::Invalid(vec![InputFault::new(field, message)])
     }
 
+    /// Returns `Error::Invalid` if there are faults.
+    pub fn if_any(faults: Vec<InputFault>) -> Result<(), Self> {
+        if faults.is_empty() { Ok(()) } else { Err(Self::Invalid(faults)) }
+    }
+
     pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Internal(cause.into())
+    }
+
+    /// Moves the faults of an `Invalid` error to `faults`, and returns `None` in this case.
+    pub fn collect<T>(result: Result<T, Self>, faults: &mut Vec<InputFault>) -> Result<Option<T>, Self> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Self::Invalid(found)) => {
+                faults.extend(found);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Prefixes the fields of an `Invalid` error with `part`, the path of a nested object.

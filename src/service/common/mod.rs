@@ -1,5 +1,6 @@
 pub mod conflict;
 pub mod document;
+pub(crate) mod entry;
 pub mod error;
 pub mod idempotency;
 pub mod reading;

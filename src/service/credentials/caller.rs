@@ -111,7 +111,8 @@ async fn act_on_behalf_of(services: &Services, caller: Caller, who: OnBehalfOf) 
         return Err(OnBehalfOfError::NotPermitted.into());
     }
     let OnBehalfOf { user, organization } = who.clone();
-    let user = services.store.read(move |connection| owners::of_user(connection, &user, organization.as_ref())).await?;
+    let user =
+        services.store.read(move |connection| owners::find_user(connection, &user, organization.as_ref())).await?;
     let user = user.filter(|user| !user.blocked);
     let user = user.ok_or(OnBehalfOfError::UserNotActive)?;
     Ok(caller_for_user(Origin { on_behalf_of: Some(who.user), ..caller.origin }, &caller.holdings, user))

@@ -96,7 +96,7 @@ async fn find(
             let Some(stored) = store::portal::sessions::find(connection, &id)? else { return Ok(None) };
             let home = &stored.session.home;
             let user = match home.user() {
-                Some(user) => owners::of_user(connection, user, home.organization())?,
+                Some(user) => owners::find_user(connection, user, home.organization())?,
                 None => None,
             };
             Ok(Some((stored, user, now)))

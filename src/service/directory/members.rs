@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        access::{owner_status::Deleted, role::RoleSet},
+        access::{owner::OwnerScope, owner_status::Deleted, role::RoleSet},
         common::{
             entropy::EntropyUnavailable,
             id::{OrganizationId, UserId},
@@ -16,10 +16,12 @@ use crate::{
         Error, InputFault, Services,
         access::roles,
         caller::Caller,
-        common::version::require_version,
-        directory::{PutEffect, map_put_conflict, organizations, record_member_deletion},
+        common::{
+            entry::{Effect, entry, require_existing},
+            version::require_version,
+        },
     },
-    store::{self, NoEvent, Outcome, StoreError, Tx},
+    store::{self, Conn, Outcome, StoreError, Tx, directory::owner_deletions::DeletedOwner},
 };
 
 /// Body of `PUT /v1/organizations/{id}/members/{user}`. It replaces the entry; omitted fields are
@@ -39,6 +41,10 @@ pub struct MemberPatch {
     pub metadata: Option<Metadata>,
 }
 
+entry!(Member, "member", store::directory::members, |member, before| {
+    event(before.map_or(EventType::MemberCreated, |_| EventType::MemberUpdated), member)
+});
+
 /// Creates or replaces a membership; `true` if it is new. A PUT that changes nothing records no
 /// event.
 pub async fn put(
@@ -48,22 +54,18 @@ pub async fn put(
     if_version: Option<i64>,
 ) -> Result<(Member, bool), Error> {
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let organization = organization(tx, &put.organization)?;
+        .change(caller, move |tx, _| {
+            let organization = lock_organization(tx, &put.organization)?;
             let mut faults = Vec::new();
             if store::directory::users::find_for_change(tx, &put.user)?.is_none() {
                 let message = format!("there is no user {}: PUT /v1/users/{} first", put.user, put.user);
                 faults.push(InputFault::new("user", message));
             }
-            faults.extend(roles::unknown(tx, &put.roles)?);
-            if !faults.is_empty() {
-                return Err(Error::Invalid(faults));
-            }
-            let existing = store::directory::members::find_for_change(tx, &organization, &put.user)?;
-            require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
-            let becomes = becomes(tx, &organization, existing.as_ref(), put)?;
-            write_effect(tx, becomes)
+            faults.extend(roles::find_unknown(tx, &put.roles)?);
+            Error::if_any(faults)?;
+            let before = store::directory::members::find_for_change(tx, &organization, &put.user)?;
+            require_version(before.as_ref().map_or(0, |found| found.version), if_version)?;
+            Ok(effect_of_put(tx, &organization, before.as_ref(), put)?.write(tx)?.into())
         })
         .await
 }
@@ -71,30 +73,22 @@ pub async fn put(
 pub async fn patch(
     services: &Services,
     caller: &Caller,
-    id: OrganizationId,
-    user: UserId,
+    (id, user): (OrganizationId, UserId),
     patch: MemberPatch,
     if_version: Option<i64>,
 ) -> Result<Member, Error> {
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let organization = organization(tx, &id)?;
-            let found = store::directory::members::find_for_change(tx, &organization, &user)?.ok_or(NOT_FOUND)?;
-            require_version(found.version, if_version)?;
+        .change(caller, move |tx, _| {
+            let before = lock_member(tx, &id, &user, if_version)?;
             if let Some(roles) = &patch.roles {
-                let faults = roles::unknown(tx, roles)?;
-                if !faults.is_empty() {
-                    return Err(Error::Invalid(faults));
-                }
+                roles::require_known(tx, roles)?;
             }
             let after = Member {
-                roles: patch.roles.unwrap_or_else(|| found.roles.clone()),
-                metadata: patch.metadata.unwrap_or_else(|| found.metadata.clone()),
-                ..found.clone()
+                roles: patch.roles.unwrap_or_else(|| before.roles.clone()),
+                metadata: patch.metadata.unwrap_or_else(|| before.metadata.clone()),
+                ..before.clone()
             };
-            let after = evaluate_update(&found, after);
-            Ok(write_effect(tx, after)?.map(|(member, _)| member))
+            Effect::of(Some(&before), after).write_outcome(tx)
         })
         .await
 }
@@ -104,16 +98,15 @@ pub async fn get(services: &Services, id: OrganizationId, user: UserId) -> Resul
         let Some(organization) = store::directory::organizations::find(connection, &id)? else { return Ok(None) };
         store::directory::members::find(connection, &organization, &user)
     });
-    Ok::<_, StoreError>(found.await?)?.ok_or(NOT_FOUND)
+    require_existing(Ok::<_, StoreError>(found.await?)?, None)
 }
 
 pub async fn list(services: &Services, id: OrganizationId, page: PageRequest) -> Result<Page<Member>, Error> {
     services
         .store
-        .read(move |connection| {
-            let organization =
-                store::directory::organizations::find(connection, &id)?.ok_or(organizations::NOT_FOUND)?;
-            Ok(store::directory::members::list(connection, &organization, &page)?)
+        .read(move |connection: &mut Conn| {
+            let organization = require_existing(store::directory::organizations::find(connection, &id)?, None)?;
+            Ok::<_, Error>(store::directory::members::list(connection, &organization, &page)?)
         })
         .await
 }
@@ -129,72 +122,65 @@ pub async fn delete(
 ) -> Result<(), Error> {
     let ends_with_creator = services.settings.limits.end_with_creator;
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let organization = organization(tx, &id)?;
-            let found = store::directory::members::find_for_change(tx, &organization, &user)?.ok_or(NOT_FOUND)?;
-            require_version(found.version, if_version)?;
+        .change(caller, move |tx, _| {
+            let found = lock_member(tx, &id, &user, if_version)?;
             store::directory::members::delete(tx, &id, &user)?;
-            let event = event(EventType::MemberDeleted, &found);
-            record_member_deletion(tx, &user, &id, found.generation_id, Deleted::MemberLeft, ends_with_creator)?;
-            Ok(Outcome::event((), event))
+            record_deletion(tx, &found, Deleted::MemberLeft, ends_with_creator)?;
+            Ok(Outcome::event((), event(EventType::MemberDeleted, &found)))
         })
         .await
 }
 
-const NOT_FOUND: Error = Error::NotFound("member");
+/// Records that a membership was deleted and why, for the events of the keys that end with it.
+pub(super) fn record_deletion(
+    tx: &mut Tx<'_>,
+    member: &Member,
+    reason: Deleted,
+    ends_with_creator: bool,
+) -> Result<(), StoreError> {
+    let owner = OwnerScope::User {
+        id: member.user.clone(),
+        organization: Some(member.organization.clone()),
+        generation_id: member.generation_id.clone(),
+    };
+    store::directory::owner_deletions::record_deletion(tx, &DeletedOwner::OwnerScope(owner.clone()), reason)?;
+    if ends_with_creator {
+        store::directory::owner_deletions::record_deletion(tx, &DeletedOwner::Creator(owner), Deleted::CreatorLeft)?;
+    }
+    Ok(())
+}
 
 /// Loads the organization and locks it until the transaction ends.
-fn organization(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<Organization, Error> {
-    store::directory::organizations::find_for_change(tx, id)?.ok_or(organizations::NOT_FOUND)
+fn lock_organization(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<Organization, Error> {
+    require_existing(store::directory::organizations::find_for_change(tx, id)?, None)
 }
 
-/// The result of a PUT of a member over `found`.
-pub(super) fn becomes(
+fn lock_member(tx: &mut Tx<'_>, id: &OrganizationId, user: &UserId, if_version: Option<i64>) -> Result<Member, Error> {
+    let organization = lock_organization(tx, id)?;
+    require_existing(store::directory::members::find_for_change(tx, &organization, user)?, if_version)
+}
+
+/// The effect of a PUT of a member over `before`.
+pub(super) fn effect_of_put(
     tx: &Tx<'_>,
     organization: &Organization,
-    found: Option<&Member>,
+    before: Option<&Member>,
     put: MemberPut,
-) -> Result<PutEffect<Member>, EntropyUnavailable> {
-    if let Some(found) = found {
-        return Ok(evaluate_update(found, Member { roles: put.roles, metadata: put.metadata, ..found.clone() }));
-    }
-    let member = Member {
-        organization: put.organization,
-        user: put.user,
-        generation_id: tx.generate_id()?,
-        organization_generation_id: organization.generation_id.clone(),
-        roles: put.roles,
-        metadata: put.metadata,
-        created_at: tx.now(),
-        version: 1,
+) -> Result<Effect<Member>, EntropyUnavailable> {
+    let after = match before {
+        Some(before) => Member { roles: put.roles, metadata: put.metadata, ..before.clone() },
+        None => Member {
+            organization: put.organization,
+            user: put.user,
+            generation_id: tx.generate_id()?,
+            organization_generation_id: organization.generation_id.clone(),
+            roles: put.roles,
+            metadata: put.metadata,
+            created_at: tx.now(),
+            version: 1,
+        },
     };
-    let event = event(EventType::MemberCreated, &member);
-    Ok(PutEffect::New(member, event))
-}
-
-fn evaluate_update(before: &Member, mut after: Member) -> PutEffect<Member> {
-    if *before == after {
-        return PutEffect::Unchanged(after);
-    }
-    after.version += 1;
-    let event = event(EventType::MemberUpdated, &after);
-    PutEffect::Updated(after, event)
-}
-
-/// `true` if the member is new.
-fn write_effect(tx: &mut Tx<'_>, becomes: PutEffect<Member>) -> Result<Outcome<(Member, bool)>, Error> {
-    Ok(match becomes {
-        PutEffect::Unchanged(member) => Outcome::without_event((member, false), NoEvent::Unchanged),
-        PutEffect::Updated(member, event) => {
-            store::directory::members::update(tx, &member)?;
-            Outcome::event((member, false), event)
-        }
-        PutEffect::New(member, event) => {
-            map_put_conflict(store::directory::members::insert(tx, &member), &member.user)?;
-            Outcome::event((member, true), event)
-        }
-    })
+    Ok(Effect::of(before, after))
 }
 
 fn event(kind: EventType, member: &Member) -> NewEvent {

@@ -16,10 +16,12 @@ use crate::{
     service::{
         Error, Services,
         caller::Caller,
-        common::version::require_version,
-        directory::{PutEffect, map_put_conflict},
+        common::{
+            entry::{Effect, entry, require_existing},
+            version::require_version,
+        },
     },
-    store::{self, NoEvent, Outcome, Tx, directory::owner_deletions::DeletedOwner},
+    store::{self, Outcome, StoreError, Tx, directory::owner_deletions::DeletedOwner},
 };
 
 /// Body of `PUT /v1/organizations/{id}`. It replaces the entry; omitted fields are empty.
@@ -37,6 +39,10 @@ pub struct OrganizationPatch {
     pub metadata: Option<Metadata>,
 }
 
+entry!(Organization, "organization", store::directory::organizations, |organization, before| {
+    event(before.map_or(EventType::OrganizationCreated, |_| EventType::OrganizationUpdated), organization)
+});
+
 /// Creates or replaces an organization; `true` if it is new. A PUT that changes nothing records no
 /// event.
 pub async fn put(
@@ -46,12 +52,10 @@ pub async fn put(
     if_version: Option<i64>,
 ) -> Result<(Organization, bool), Error> {
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let existing = store::directory::organizations::find_for_change(tx, &put.id)?;
-            require_version(existing.as_ref().map_or(0, |found| found.version), if_version)?;
-            let becomes = becomes(tx, existing.as_ref(), put)?;
-            write_effect(tx, becomes)
+        .change(caller, move |tx, _| {
+            let before = store::directory::organizations::find_for_change(tx, &put.id)?;
+            require_version(before.as_ref().map_or(0, |found| found.version), if_version)?;
+            Ok(effect_of_put(tx, before.as_ref(), put)?.write(tx)?.into())
         })
         .await
 }
@@ -64,27 +68,21 @@ pub async fn patch(
     if_version: Option<i64>,
 ) -> Result<Organization, Error> {
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let found = store::directory::organizations::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
-            require_version(found.version, if_version)?;
+        .change(caller, move |tx, _| {
+            let before = require_existing(store::directory::organizations::find_for_change(tx, &id)?, if_version)?;
             let after = Organization {
-                name: patch.name.unwrap_or_else(|| found.name.clone()),
-                metadata: patch.metadata.unwrap_or_else(|| found.metadata.clone()),
-                ..found.clone()
+                name: patch.name.unwrap_or_else(|| before.name.clone()),
+                metadata: patch.metadata.unwrap_or_else(|| before.metadata.clone()),
+                ..before.clone()
             };
-            let after = evaluate_update(&found, after);
-            Ok(write_effect(tx, after)?.map(|(organization, _)| organization))
+            Effect::of(Some(&before), after).write_outcome(tx)
         })
         .await
 }
 
 pub async fn get(services: &Services, id: OrganizationId) -> Result<Organization, Error> {
-    services
-        .store
-        .read(move |connection| store::directory::organizations::find(connection, &id))
-        .await?
-        .ok_or(NOT_FOUND)
+    let found = services.store.read(move |connection| store::directory::organizations::find(connection, &id)).await?;
+    require_existing(found, None)
 }
 
 pub async fn list(services: &Services, page: PageRequest) -> Result<Page<Organization>, Error> {
@@ -100,68 +98,33 @@ pub async fn delete(
     if_version: Option<i64>,
 ) -> Result<(), Error> {
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let found = store::directory::organizations::find_for_change(tx, &id)?.ok_or(NOT_FOUND)?;
-            require_version(found.version, if_version)?;
+        .change(caller, move |tx, _| {
+            let found = require_existing(store::directory::organizations::find_for_change(tx, &id)?, if_version)?;
             store::directory::organizations::delete(tx, &id)?;
             let event = event(EventType::OrganizationDeleted, &found);
-            let home = OwnerScope::Organization { id, generation_id: found.generation_id };
-            store::directory::owner_deletions::record_deletion(
-                tx,
-                &DeletedOwner::OwnerScope(home),
-                Deleted::OrganizationDeleted,
-            )?;
+            let owner = OwnerScope::Organization { id, generation_id: found.generation_id };
+            let owner = DeletedOwner::OwnerScope(owner);
+            store::directory::owner_deletions::record_deletion(tx, &owner, Deleted::OrganizationDeleted)?;
             Ok(Outcome::event((), event))
         })
         .await
 }
 
-pub(super) const NOT_FOUND: Error = Error::NotFound("organization");
-
-/// The result of a PUT of an organization over `found`.
-pub(super) fn becomes(
+/// The effect of a PUT of an organization over `before`.
+pub(super) fn effect_of_put(
     tx: &Tx<'_>,
-    found: Option<&Organization>,
+    before: Option<&Organization>,
     put: OrganizationPut,
-) -> Result<PutEffect<Organization>, EntropyUnavailable> {
-    if let Some(found) = found {
-        return Ok(evaluate_update(found, Organization { name: put.name, metadata: put.metadata, ..found.clone() }));
-    }
-    let organization = Organization {
-        id: put.id,
-        generation_id: tx.generate_id()?,
-        name: put.name,
-        metadata: put.metadata,
-        created_at: tx.now(),
-        version: 1,
+) -> Result<Effect<Organization>, EntropyUnavailable> {
+    let OrganizationPut { id, name, metadata } = put;
+    let after = match before {
+        Some(before) => Organization { name, metadata, ..before.clone() },
+        None => {
+            let (generation_id, created_at) = (tx.generate_id()?, tx.now());
+            Organization { id, generation_id, name, metadata, created_at, version: 1 }
+        }
     };
-    let event = event(EventType::OrganizationCreated, &organization);
-    Ok(PutEffect::New(organization, event))
-}
-
-fn evaluate_update(before: &Organization, mut after: Organization) -> PutEffect<Organization> {
-    if *before == after {
-        return PutEffect::Unchanged(after);
-    }
-    after.version += 1;
-    let event = event(EventType::OrganizationUpdated, &after);
-    PutEffect::Updated(after, event)
-}
-
-/// `true` if the organization is new.
-fn write_effect(tx: &mut Tx<'_>, becomes: PutEffect<Organization>) -> Result<Outcome<(Organization, bool)>, Error> {
-    Ok(match becomes {
-        PutEffect::Unchanged(organization) => Outcome::without_event((organization, false), NoEvent::Unchanged),
-        PutEffect::Updated(organization, event) => {
-            store::directory::organizations::update(tx, &organization)?;
-            Outcome::event((organization, false), event)
-        }
-        PutEffect::New(organization, event) => {
-            map_put_conflict(store::directory::organizations::insert(tx, &organization), &organization.id)?;
-            Outcome::event((organization, true), event)
-        }
-    })
+    Ok(Effect::of(before, after))
 }
 
 fn event(kind: EventType, organization: &Organization) -> NewEvent {

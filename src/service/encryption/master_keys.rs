@@ -185,7 +185,7 @@ pub async fn activate(
                 let replicas = format_replica_names(&without);
                 return Err(Conflict::ReplicasWithoutMasterKey { version: incoming.version, replicas }.into());
             }
-            let faster = || Error::from(Conflict::ChangedConcurrently("the master key".to_owned()));
+            let faster = || Error::from(Conflict::ChangedConcurrently("master key"));
             let old = in_state(&listed, MasterKeyState::Current).ok_or_else(faster)?;
             if !master_keys::transition_state(tx, old.version, MasterKeyState::Current, MasterKeyState::Retiring)?
                 || !master_keys::transition_state(

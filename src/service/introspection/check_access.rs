@@ -57,7 +57,7 @@ pub async fn check(
         }
         AccessSubject::User(user, organization) => {
             let is_allowed = move |connection: &mut Conn| {
-                let user = owners::of_user(connection, &user, organization.as_ref())?;
+                let user = owners::find_user(connection, &user, organization.as_ref())?;
                 let Some(user) = user.filter(|user| !user.blocked) else { return Ok(false) };
                 let Some(generation_id) = user.home.generation_id() else { return Ok(false) };
                 let principal = generation_id.as_str();
@@ -137,7 +137,7 @@ fn owner_has_permission(
                 && known.is_some_and(|known| known.assignable_to.contains(&AssignableOwnerType::Organization)))
         }
         OwnerScope::User { id, organization, .. } => {
-            let user = owners::of_user(connection, id, organization.as_ref())?;
+            let user = owners::find_user(connection, id, organization.as_ref())?;
             Ok(user.is_some_and(|user| user.home == *home && !user.blocked && user.permissions.contains(permission)))
         }
     }

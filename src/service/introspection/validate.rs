@@ -6,7 +6,8 @@ use crate::{
         exchange::validation::{CredentialRequirements, Principals, find_missing_permissions},
     },
     service::{
-        Error, Services, api_keys::types::Shown, credentials::error::AuthError, introspection::resolve::resolve_token,
+        Error, Services, api_keys::types::ApiKeyView, credentials::error::AuthError,
+        introspection::resolve::resolve_token,
     },
     store::LookupDetail,
 };
@@ -14,7 +15,7 @@ use crate::{
 /// A key that is in force, with the user and organization that own it.
 #[derive(Debug)]
 pub struct ValidationResult {
-    pub key: Shown,
+    pub key: ApiKeyView,
     pub principals: Principals,
     /// The required permissions that are not in effect.
     pub missing: PermissionSet,
@@ -35,6 +36,6 @@ pub async fn validate(
     // A missing part of the look-up is a fault of Keyswap, not of the key.
     let details = verified.details.ok_or_else(|| Error::internal("the look-up returned no details"))?;
     let (key, principals) = details;
-    let key = Shown::new(key, verified.context.now, &services.settings);
+    let key = ApiKeyView::new(key, verified.context.now, &services.settings);
     Ok(Some(ValidationResult { key, principals, missing: verified.decision }))
 }

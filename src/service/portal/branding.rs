@@ -26,16 +26,15 @@ pub async fn put(
     if_version: Option<i64>,
 ) -> Result<(Branding, i64), Error> {
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, _| {
             let (before, version) = store::portal::branding::read_branding_for_update(tx)?;
             require_version(version, if_version)?;
             if before == branding {
-                return Ok(Outcome::without_event((branding.clone(), version), NoEvent::Unchanged));
+                return Ok(Outcome::without_event((branding, version), NoEvent::Unchanged));
             }
             store::portal::branding::write(tx, &branding, version + 1)?;
             let event = NewEvent::new(EventType::BrandingUpdated, EVENT_SUBJECT);
-            Ok(Outcome::event((branding.clone(), version + 1), event))
+            Ok(Outcome::event((branding, version + 1), event))
         })
         .await
 }

@@ -63,7 +63,7 @@ pub async fn current(services: &Services, caller: &Caller) -> Result<Option<Curr
     let (of_user, of_organization) = services
         .store
         .read(move |connection| {
-            let held = match owners::of_user(connection, &who, of.as_ref())?.filter(|_| with_roles) {
+            let held = match owners::find_user(connection, &who, of.as_ref())?.filter(|_| with_roles) {
                 Some(place) => store::access::roles::find_by_names(connection, &place.roles)?,
                 None => Vec::new(),
             };
@@ -80,7 +80,7 @@ pub async fn current(services: &Services, caller: &Caller) -> Result<Option<Curr
             };
             let of_user = kind(connection, &home, OwnerType::User, AssignableOwnerType::User)?;
             let Some(organization) = of else { return Ok((of_user, None)) };
-            let Some(place) = owners::of_organization(connection, &organization)? else { return Ok((of_user, None)) };
+            let Some(place) = owners::find_organization(connection, &organization)? else { return Ok((of_user, None)) };
             let of_organization =
                 kind(connection, &place.home, OwnerType::Organization, AssignableOwnerType::Organization)?;
             Ok::<_, StoreError>((of_user, Some(of_organization)))

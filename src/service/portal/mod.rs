@@ -62,26 +62,26 @@ pub async fn open(
     if !caller.authority.may_act_on_behalf_of_users() {
         return Err(Error::Forbidden("keyswap:keys"));
     }
-    let (mint, held) = (Mint::of(services), caller.holdings.clone());
+    let (factory, grantable) = (SessionFactory::of(services), caller.holdings.clone());
     let base =
         services.settings.portal.public_url.as_ref().map_or_else(|| services.issuer().to_owned(), ToString::to_string);
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, _| {
             let home = lock_user_entry(tx, &user, organization.as_ref())?.home;
-            let (token, session) = mint.make::<Error>(tx, PortalSessionKind::Token, home.clone(), held.clone())?;
-            let (code, spent_by) = mint.make::<Error>(tx, PortalSessionKind::Code, home, held)?;
+            let (token, session) =
+                factory.create::<Error>(tx, PortalSessionKind::Token, home.clone(), grantable.clone())?;
+            let (code, code_session) = factory.create::<Error>(tx, PortalSessionKind::Code, home, grantable)?;
             let page = if organization.is_some() { "organization-keys" } else { "user-keys" };
             // In the fragment, which browsers do not send to servers or proxies, nor in `Referer`.
             let url = Zeroizing::new(format!("{base}/portal/{page}#code={}", code.expose()));
             // The event of the sign-in names the code by its id; this links the two.
-            let event = made(&session).with_data("code", spent_by.id.as_str());
+            let event = creation_event(&session).with_data("code", code_session.id.as_str());
             Ok(Outcome::event(OpenedSession { token, expires_at: session.expires_at, url }, event))
         })
         .await
 }
 
-fn made(session: &PortalSession) -> NewEvent {
+fn creation_event(session: &PortalSession) -> NewEvent {
     let user = session.home.user().map_or("", UserId::as_str);
     NewEvent::new(EventType::PortalSessionCreated, &session.id)
         .with_organization(session.home.organization())
@@ -90,13 +90,13 @@ fn made(session: &PortalSession) -> NewEvent {
 }
 
 /// The dependencies of session creation.
-struct Mint {
+struct SessionFactory {
     master: MasterKeys,
     entropy: SystemEntropy,
     ttl: Span,
 }
 
-impl Mint {
+impl SessionFactory {
     fn of(services: &Services) -> Self {
         Self {
             master: services.master_keys.clone(),
@@ -105,7 +105,7 @@ impl Mint {
         }
     }
 
-    fn make<E: From<StoreError> + From<EncryptionError> + From<EntropyUnavailable>>(
+    fn create<E: From<StoreError> + From<EncryptionError> + From<EntropyUnavailable>>(
         &self,
         tx: &mut Tx<'_>,
         kind: PortalSessionKind,
@@ -114,7 +114,7 @@ impl Mint {
     ) -> Result<(ApiKeyValue, PortalSession), E> {
         let id = CredentialId::generate(&self.entropy)?;
         let secret = Secret::generate(&self.entropy)?;
-        let shown = ApiKeyValue::format(&Prefix::portal_session(), &id, &secret);
+        let value = ApiKeyValue::format(&Prefix::portal_session(), &id, &secret);
         let encrypted = credential::encrypt(&self.master, SecretKind::PortalSession, &id, &secret, &self.entropy)?;
         let ttl = if kind == PortalSessionKind::Code { SIGN_IN_CODE_TTL } else { self.ttl };
         let session = PortalSession {
@@ -132,7 +132,7 @@ impl Mint {
             master_version: encrypted.master_version,
         };
         store::portal::sessions::insert(tx, &stored)?;
-        Ok((shown, session))
+        Ok((value, session))
     }
 }
 
@@ -149,9 +149,9 @@ fn lock_user_entry(
     if store::directory::users::find_for_change(tx, user)?.is_none() {
         return Err(Error::invalid("user_id", "there is no such user"));
     }
-    match owners::of_user(tx, user, organization)? {
-        None => Err(Error::invalid("organization_id", "the user is no member of such an organization")),
-        Some(place) if place.blocked => Err(Error::invalid("user_id", "the user is blocked: unblock them first")),
-        Some(place) => Ok(place),
+    match owners::find_user(tx, user, organization)? {
+        None => Err(Error::invalid("organization_id", "the user is not a member of this organization")),
+        Some(entry) if entry.blocked => Err(Error::invalid("user_id", "the user is blocked: unblock them first")),
+        Some(entry) => Ok(entry),
     }
 }

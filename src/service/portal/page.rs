@@ -15,7 +15,7 @@ use crate::{
             request_context::RequestContext,
             session::{VerifiedSession, parse_session_token, verify_session},
         },
-        portal::{Mint, made},
+        portal::{SessionFactory, creation_event},
     },
     store::{self, NoEvent, Outcome},
 };
@@ -37,7 +37,7 @@ pub async fn sign_in(
 ) -> Result<SignedIn, AuthError> {
     let VerifiedSession { id: code, user, grantable_permissions } =
         verify_session(services, code, PortalSessionKind::Code, call.source).await?;
-    let (mint, lasts) = (Mint::of(services), services.settings.portal.session_ttl);
+    let (factory, lasts) = (SessionFactory::of(services), services.settings.portal.session_ttl);
     let origin = call.origin(Actor::PortalSession(code.clone()), user.home.user().cloned());
     let cookie = services
         .store
@@ -47,8 +47,8 @@ pub async fn sign_in(
                 return Ok(Outcome::without_event(None, NoEvent::Unchanged));
             }
             let (cookie, session) =
-                mint.make::<AuthError>(tx, PortalSessionKind::Page, user.home, grantable_permissions)?;
-            Ok::<_, AuthError>(Outcome::event(Some(cookie), made(&session)))
+                factory.create::<AuthError>(tx, PortalSessionKind::Page, user.home, grantable_permissions)?;
+            Ok::<_, AuthError>(Outcome::event(Some(cookie), creation_event(&session)))
         })
         .await?;
     let cookie = cookie.ok_or(AuthError::Credential(CredentialError::Unknown))?;

@@ -107,7 +107,7 @@ fn read_audience(table: &mut TableReader<'_>) -> Option<NewAudience> {
     let token_ttl = table.optional("token_ttl");
     // An omitted member is reset to its default and does not keep its stored value: the file is the
     // complete description.
-    let shape = TokenProfilePatch {
+    let token_profile = TokenProfilePatch {
         algorithm: Some(table.optional("algorithm")),
         typ: Some(table.optional("typ")),
         scope_claim: Some(table.optional("scope_claim")),
@@ -115,7 +115,7 @@ fn read_audience(table: &mut TableReader<'_>) -> Option<NewAudience> {
         claims: Some(table.optional("claims")),
         status: Some(table.optional("status")),
     };
-    Some(NewAudience { identifier: identifier?, permissions, token_ttl, shape })
+    Some(NewAudience { identifier: identifier?, permissions, token_ttl, token_profile })
 }
 
 fn read_service_client(table: &mut TableReader<'_>) -> Option<DesiredServiceClient> {

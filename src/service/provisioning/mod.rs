@@ -13,8 +13,6 @@ use crate::{
     domain::{
         access::{
             audience::{AcceptedPermissions, Audience, BuiltIn},
-            permission::PermissionName,
-            policy::ADMIN,
             token_profile::{TokenProfile, TokenProfilePatch},
         },
         common::time::Span,
@@ -24,11 +22,12 @@ use crate::{
     service::{
         Conflict, Error, InputFault, Services,
         access::{
-            audience_changes::{self, AudiencePatch, Means, NewAudience},
+            audience_changes::{self, AudienceChangeContext, AudiencePatch, NewAudience},
             last_administrator, permissions, roles,
         },
         api_keys::service_clients::{self, NewServiceClient, ServiceClientPatch},
         caller::Caller,
+        common::entry::Effect,
         provisioning::{
             diff::Described,
             stored::{PlanRollback, StoredConfiguration},
@@ -89,7 +88,7 @@ pub async fn apply(
 struct ConfigurationRun {
     caller: Caller,
     settings: Settings,
-    means: Means,
+    audience_context: AudienceChangeContext,
     changes: Vec<Change>,
     events: Vec<NewEvent>,
     faults: Vec<InputFault>,
@@ -97,11 +96,11 @@ struct ConfigurationRun {
 
 impl ConfigurationRun {
     async fn new(services: &Services, caller: &Caller, desired: &DesiredConfiguration) -> Result<Self, Error> {
-        let profiles = desired.audiences.iter().flatten().map(|audience| &audience.shape);
+        let profiles = desired.audiences.iter().flatten().map(|audience| &audience.token_profile);
         Ok(Self {
             caller: caller.clone(),
             settings: services.settings.clone(),
-            means: Means::gather(services, profiles).await?,
+            audience_context: AudienceChangeContext::prepare(services, profiles).await?,
             changes: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),
@@ -114,12 +113,16 @@ impl ConfigurationRun {
         let stored = StoredConfiguration::lock(tx, desired, prune)?;
         for input in desired.permissions.iter().flatten() {
             let before = stored.permissions.iter().find(|permission| permission.name == input.name);
-            let put = permissions::put_in(tx, input.clone(), None).map(|(after, _, event)| (Some(after), event));
+            let put = permissions::put_in(tx, input.clone(), None)
+                .map(Effect::into_parts)
+                .map(|(after, _, event)| (Some(after), event));
             self.record(input.name.as_str(), before, put)?;
         }
         for input in desired.roles.iter().flatten() {
             let before = stored.roles.iter().find(|role| role.name == input.name);
-            let put = roles::put_in(tx, input.clone(), None).map(|(after, _, event)| (Some(after), event));
+            let put = roles::put_in(tx, input.clone(), None)
+                .map(Effect::into_parts)
+                .map(|(after, _, event)| (Some(after), event));
             self.record(input.name.as_str(), before, put)?;
         }
         for input in desired.audiences.iter().flatten() {
@@ -127,9 +130,9 @@ impl ConfigurationRun {
             let put = match before {
                 Some(before) => {
                     let patch = build_audience_patch(before, input.clone());
-                    audience_changes::patch_in(tx, before.clone(), patch, &mut self.means)
+                    audience_changes::patch_in(tx, before, patch, &mut self.audience_context)
                 }
-                None => audience_changes::create_in(tx, input.clone(), &mut self.means),
+                None => audience_changes::create_in(tx, input.clone(), &mut self.audience_context),
             };
             self.record(input.identifier.as_str(), before, put.map(|(after, events)| (Some(after), events)))?;
         }
@@ -181,11 +184,13 @@ impl ConfigurationRun {
         let put = match same[..] {
             [] => {
                 let new = NewServiceClient { name: Some(name.clone()), owner: None, permissions, metadata };
-                service_clients::make(tx, new, &self.caller).map(|(client, event)| (client, Some(event)))
+                service_clients::create_in(tx, new, &self.caller).map(|(client, event)| (client, Some(event)))
             }
             [before] => {
                 let patch = ServiceClientPatch { name: None, permissions: Some(permissions), metadata: Some(metadata) };
                 service_clients::patch_in(tx, before.clone(), patch, &self.caller, &self.settings)
+                    .map(Effect::into_parts)
+                    .map(|(client, _, event)| (client, event))
             }
             [..] => {
                 let ids = same.iter().map(|client| client.id.clone()).collect();
@@ -202,7 +207,7 @@ impl ConfigurationRun {
         desired: &DesiredConfiguration,
         stored: &StoredConfiguration,
     ) -> Result<(), Error> {
-        let admin: PermissionName = ADMIN.parse().map_err(Error::internal)?;
+        let admin = last_administrator::admin()?;
         let mut administrator = None;
         for client in &stored.clients {
             if desired.service_clients.iter().flatten().all(|input| input.name != client.name) {
@@ -214,7 +219,7 @@ impl ConfigurationRun {
         // The check applies to operators as well: `prune` deleted the client implicitly, and a file
         // without it must not lock its author out.
         if let Some(client) = administrator {
-            let remains = last_administrator::require_remaining_administrator(tx, &admin, &self.settings);
+            let remains = last_administrator::require_remaining_administrator(tx, &self.settings);
             self.record::<ServiceClient>(client.name.as_str(), None, remains.map(|()| (None, None)))?;
         }
         for audience in stored.audiences.iter().filter(|audience| audience.built_in.is_none()) {
@@ -249,13 +254,13 @@ fn build_audience_patch(audience: &Audience, desired: NewAudience) -> AudiencePa
         (None, Some(BuiltIn::Default) | None) => AcceptedPermissions::Product,
         (Some(listed), _) => AcceptedPermissions::Listed(listed.clone()),
     };
-    let profile = desired.shape.clone().apply_to(&TokenProfile::default());
+    let profile = desired.token_profile.clone().apply_to(&TokenProfile::default());
     let has_same_profile = profile.is_ok_and(|profile| profile == audience.token_profile);
     // Compared in milliseconds, as stored.
     let has_same_ttl = desired.token_ttl.map(Span::millis) == audience.token_ttl.map(Span::millis);
     AudiencePatch {
         permissions: (accepts != audience.accepts).then_some(desired.permissions),
         token_ttl: (!has_same_ttl).then_some(desired.token_ttl),
-        shape: if has_same_profile { TokenProfilePatch::default() } else { desired.shape },
+        token_profile: if has_same_profile { TokenProfilePatch::default() } else { desired.token_profile },
     }
 }

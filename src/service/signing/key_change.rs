@@ -144,7 +144,7 @@ impl<'a, 'tx> KeyChange<'a, 'tx> {
         match signing_keys::transition_state(self.tx, key, to, self.state.now) {
             Ok(true) => {}
             Ok(false) | Err(StoreError::Conflict(_)) => {
-                return Err(Conflict::ChangedConcurrently(format!("the signing key {}", key.kid)).into());
+                return Err(Conflict::ChangedConcurrently("signing key").into());
             }
             Err(error) => return Err(error.into()),
         }

@@ -33,7 +33,7 @@ both! {
                 ("PATCH", &key, json!({ "permissions": ["projects:read", more] })),
             ] {
                 let refused = problem(call(&server, &manager.value, method, path, Some(body), &[]).await, 422, "invalid").await;
-                assert!(messages(&refused).iter().any(|message| message.contains("not yours to hand out")), "{refused}");
+                assert!(messages(&refused).iter().any(|message| message.contains("you cannot grant")), "{refused}");
             }
         }
         assert_eq!(server.events().await, before);
@@ -117,8 +117,8 @@ both! {
         let refused = problem(call(&server, &manager.value, "POST", "/v1/api-keys", Some(body), &[]).await, 422, "invalid").await;
         let found = messages(&refused);
         for part in [
-            "no-such is not in the catalog", "for-users may not be assigned", "unheld is not yours", "there is no audience",
-            "lies in the past", "must be a second or more", "no-such is not a permission of the service client",
+            "no-such is not in the catalog", "for-users cannot be assigned", "you cannot grant unheld", "there is no audience",
+            "is in the past", "must be at least one second", "no-such is not a permission of the service client",
         ] {
             assert!(found.iter().any(|message| message.contains(part)), "{part}: {found:?}");
         }

@@ -281,9 +281,9 @@ both! {
             "permissions": ["projects:read", "projects:drop", "projects:burn", "user-api-keys:manage-self", "keyswap:keys"],
         })).await;
         for (name, why) in [
-            ("projects:drop", "may not be assigned to a organization"),
+            ("projects:drop", "cannot be assigned to an organization"),
             ("projects:burn", "is not in the catalog"),
-            ("keyswap:keys", "may not be assigned to a organization"),
+            ("keyswap:keys", "cannot be assigned to an organization"),
         ] {
             let about: Vec<_> = reported.iter().filter(|(_, message)| message.starts_with(name)).collect();
             assert!(about.len() == 1 && about[0].0 == "permissions" && about[0].1.contains(why), "{name}: {reported:?}");
@@ -292,7 +292,7 @@ both! {
         // A permission that the caller does not hold.
         let body = json!({ "name": "k", "owner": { "type": "user" }, "permissions": ["projects:read", "projects:write"] });
         let reported = faults(as_user(&server, "bob", "POST", "/v1/api-keys", Some(body)).await).await;
-        assert!(!reported.is_empty() && reported.iter().all(|(_, message)| message.starts_with("projects:write ")), "{reported:?}");
+        assert!(!reported.is_empty() && reported.iter().all(|(_, message)| message.contains("projects:write")), "{reported:?}");
         for (member, value) in [
             ("name", json!("")), ("name", json!(" x")), ("name", json!("a\u{202e}b")), ("name", json!("x".repeat(201))),
             ("expires_at", json!("2001-01-01T00:00:00Z")), ("expires_at", json!("tomorrow")),
@@ -323,7 +323,7 @@ both! {
             let body = json!({ "name": "k", "owner": owner, "permissions": ["projects:read"] });
             let answer = call(&server, &server.admin, "POST", "/v1/api-keys", Some(body), &[]).await;
             let reported = faults(answer).await;
-            assert!(reported.len() == 1 && reported[0].1.contains("not enabled here"), "{reported:?}");
+            assert!(reported.len() == 1 && reported[0].1.contains("are not enabled"), "{reported:?}");
         }
         let own = json!({ "name": "k", "owner": { "type": "user" }, "permissions": ["projects:read"] });
         assert_eq!(as_user(&server, "bob", "POST", "/v1/api-keys", Some(own)).await.status(), 422);

@@ -157,8 +157,8 @@ both! {
         let wanted = json!({ "name": "a", "permissions": ["projects:read", "projects:write", "internal"] });
         let refused = make(&server, &token, wanted, 422).await;
         let text = refused["errors"].to_string();
-        assert!(text.contains("projects:write is not yours to hand out"), "{text}");
-        assert!(text.contains("internal may not be assigned to a user") && !text.contains("projects:read"), "{text}");
+        assert!(text.contains("you cannot grant projects:write"), "{text}");
+        assert!(text.contains("internal cannot be assigned to a user") && !text.contains("projects:read"), "{text}");
         let id = none["id"].as_str().unwrap();
         let patch = json!({ "permissions": ["projects:write"] });
         assert_eq!(call(&server, &token, "PATCH", &format!("/v1/api-keys/{id}"), Some(patch)).await.status(), 422);
@@ -253,7 +253,7 @@ both! {
             json!({ "type": "none" }),
         ] {
             let refused = make(&server, &token, json!({ "name": "a", "owner": owner }), 422).await;
-            let said = json!([{ "field": "owner", "message": "there is no such owner, or none that you may make keys for" }]);
+            let said = json!([{ "field": "owner", "message": "there is no such owner, or you may not create keys for it" }]);
             assert_eq!(refused["errors"], said, "{owner}: existing and missing owners are indistinguishable");
         }
         let own = json!({ "type": "user", "id": "self", "organization_id": "acme" });
@@ -450,7 +450,7 @@ both! {
         assert_eq!((&event["actor"]["id"], &event["on_behalf_of"]), (&json!(backend.id), &json!("self")));
         // The user holds the permission and the back end lacks it, and vice versa.
         let refused = post(here, "/v1/api-keys", json!({ "name": "a", "permissions": ["projects:write"] })).await;
-        assert!(problem(refused, 422, "invalid").await["errors"][0]["message"].as_str().unwrap().contains("not yours"));
+        assert!(problem(refused, 422, "invalid").await["errors"][0]["message"].as_str().unwrap().contains("you cannot grant"));
         let refused = post(here, "/v1/api-keys", json!({ "name": "a", "permissions": ["keyswap:keys"] })).await;
         problem(refused, 422, "invalid").await;
         problem(post(Some("reader; organization=acme"), "/v1/api-keys", json!({ "name": "a" })).await, 403, "forbidden").await;

@@ -7,11 +7,12 @@ mod scope;
 use crate::{
     domain::{
         access::{
-            access_record::{AccessRecord, MAX_ADMINS, Principal, RecordAdmin, RecordVisibility},
+            access_record::{AccessRecord, MAX_ADMINS, Principal, RecordAdmin, RecordVisibility, Statement},
             owner::OwnerScope,
             policy::Right,
         },
         common::{
+            entropy::EntropyUnavailable,
             id::{AccessRecordId, OrganizationId},
             name::DisplayName,
             page::{Page, PageRequest},
@@ -22,23 +23,22 @@ use crate::{
         Error, InputFault, Services,
         access::{
             access_records::{
-                requested::{admins, collect_roles, not_held, principals, statements},
-                scope::{refuse_key_as_caller, required_principal_home, resolve_record_scope},
+                requested::{collect_roles, find_grant_faults, resolve_admins, resolve_principals, resolve_statements},
+                scope::{RecordScope, refuse_key_as_caller, required_principal_owner, resolve_record_scope},
             },
             visibility::authorize,
         },
         caller::Caller,
         common::{
+            entry::{Effect, Entry, entry, require_existing},
             idempotency::{self, CreateOutcome, IdempotencyRequest},
-            version::require_version,
         },
     },
-    store::{self, NoEvent, Outcome, Tx},
+    store::{self, NoEvent, Outcome, StoreError, Tx},
 };
 
 pub(crate) use requested::lock_roles;
 pub use requested::{RequestedPrincipal, RequestedStatement};
-pub(crate) use scope::RecordScope;
 
 /// Body of `POST /v1/access-records`.
 #[derive(Debug, Clone)]
@@ -60,6 +60,10 @@ pub struct AccessRecordPatch {
     pub statements: Option<Vec<RequestedStatement>>,
 }
 
+entry!(AccessRecord, "access record", store::access::access_records, |record, before| {
+    event(before.map_or(EventType::AccessRecordCreated, |_| EventType::AccessRecordUpdated), record)
+});
+
 /// Creates a record. The user that the caller acts on behalf of becomes an admin of it. All faults
 /// are reported together.
 pub async fn create(
@@ -68,21 +72,21 @@ pub async fn create(
     new: NewAccessRecord,
     once: Option<IdempotencyRequest>,
 ) -> Result<CreateOutcome<AccessRecord, AccessRecord>, Error> {
-    let caller = caller.clone();
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, caller| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::access::access_records::find(tx, &id.parse()?)?;
-                let found = authorize(tx, &caller, found, Right::Read)?;
+                let found = authorize(tx, caller, found, Right::Read)?;
                 return Ok(Outcome::without_event(CreateOutcome::Existing(found), NoEvent::AlreadyRecorded));
             }
-            let spot = resolve_record_scope(tx, &caller, new.organization)?;
-            let own = required_principal_home(&caller)?;
+            let scope = resolve_record_scope(tx, caller, new.organization)?;
+            let mut record = empty_record(tx, scope, new.name)?;
+            let (organization, owner) = (record.organization_id(), required_principal_owner(caller)?);
             let mut faults = Vec::new();
-            let principals = principals(tx, spot.as_ref(), own.as_ref(), new.principals, &[], &mut faults)?;
-            let admins = admins(tx, &caller, spot.as_ref(), new.admins, &[], &mut faults)?;
-            let (record, event) = make(tx, &caller, spot, new.name, principals, admins, new.statements, faults)?;
+            let principals = resolve_principals(tx, (organization, owner.as_ref()), new.principals, &[], &mut faults)?;
+            let admins = resolve_admins(tx, (caller, organization), new.admins, &[], &mut faults)?;
+            (record.principals, record.admins) = (principals, admins);
+            let (record, event) = insert(tx, caller, record, new.statements, faults)?;
             idempotency::record_created_object(tx, once.as_ref(), record.id.as_str())?;
             Ok(Outcome::event(CreateOutcome::New(record), event))
         })
@@ -96,70 +100,68 @@ pub struct InitialAccessRecord {
     pub statements: Vec<RequestedStatement>,
 }
 
-/// Creates the record in the tenant scope of its principal. The caller has locked the roles with
-/// `lock_roles`.
-pub(crate) fn first(
+/// Creates the record in the tenant scope of its principal, which belongs to `owner`. The caller has
+/// locked the roles with `lock_roles`.
+pub(crate) fn create_initial(
     tx: &mut Tx<'_>,
     caller: &Caller,
-    home: &OwnerScope,
+    owner: &OwnerScope,
     principal: Principal,
-    first: InitialAccessRecord,
+    new: InitialAccessRecord,
 ) -> Result<(AccessRecord, NewEvent), Error> {
-    let spot = match home.organization() {
+    let scope = match owner.organization() {
         None => None,
         Some(id) => {
             let organization = store::directory::organizations::find(tx, id)?.ok_or(Error::NotFound("organization"))?;
             Some((organization.id, organization.generation_id))
         }
     };
-    make(tx, caller, spot, first.name, vec![principal], Vec::new(), first.statements, Vec::new())
+    let record = AccessRecord { principals: vec![principal], ..empty_record(tx, scope, new.name)? };
+    insert(tx, caller, record, new.statements, Vec::new())
 }
 
-/// Creates a record for resolved principals within a transaction. `faults` are reported together
-/// with those found here.
-#[expect(clippy::too_many_arguments, reason = "the parts of a record, each from somewhere else")]
-pub(crate) fn make(
-    tx: &mut Tx<'_>,
-    caller: &Caller,
-    spot: RecordScope,
-    name: DisplayName,
-    principals: Vec<Principal>,
-    mut admins: Vec<RecordAdmin>,
-    asked: Vec<RequestedStatement>,
-    mut faults: Vec<InputFault>,
-) -> Result<(AccessRecord, NewEvent), Error> {
-    refuse_key_as_caller(caller)?;
-    let (statements, roles) = statements(tx, asked, &mut faults)?;
-    faults.extend(not_held(caller, &roles, statements.iter().enumerate()));
-    if let Some(OwnerScope::User { id, generation_id, .. }) = &caller.on_behalf_of {
-        let author = RecordAdmin { user: id.clone(), generation_id: generation_id.clone() };
-        if !admins.contains(&author) {
-            admins.push(author);
-        }
-    }
-    if admins.len() > MAX_ADMINS && !faults.iter().any(|fault| fault.field == "admins") {
-        faults.push(InputFault::new("admins", format!("{MAX_ADMINS} at most, and you are one of them")));
-    }
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
-    }
-    let record = AccessRecord {
+fn empty_record(tx: &Tx<'_>, scope: RecordScope, name: DisplayName) -> Result<AccessRecord, EntropyUnavailable> {
+    Ok(AccessRecord {
         id: tx.generate_id()?,
         name,
-        organization: spot,
-        principals,
-        admins,
-        statements,
+        organization: scope,
+        principals: Vec::new(),
+        admins: Vec::new(),
+        statements: Vec::new(),
         created_at: tx.now(),
         created_by: tx.creator(),
         version: 1,
-    };
+    })
+}
+
+/// Inserts a record with these statements. `faults` are reported together with those found here.
+fn insert(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    mut record: AccessRecord,
+    statements: Vec<RequestedStatement>,
+    mut faults: Vec<InputFault>,
+) -> Result<(AccessRecord, NewEvent), Error> {
+    refuse_key_as_caller(caller)?;
+    let (statements, roles) = resolve_statements(tx, statements, &mut faults)?;
+    record.statements = statements;
+    faults.extend(find_grant_faults(caller, &roles, record.statements.iter().enumerate()));
+    if let Some(OwnerScope::User { id, generation_id, .. }) = &caller.on_behalf_of {
+        let author = RecordAdmin { user: id.clone(), generation_id: generation_id.clone() };
+        if !record.admins.contains(&author) {
+            record.admins.push(author);
+        }
+    }
+    if record.admins.len() > MAX_ADMINS {
+        faults.push(InputFault::new("admins", format!("must have at most {MAX_ADMINS} entries, including yourself")));
+    }
+    Error::if_any(faults)?;
     store::access::access_records::insert(tx, &record)?;
-    let event = event(EventType::AccessRecordCreated, &record);
+    let event = record.event(None);
     Ok((record, event))
 }
 
-/// A record outside the caller's reach is reported as `Error::NotFound`.
+/// A record that the caller may not see is reported as `Error::NotFound`.
 pub async fn get(services: &Services, caller: &Caller, id: AccessRecordId) -> Result<AccessRecord, Error> {
     let caller = caller.clone();
     services
@@ -184,7 +186,7 @@ pub async fn list(services: &Services, caller: &Caller, page: PageRequest) -> Re
 }
 
 /// Changes a record. Adding a principal grants it every role of the record; changing a statement
-/// grants the roles of that statement. The caller must hold what it grants.
+/// grants the roles of that statement. The caller must be able to grant them.
 pub async fn patch(
     services: &Services,
     caller: &Caller,
@@ -192,51 +194,48 @@ pub async fn patch(
     patch: AccessRecordPatch,
     if_version: Option<i64>,
 ) -> Result<AccessRecord, Error> {
-    let caller = caller.clone();
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let mut record = lock_record(tx, &caller, &id, Right::Change)?;
-            refuse_key_as_caller(&caller)?;
-            require_version(record.version, if_version)?;
-            let before = record.clone();
-            let spot = before.organization.as_ref();
-            let mut faults = Vec::new();
-            if let Some(asked) = patch.principals {
-                let own = required_principal_home(&caller)?;
-                record.principals = principals(tx, spot, own.as_ref(), asked, &before.principals, &mut faults)?;
-            }
-            if let Some(asked) = patch.admins {
-                record.admins = admins(tx, &caller, spot, asked, &before.admins, &mut faults)?;
-            }
-            let mut roles = None;
-            if let Some(asked) = patch.statements {
-                let (statements, known) = statements(tx, asked, &mut faults)?;
-                (record.statements, roles) = (statements, Some(known));
-            }
-            let for_others = record.principals.iter().any(|principal| !before.principals.contains(principal));
-            let handed: Vec<_> = (0..)
-                .zip(&record.statements)
-                .filter(|(_, statement)| for_others || !before.statements.contains(statement))
-                .collect();
-            let roles = match roles {
-                Some(known) => known,
-                None => store::access::roles::find_many_for_update(tx, &collect_roles(&record.statements))?,
-            };
-            faults.extend(not_held(&caller, &roles, handed));
-            if !faults.is_empty() {
-                return Err(Error::Invalid(faults));
-            }
-            record.name = patch.name.unwrap_or(record.name);
-            if record == before {
-                return Ok(Outcome::without_event(record, NoEvent::Unchanged));
-            }
-            store::access::access_records::update(tx, &record)?;
-            record.version += 1;
-            let event = event(EventType::AccessRecordUpdated, &record);
-            Ok(Outcome::event(record, event))
+        .change(caller, move |tx, caller| {
+            let before = lock_record(tx, caller, &id, Right::Change)?;
+            refuse_key_as_caller(caller)?;
+            let before = require_existing(Some(before), if_version)?;
+            let after = resolve_patch(tx, caller, &before, patch)?;
+            Effect::of(Some(&before), after).write_outcome(tx)
         })
         .await
+}
+
+/// Returns the record after the patch, or every fault of the patch.
+fn resolve_patch(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    before: &AccessRecord,
+    patch: AccessRecordPatch,
+) -> Result<AccessRecord, Error> {
+    let (mut after, mut faults) = (before.clone(), Vec::new());
+    let organization = before.organization_id();
+    if let Some(principals) = patch.principals {
+        let owner = required_principal_owner(caller)?;
+        let scope = (organization, owner.as_ref());
+        after.principals = resolve_principals(tx, scope, principals, &before.principals, &mut faults)?;
+    }
+    if let Some(admins) = patch.admins {
+        after.admins = resolve_admins(tx, (caller, organization), admins, &before.admins, &mut faults)?;
+    }
+    let roles = if let Some(statements) = patch.statements {
+        let (statements, roles) = resolve_statements(tx, statements, &mut faults)?;
+        after.statements = statements;
+        roles
+    } else {
+        store::access::roles::find_many_for_update(tx, &collect_roles(&after.statements))?
+    };
+    let adds_principal = after.principals.iter().any(|principal| !before.principals.contains(principal));
+    let is_granted = |statement: &&Statement| adds_principal || !before.statements.contains(statement);
+    let granted = after.statements.iter().enumerate().filter(|(_, statement)| is_granted(statement));
+    faults.extend(find_grant_faults(caller, &roles, granted));
+    Error::if_any(faults)?;
+    after.name = patch.name.unwrap_or(after.name);
+    Ok(after)
 }
 
 pub async fn delete(
@@ -245,12 +244,9 @@ pub async fn delete(
     id: AccessRecordId,
     if_version: Option<i64>,
 ) -> Result<(), Error> {
-    let caller = caller.clone();
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
-            let record = lock_record(tx, &caller, &id, Right::End)?;
-            require_version(record.version, if_version)?;
+        .change(caller, move |tx, caller| {
+            let record = require_existing(Some(lock_record(tx, caller, &id, Right::End)?), if_version)?;
             store::access::access_records::delete(tx, &id)?;
             Ok(Outcome::event((), event(EventType::AccessRecordDeleted, &record)))
         })

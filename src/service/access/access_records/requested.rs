@@ -1,5 +1,7 @@
-//! Validates the members of a requested access record: principals and admins that exist in its
+//! Resolves the members of a requested access record: principals and admins that exist in its
 //! tenant scope, roles that exist, and resource patterns that parse.
+
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use crate::{
     domain::{
@@ -13,7 +15,7 @@ use crate::{
             resource::ResourcePattern,
             role::{Role, RoleName, RoleSet},
         },
-        common::id::{GenerationId, InvalidId, OrganizationId, UserId},
+        common::id::{OrganizationId, UserId},
     },
     service::{Error, InputFault, access::owners, caller::Caller},
     store::{self, Conn, StoreError, Tx},
@@ -33,134 +35,72 @@ pub struct RequestedStatement {
     pub resources: Vec<String>,
 }
 
-/// Resolves the requested principals in the tenant scope of the record. A principal that is already
-/// on the record is kept, even if it was deleted since.
-pub(crate) fn principals(
+/// Resolves the requested principals in the organization of the record, or outside any. With
+/// `required_owner` the caller may name only what belongs to this owner. A principal of `before` is
+/// kept, even if it was deleted since.
+pub(super) fn resolve_principals(
     connection: &mut Conn,
-    spot: Option<&(OrganizationId, GenerationId)>,
-    own: Option<&OwnerScope>,
-    asked: Vec<RequestedPrincipal>,
+    (organization, required_owner): (Option<&OrganizationId>, Option<&OwnerScope>),
+    requested: Vec<RequestedPrincipal>,
     before: &[Principal],
     faults: &mut Vec<InputFault>,
 ) -> Result<Vec<Principal>, Error> {
-    if !(1..=MAX_PRINCIPALS).contains(&asked.len()) {
-        faults.push(InputFault::new("principals", format!("from 1 to {MAX_PRINCIPALS}")));
-        return Ok(Vec::new());
-    }
-    let mut principals = Vec::new();
-    for (position, asked) in asked.into_iter().enumerate() {
-        let field = format!("principals[{position}]");
-        let found = match find_principal(connection, spot, &asked) {
-            Ok(found) => found,
-            Err(PrincipalLookupError::Malformed(error)) => {
-                faults.push(InputFault::new(format!("{field}.id"), error.to_string()));
-                continue;
-            }
-            Err(PrincipalLookupError::Failed(error)) => return Err(error.into()),
-        };
-        let earlier = before.iter().find(|one| one.kind() == asked.kind && one.id() == asked.id);
-        let allowed = found.filter(|(found, home)| own.is_none_or(|own| own == home) || before.contains(found));
-        match allowed.map(|(found, _)| found).or_else(|| earlier.cloned()) {
-            Some(found) if principals.contains(&found) => {}
-            Some(found) => principals.push(found),
-            None => faults.push(InputFault::new(
-                field,
-                format!(
-                    "there is no {} {} here, or none that is yours to name",
-                    asked.kind.as_str().replace('_', " "),
-                    asked.id
-                ),
-            )),
-        }
-    }
-    Ok(principals)
+    resolve_each("principals", requested, 1..=MAX_PRINCIPALS, faults, |requested| {
+        let found = find_principal(connection, organization, &requested)?;
+        let allowed = found
+            .filter(|(found, owner)| required_owner.is_none_or(|required| required == owner) || before.contains(found));
+        let earlier = || before.iter().find(|one| one.kind() == requested.kind && one.id() == requested.id).cloned();
+        allowed.map(|(found, _)| found).or_else(earlier).ok_or_else(|| {
+            let kind = requested.kind.as_str().replace('_', " ");
+            Error::invalid("", format!("there is no {kind} {} here that you may name", requested.id))
+        })
+    })
 }
 
-/// Why a principal lookup failed.
-enum PrincipalLookupError {
-    Malformed(InvalidId),
-    Failed(StoreError),
-}
-
-impl From<InvalidId> for PrincipalLookupError {
-    fn from(error: InvalidId) -> Self {
-        Self::Malformed(error)
-    }
-}
-
-impl From<StoreError> for PrincipalLookupError {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// Loads a principal and its home. Returns `None` if the home is not in the tenant scope of the
-/// record.
+/// Loads a principal and its owner. Returns `None` if the owner is not in `organization`.
 fn find_principal(
     connection: &mut Conn,
-    spot: Option<&(OrganizationId, GenerationId)>,
-    asked: &RequestedPrincipal,
-) -> Result<Option<(Principal, OwnerScope)>, PrincipalLookupError> {
-    let organization = spot.map(|(id, _)| id);
-    let found = match asked.kind {
+    organization: Option<&OrganizationId>,
+    requested: &RequestedPrincipal,
+) -> Result<Option<(Principal, OwnerScope)>, Error> {
+    let found = match requested.kind {
         PrincipalType::User => {
-            let id: UserId = asked.id.parse()?;
-            let place = owners::of_user(connection, &id, organization)?;
-            place.and_then(|place| {
-                let generation_id = place.home.generation_id()?.clone();
-                Some((Principal::User(id, generation_id), place.home))
+            let id: UserId = parse(".id", &requested.id)?;
+            owners::find_user(connection, &id, organization)?.and_then(|entry| {
+                let generation_id = entry.home.generation_id()?.clone();
+                Some((Principal::User(id, generation_id), entry.home))
             })
         }
         PrincipalType::ServiceClient => {
-            let found = store::api_keys::service_clients::find(connection, &asked.id.parse()?)?;
+            let found = store::api_keys::service_clients::find(connection, &parse(".id", &requested.id)?)?;
             found.map(|client| (Principal::ServiceClient(client.id), client.home))
         }
         PrincipalType::ApiKey => {
-            let id = asked.id.parse()?;
-            let now = store::now(connection)?;
+            let (id, now) = (parse(".id", &requested.id)?, store::now(connection)?);
             let found = store::api_keys::keys::find(connection, &id, now)?.filter(|key| key.archived_at.is_none());
             found.map(|key| (Principal::ApiKey(key.id), key.ownership.home))
         }
     };
-    Ok(found.filter(|(_, home)| home.organization() == organization))
+    Ok(found.filter(|(_, owner)| owner.organization() == organization))
 }
 
-pub(crate) fn admins(
+/// Resolves the requested admins. An admin of `before` is kept, even if the user was deleted since.
+pub(super) fn resolve_admins(
     connection: &mut Conn,
-    caller: &Caller,
-    spot: Option<&(OrganizationId, GenerationId)>,
-    asked: Vec<String>,
+    (caller, organization): (&Caller, Option<&OrganizationId>),
+    requested: Vec<String>,
     before: &[RecordAdmin],
     faults: &mut Vec<InputFault>,
 ) -> Result<Vec<RecordAdmin>, Error> {
-    if asked.len() > MAX_ADMINS {
-        faults.push(InputFault::new("admins", format!("{MAX_ADMINS} at most")));
-        return Ok(Vec::new());
-    }
-    let mut admins = Vec::new();
-    for (position, id) in asked.into_iter().enumerate() {
-        let field = format!("admins[{position}]");
-        let user: UserId = match id.parse() {
-            Ok(user) => user,
-            Err(error) => {
-                faults.push(InputFault::new(field, InvalidId::to_string(&error)));
-                continue;
-            }
-        };
-        let place = if may_name_user(caller, &user) {
-            owners::of_user(connection, &user, spot.map(|(id, _)| id))?
-        } else {
-            None
-        };
-        let found = place.and_then(|place| place.home.generation_id().cloned());
+    resolve_each("admins", requested, 0..=MAX_ADMINS, faults, |id| {
+        let user: UserId = parse("", &id)?;
+        let entry =
+            if may_name_user(caller, &user) { owners::find_user(connection, &user, organization)? } else { None };
+        let found = entry.and_then(|entry| entry.home.generation_id().cloned());
         let found = found.map(|generation_id| RecordAdmin { user: user.clone(), generation_id });
-        match found.or_else(|| before.iter().find(|admin| admin.user == user).cloned()) {
-            Some(admin) if admins.contains(&admin) => {}
-            Some(admin) => admins.push(admin),
-            None => faults.push(InputFault::new(field, format!("there is no user {user} here"))),
-        }
-    }
-    Ok(admins)
+        let earlier = || before.iter().find(|admin| admin.user == user).cloned();
+        found.or_else(earlier).ok_or_else(|| Error::invalid("", format!("there is no user {user} here")))
+    })
 }
 
 /// Outside any organization, a user may name only themselves: the response would disclose which
@@ -174,30 +114,28 @@ fn may_name_user(caller: &Caller, user: &UserId) -> bool {
 
 /// Locks the requested roles for a transaction that locks permissions before it parses the
 /// statements: every transaction locks roles first. Malformed role names are skipped here and
-/// reported by `statements`.
-pub(crate) fn lock_roles(tx: &mut Tx<'_>, asked: &[RequestedStatement]) -> Result<(), StoreError> {
-    let names = asked.iter().flat_map(|statement| &statement.roles).take(MAX_STATEMENTS * MAX_ROLES);
+/// reported by `resolve_statements`.
+pub(crate) fn lock_roles(tx: &mut Tx<'_>, requested: &[RequestedStatement]) -> Result<(), StoreError> {
+    let names = requested.iter().flat_map(|statement| &statement.roles).take(MAX_STATEMENTS * MAX_ROLES);
     store::access::roles::find_many_for_update(tx, &names.filter_map(|name| name.parse().ok()).collect())?;
     Ok(())
 }
 
 /// Parses the requested statements and locks their roles, which cannot be deleted until `tx` ends.
-pub(crate) fn statements(
+pub(super) fn resolve_statements(
     tx: &mut Tx<'_>,
-    asked: Vec<RequestedStatement>,
+    requested: Vec<RequestedStatement>,
     faults: &mut Vec<InputFault>,
 ) -> Result<(Vec<Statement>, Vec<Role>), Error> {
-    if !(1..=MAX_STATEMENTS).contains(&asked.len()) {
-        faults.push(InputFault::new("statements", format!("from 1 to {MAX_STATEMENTS}")));
+    if !require_count("statements", requested.len(), 1..=MAX_STATEMENTS, faults) {
         return Ok((Vec::new(), Vec::new()));
     }
     let mut statements = Vec::new();
-    for (position, asked) in asked.into_iter().enumerate() {
+    for (position, RequestedStatement { roles, resources }) in requested.into_iter().enumerate() {
         let at = |member: &str| format!("statements[{position}].{member}");
-        let roles = parsed::<RoleName>(&at("roles"), &asked.roles, MAX_ROLES, faults);
-        let mut resources = parsed::<ResourcePattern>(&at("resources"), &asked.resources, MAX_RESOURCES, faults);
-        let mut seen = std::collections::BTreeSet::new();
-        resources.retain(|pattern| seen.insert(pattern.clone()));
+        let roles: Vec<RoleName> = resolve_each(&at("roles"), roles, 1..=MAX_ROLES, faults, |name| parse("", &name))?;
+        let resources: Vec<ResourcePattern> =
+            resolve_each(&at("resources"), resources, 1..=MAX_RESOURCES, faults, |pattern| parse("", &pattern))?;
         statements.push(Statement { roles: roles.into_iter().collect(), resources });
     }
     let roles = store::access::roles::find_many_for_update(tx, &collect_roles(&statements))?;
@@ -209,34 +147,48 @@ pub(crate) fn statements(
     Ok((statements, roles))
 }
 
-/// Parses each text. An invalid text is reported by its position and not quoted, because it may
-/// contain anything, including secrets.
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+/// Resolves each element of a list, and reports its faults by its position. Duplicates are omitted.
+fn resolve_each<R, T: PartialEq>(
     field: &str,
-    texts: &[String],
-    most: usize,
+    requested: Vec<R>,
+    count: RangeInclusive<usize>,
     faults: &mut Vec<InputFault>,
-) -> Vec<T> {
-    if !(1..=most).contains(&texts.len()) {
-        faults.push(InputFault::new(field, format!("from 1 to {most}")));
-        return Vec::new();
+    mut resolve: impl FnMut(R) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let mut resolved = Vec::new();
+    if !require_count(field, requested.len(), count, faults) {
+        return Ok(resolved);
     }
-    let mut all = Vec::new();
-    for (position, text) in texts.iter().enumerate() {
-        match text.parse() {
-            Ok(one) => all.push(one),
-            Err(error) => faults.push(InputFault::new(format!("{field}[{position}]"), T::Err::to_string(&error))),
+    for (position, element) in requested.into_iter().enumerate() {
+        let element = resolve(element).map_err(|error| error.prefix_fields(&format!("{field}[{position}]")));
+        if let Some(element) = Error::collect(element, faults)?
+            && !resolved.contains(&element)
+        {
+            resolved.push(element);
         }
     }
-    all
+    Ok(resolved)
 }
 
-pub(crate) fn collect_roles(statements: &[Statement]) -> RoleSet {
+fn require_count(field: &str, found: usize, count: RangeInclusive<usize>, faults: &mut Vec<InputFault>) -> bool {
+    let is_within = count.contains(&found);
+    if !is_within {
+        faults.push(InputFault::new(field, format!("must have {} to {} entries", count.start(), count.end())));
+    }
+    is_within
+}
+
+/// An invalid text is not quoted, because it may contain anything, including secrets.
+fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, Error> {
+    text.parse().map_err(|error: T::Err| Error::invalid(field, error.to_string()))
+}
+
+pub(super) fn collect_roles(statements: &[Statement]) -> RoleSet {
     statements.iter().flat_map(|statement| statement.roles.iter().cloned()).collect()
 }
 
-/// Faults of granting these statements: permissions of their roles that the caller does not hold.
-pub(crate) fn not_held<'a>(
+/// Faults of granting these statements: permissions of their roles that the caller cannot grant.
+pub(super) fn find_grant_faults<'a>(
     caller: &Caller,
     roles: &[Role],
     statements: impl IntoIterator<Item = (usize, &'a Statement)>,
@@ -247,7 +199,7 @@ pub(crate) fn not_held<'a>(
             for permission in role.permissions.iter().filter(|name| !caller.holdings.can_grant(name)) {
                 faults.push(InputFault::new(
                     format!("statements[{position}].roles"),
-                    format!("{} holds {permission}, which is not yours to hand out: you do not hold it", role.name),
+                    format!("you cannot grant {permission} of the role {}, because you do not have it", role.name),
                 ));
             }
         }

@@ -16,7 +16,7 @@ use crate::{
 
 /// The tenant scope of a record: an organization with its current generation id, or `None` outside
 /// any organization.
-pub(crate) type RecordScope = Option<(OrganizationId, GenerationId)>;
+pub(super) type RecordScope = Option<(OrganizationId, GenerationId)>;
 
 pub(super) fn resolve_record_scope(
     connection: &mut Conn,
@@ -47,14 +47,14 @@ pub(super) fn refuse_key_as_caller(caller: &Caller) -> Result<(), Error> {
     }
 }
 
-/// The home that the principals must have, if the caller may name only its own; `None` if it may
+/// The owner that the principals must have, if the caller may name only its own; `None` if it may
 /// name others.
-pub(super) fn required_principal_home(caller: &Caller) -> Result<Option<OwnerScope>, Error> {
+pub(super) fn required_principal_owner(caller: &Caller) -> Result<Option<OwnerScope>, Error> {
     match (&caller.authority.tenant_scope, &caller.on_behalf_of) {
         (TenantScope::Deployment, _) => Ok(None),
         (TenantScope::Tenant { organization: Some(_), .. }, _) if caller.authority.has_permission(MANAGE) => Ok(None),
-        (TenantScope::Tenant { .. }, Some(home)) if caller.authority.has_permission(MANAGE_SELF) => {
-            Ok(Some(home.clone()))
+        (TenantScope::Tenant { .. }, Some(owner)) if caller.authority.has_permission(MANAGE_SELF) => {
+            Ok(Some(owner.clone()))
         }
         (TenantScope::Tenant { .. }, _) => Err(Error::Forbidden(MANAGE_SELF)),
     }

@@ -13,10 +13,10 @@ use crate::{
     service::{
         Conflict, Error, InputFault,
         access::roles,
+        common::entry::Effect,
         directory::{
-            PutEffect,
             import::{
-                line::{Row, told},
+                line::{Row, truncate_faults},
                 report::{NumberedRow, RefusedRow, RowCounts},
             },
             members::{self, MemberPut},
@@ -39,22 +39,18 @@ pub fn apply(tx: &mut Tx<'_>, rows: &[NumberedRow]) -> Result<Outcome<ChunkResul
     let mut applied = ChunkResult::default();
     for NumberedRow { line, row } in rows {
         applied.counts.rows += 1;
-        let put = match row.clone() {
-            Ok(row) => directory.put(tx, row)?,
-            Err(faults) => Err(faults),
-        };
-        match put {
+        match row.clone().map_err(Error::Invalid).and_then(|row| directory.put(tx, row)) {
             Ok(RowEffect::Unchanged) => applied.counts.unchanged += 1,
             Ok(RowEffect::Updated) => applied.counts.updated += 1,
             Ok(RowEffect::Created) => applied.counts.created += 1,
-            Err(errors) => {
+            Err(Error::Invalid(faults)) => {
                 applied.counts.refused += 1;
-                applied.refused.push(RefusedRow { line: *line, errors: told(errors) });
+                applied.refused.push(RefusedRow { line: *line, errors: truncate_faults(faults) });
             }
+            Err(error) => return Err(error),
         }
     }
-    let events = directory.write(tx)?;
-    Ok(Outcome::events_unless(NoEvent::Unchanged, applied, events))
+    Ok(Outcome::events_unless(NoEvent::Unchanged, applied, directory.write(tx)?))
 }
 
 /// The effect of a row.
@@ -76,21 +72,21 @@ impl<K: Ord + Clone, T> EntryTable<K, T> {
         Self { now: found.into_iter().map(|one| (key(&one), one)).collect(), changed_keys: BTreeSet::new() }
     }
 
-    fn put(&mut self, key: K, becomes: PutEffect<T>, events: &mut Vec<NewEvent>) -> RowEffect {
-        let (one, event, effect) = match becomes {
-            PutEffect::Unchanged(_) => return RowEffect::Unchanged,
-            PutEffect::Updated(one, event) => (one, event, RowEffect::Updated),
-            PutEffect::New(one, event) => (one, event, RowEffect::Created),
+    fn put(&mut self, key: K, effect: Effect<T>, events: &mut Vec<NewEvent>) -> RowEffect {
+        let (one, event, row_effect) = match effect {
+            Effect::Unchanged(_) => return RowEffect::Unchanged,
+            Effect::Updated(one, event) => (one, event, RowEffect::Updated),
+            Effect::Created(one, event) => (one, event, RowEffect::Created),
         };
         events.push(event);
         self.now.insert(key.clone(), one);
         self.changed_keys.insert(key);
-        effect
+        row_effect
     }
 
     /// The entries to write, in id order, so that concurrent imports of the same entries do not
     /// deadlock.
-    fn written(self) -> Vec<T> {
+    fn into_changed(self) -> Vec<T> {
         let Self { now, changed_keys } = self;
         now.into_iter().filter(|(key, _)| changed_keys.contains(key)).map(|(_, one)| one).collect()
     }
@@ -109,7 +105,7 @@ impl LockedDirectory {
     /// Reads and locks the entries until the transaction ends, in the lock order of the PUTs.
     fn of(tx: &mut Tx<'_>, rows: &[NumberedRow]) -> Result<Self, StoreError> {
         let (mut organizations, mut users) = (BTreeSet::new(), BTreeSet::new());
-        let (mut members, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+        let (mut members, mut roles) = (BTreeSet::new(), BTreeSet::new());
         for row in rows.iter().filter_map(|numbered| numbered.row.as_ref().ok()) {
             match row {
                 Row::Organization(put) => {
@@ -117,20 +113,20 @@ impl LockedDirectory {
                 }
                 Row::User(put) => {
                     users.insert(put.id.clone());
-                    wanted.extend(put.roles.iter().cloned());
+                    roles.extend(put.roles.iter().cloned());
                 }
                 Row::Member(put) => {
                     organizations.insert(put.organization.clone());
                     users.insert(put.user.clone());
                     members.insert((put.organization.clone(), put.user.clone()));
-                    wanted.extend(put.roles.iter().cloned());
+                    roles.extend(put.roles.iter().cloned());
                 }
             }
         }
         let organizations = store::directory::organizations::find_many_for_update(tx, &organizations)?;
         let users = store::directory::users::find_many_for_update(tx, &users)?;
         // Locks only roles that exist: a file may name any number of others.
-        let known = store::access::roles::find_by_names(tx, &wanted.into_iter().collect())?;
+        let known = store::access::roles::find_by_names(tx, &roles.into_iter().collect())?;
         let known = known.into_iter().map(|role| role.name).collect();
         let roles = store::access::roles::find_many_for_update(tx, &known)?.into_iter().map(|role| role.name).collect();
         let members = store::directory::members::find_many_for_update(tx, &members)?;
@@ -143,59 +139,55 @@ impl LockedDirectory {
         })
     }
 
-    /// Applies a row, or returns all of its faults.
-    fn put(&mut self, tx: &Tx<'_>, row: Row) -> Result<Result<RowEffect, Vec<InputFault>>, Error> {
+    /// Applies a row, or returns all of its faults as `Error::Invalid`.
+    fn put(&mut self, tx: &Tx<'_>, row: Row) -> Result<RowEffect, Error> {
         match row {
             Row::Organization(put) => {
-                let (id, found) = (put.id.clone(), self.organizations.now.get(&put.id));
-                let becomes = organizations::becomes(tx, found, put)?;
-                Ok(Ok(self.organizations.put(id, becomes, &mut self.events)))
+                let (id, before) = (put.id.clone(), self.organizations.now.get(&put.id));
+                let effect = organizations::effect_of_put(tx, before, put)?;
+                Ok(self.organizations.put(id, effect, &mut self.events))
             }
             Row::User(put) => {
-                let faults = roles::unknown_role_faults(&self.roles, &put.roles);
-                if !faults.is_empty() {
-                    return Ok(Err(faults));
-                }
-                let (id, found) = (put.id.clone(), self.users.now.get(&put.id));
-                let becomes = users::becomes(tx, found, put)?;
-                Ok(Ok(self.users.put(id, becomes, &mut self.events)))
+                Error::if_any(roles::find_unknown_in(&self.roles, &put.roles))?;
+                let (id, before) = (put.id.clone(), self.users.now.get(&put.id));
+                let effect = users::effect_of_put(tx, before, put)?;
+                Ok(self.users.put(id, effect, &mut self.events))
             }
-            Row::Member(put) => self.apply_member(tx, put),
+            Row::Member(put) => self.put_member(tx, put),
         }
     }
 
-    fn apply_member(&mut self, tx: &Tx<'_>, put: MemberPut) -> Result<Result<RowEffect, Vec<InputFault>>, Error> {
+    fn put_member(&mut self, tx: &Tx<'_>, put: MemberPut) -> Result<RowEffect, Error> {
         let mut faults = Vec::new();
         let organization = self.organizations.now.get(&put.organization);
         if organization.is_none() {
-            let id = &put.organization;
-            let message = format!("there is no organization {id}: a line before this one may bring it");
+            let message = format!("there is no organization {}: add a line for it before this one", put.organization);
             faults.push(InputFault::new("organization_id", message));
         }
         if !self.users.now.contains_key(&put.user) {
-            let message = format!("there is no user {}: a line before this one may bring them", put.user);
+            let message = format!("there is no user {}: add a line for the user before this one", put.user);
             faults.push(InputFault::new("user_id", message));
         }
-        faults.extend(roles::unknown_role_faults(&self.roles, &put.roles));
-        let Some(organization) = organization.filter(|_| faults.is_empty()) else { return Ok(Err(faults)) };
-        let place = (put.organization.clone(), put.user.clone());
+        faults.extend(roles::find_unknown_in(&self.roles, &put.roles));
+        let Some(organization) = organization.filter(|_| faults.is_empty()) else { return Err(Error::Invalid(faults)) };
+        let key = (put.organization.clone(), put.user.clone());
         // A row left by a deleted organization of the same id is not a member.
-        let found = self.members.now.get(&place);
-        let found = found.filter(|member| member.organization_generation_id == organization.generation_id);
-        let becomes = members::becomes(tx, organization, found, put)?;
-        Ok(Ok(self.members.put(place, becomes, &mut self.events)))
+        let before = self.members.now.get(&key);
+        let before = before.filter(|member| member.organization_generation_id == organization.generation_id);
+        let effect = members::effect_of_put(tx, organization, before, put)?;
+        Ok(self.members.put(key, effect, &mut self.events))
     }
 
     /// Writes the changed entries and returns the events.
     fn write(self, tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, Error> {
-        let written = store::directory::organizations::upsert_many(tx, &self.organizations.written())
-            .and_then(|()| store::directory::users::upsert_many(tx, &self.users.written()))
-            .and_then(|()| store::directory::members::upsert_many(tx, &self.members.written()));
+        let written = store::directory::organizations::upsert_many(tx, &self.organizations.into_changed())
+            .and_then(|()| store::directory::users::upsert_many(tx, &self.users.into_changed()))
+            .and_then(|()| store::directory::members::upsert_many(tx, &self.members.into_changed()));
         match written {
             // The message of the driver is for the log.
             Err(StoreError::Conflict(cause)) => {
                 tracing::debug!(%cause, "failed to write a part of an import; will retry");
-                Err(Conflict::ChangedConcurrently("a row of the import".to_owned()).into())
+                Err(Conflict::ChangedConcurrently("directory").into())
             }
             other => Ok(other.map(|()| self.events)?),
         }

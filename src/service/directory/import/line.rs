@@ -37,12 +37,12 @@ pub fn read(text: &[u8]) -> Result<Row, Vec<InputFault>> {
     let faults = members.end();
     match row {
         Some(row) if faults.is_empty() => Ok(row),
-        Some(_) | None => Err(told(faults)),
+        Some(_) | None => Err(truncate_faults(faults)),
     }
 }
 
 /// Keeps the first `MAX_FAULTS_PER_LINE` faults and appends the number of omitted ones.
-pub fn told(mut faults: Vec<InputFault>) -> Vec<InputFault> {
+pub fn truncate_faults(mut faults: Vec<InputFault>) -> Vec<InputFault> {
     let more = faults.len().saturating_sub(MAX_FAULTS_PER_LINE);
     if more > 0 {
         faults.truncate(MAX_FAULTS_PER_LINE);

@@ -88,8 +88,8 @@ both! {
             "admins[0]: there is no user bob", "admins[1]: not an id", "principals[1]: there is no user carol", "principals[2].id: not an id",
             "principals[3]: there is no service client svc_0", "principals[4].id: not an id", "principals[5]: there is no api key key_0",
             "statements[0].roles: there is no role Unknown", "statements[0].roles[2]: a role", "statements[0].resources[1]: a resource",
-            "statements[0].resources[2]: a resource", "statements[0].resources[3]: a resource", "statements[1].roles: from 1 to 16",
-            "statements[1].resources: from 1 to 32", "statements[2].roles: there is no role Other",
+            "statements[0].resources[2]: a resource", "statements[0].resources[3]: a resource", "statements[1].roles: must have 1 to 16",
+            "statements[1].resources: must have 1 to 32", "statements[2].roles: there is no role Other",
         ] {
             assert!(found.iter().any(|message| message.starts_with(part)), "{part}: {found:#?}");
         }

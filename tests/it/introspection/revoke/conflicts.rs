@@ -16,7 +16,7 @@ use keyswap::{
 fn conflicts() -> Vec<Conflict> {
     let kid = || "n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg".parse().unwrap();
     let all = vec![
-        Conflict::ChangedConcurrently("the role editor".to_owned()),
+        Conflict::ChangedConcurrently("role"),
         Conflict::LastAdministrator,
         Conflict::BuiltInChanged("keyswap:admin".to_owned()),
         Conflict::BuiltInDeleted("keyswap:admin".to_owned()),

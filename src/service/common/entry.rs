@@ -1,0 +1,112 @@
+//! Objects with a version that are created, replaced and patched: one shape for the directory, the
+//! catalog of permissions, roles, service clients and access records.
+
+use crate::{
+    domain::events::NewEvent,
+    service::{Conflict, Error, common::version::require_version},
+    store::{NoEvent, Outcome, StoreError, Tx},
+};
+
+/// An object of which each change increments the version and appends one event.
+pub(crate) trait Entry: Clone + PartialEq {
+    /// The name of its kind, for `Error::NotFound`.
+    const KIND: &'static str;
+
+    /// The event of its creation, or of the change from `before`.
+    fn event(&self, before: Option<&Self>) -> NewEvent;
+    fn version_mut(&mut self) -> &mut i64;
+    fn insert(&self, tx: &mut Tx<'_>) -> Result<(), StoreError>;
+    fn update(&self, tx: &mut Tx<'_>) -> Result<(), StoreError>;
+}
+
+/// Implements `Entry` with the functions of a module of the store, and an expression for the event.
+macro_rules! entry {
+    ($type:ident, $kind:literal, $($store:ident)::+, |$entry:ident, $before:ident| $event:expr) => {
+        impl crate::service::common::entry::Entry for $type {
+            const KIND: &'static str = $kind;
+
+            fn event(&self, $before: Option<&Self>) -> NewEvent {
+                let $entry = self;
+                $event
+            }
+
+            fn version_mut(&mut self) -> &mut i64 {
+                &mut self.version
+            }
+
+            fn insert(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+                $($store)::+::insert(tx, self)
+            }
+
+            fn update(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+                $($store)::+::update(tx, self)
+            }
+        }
+    };
+}
+pub(crate) use entry;
+
+/// Returns the entry if it exists and has the version that the client has read (`If-Match`).
+pub(crate) fn require_existing<T: Entry>(found: Option<T>, if_version: Option<i64>) -> Result<T, Error> {
+    let mut found = found.ok_or(Error::NotFound(T::KIND))?;
+    require_version(*found.version_mut(), if_version)?;
+    Ok(found)
+}
+
+/// The result of writing an entry, with its event.
+#[derive(Debug)]
+pub(crate) enum Effect<T> {
+    Unchanged(T),
+    Updated(T, NewEvent),
+    Created(T, NewEvent),
+}
+
+impl<T: Entry> Effect<T> {
+    /// The effect of writing `after` in place of `before`. An entry that equals the previous one
+    /// changes nothing.
+    pub(crate) fn of(before: Option<&T>, mut after: T) -> Self {
+        if before == Some(&after) {
+            return Self::Unchanged(after);
+        }
+        let event = after.event(before);
+        if before.is_none() {
+            return Self::Created(after, event);
+        }
+        *after.version_mut() += 1;
+        Self::Updated(after, event)
+    }
+
+    /// Writes the entry. The loser of two concurrent creations gets `Conflict::ChangedConcurrently`.
+    pub(crate) fn write(self, tx: &mut Tx<'_>) -> Result<Self, Error> {
+        match &self {
+            Self::Unchanged(_) => {}
+            Self::Updated(entry, _) => entry.update(tx)?,
+            Self::Created(entry, _) => match entry.insert(tx) {
+                Err(StoreError::Conflict(_)) => return Err(Error::Conflict(Conflict::ChangedConcurrently(T::KIND))),
+                written => written?,
+            },
+        }
+        Ok(self)
+    }
+
+    /// Writes the entry, as the outcome of a transaction.
+    pub(crate) fn write_outcome(self, tx: &mut Tx<'_>) -> Result<Outcome<T>, Error> {
+        Ok(Outcome::from(self.write(tx)?).map(|(entry, _)| entry))
+    }
+
+    /// The entry, whether it is new, and its event if anything changed.
+    pub(crate) fn into_parts(self) -> (T, bool, Option<NewEvent>) {
+        match self {
+            Self::Unchanged(entry) => (entry, false, None),
+            Self::Updated(entry, event) => (entry, false, Some(event)),
+            Self::Created(entry, event) => (entry, true, Some(event)),
+        }
+    }
+}
+
+impl<T: Entry> From<Effect<T>> for Outcome<(T, bool)> {
+    fn from(effect: Effect<T>) -> Self {
+        let (entry, is_new, event) = effect.into_parts();
+        Self::events_unless(NoEvent::Unchanged, (entry, is_new), event.into_iter().collect())
+    }
+}
