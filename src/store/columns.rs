@@ -239,10 +239,10 @@ read_from_columns! {
         |row| match row {
             (Some(BuiltIn::Management), _) => Ok(Self::Management),
             (Some(BuiltIn::Default) | None, None) => Ok(Self::Product),
-            (Some(BuiltIn::Default) | None, Some(listed)) => Ok(Self::Listed(listed)),
+            (Some(BuiltIn::Default) | None, Some(listed)) => Ok(Self::Only(listed)),
         };
     WebhookState: Nullable<Text>, Option<DisableReason>, |reason| Ok(reason.map_or(Self::Enabled, Self::Disabled));
-    GrantablePermissions: Nullable<Text>, Option<PermissionSet>, |listed| Ok(listed.map_or(Self::WholeCatalog, Self::Listed));
+    GrantablePermissions: Nullable<Text>, Option<PermissionSet>, |listed| Ok(listed.map_or(Self::WholeCatalog, Self::Only));
     StatusListIndex: (Text, Integer), (StatusListId, i32), |(list, index)| Ok(Self { list, index: index.try_into()? });
 }
 

@@ -57,7 +57,8 @@ pub enum AcceptedPermissions {
     Product,
     /// Management permissions only.
     Management,
-    Listed(PermissionSet),
+    /// These permissions, except management permissions.
+    Only(PermissionSet),
 }
 
 impl AcceptedPermissions {
@@ -67,7 +68,7 @@ impl AcceptedPermissions {
             Self::Management => name.is_management(),
             // A list never releases a management permission to a service of the product, even if it
             // contains one.
-            Self::Listed(set) => set.contains(name) && !name.is_management(),
+            Self::Only(set) => set.contains(name) && !name.is_management(),
         }
     }
 }

@@ -40,8 +40,8 @@ impl ClaimName {
 impl FromStr for ClaimName {
     type Err = InvalidMappedClaim;
     fn from_str(text: &str) -> Result<Self, InvalidMappedClaim> {
-        let shape = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte);
-        if !(1..=64).contains(&text.len()) || !text.bytes().all(shape) || holds_key(text) {
+        let is_allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte);
+        if !(1..=64).contains(&text.len()) || !text.bytes().all(is_allowed) || holds_key(text) {
             Err(InvalidMappedClaim::Name)
         } else if RESERVED_CLAIMS.split(' ').any(|name| name == text) {
             Err(InvalidMappedClaim::Reserved)
@@ -69,7 +69,7 @@ text_enum! {
     }
 }
 
-/// Source of a claim: a holder, and the path of member names in it, separated by dots.
+/// Source of a claim: an object, and the path of member names in it, separated by dots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimSource {
     object: ClaimSourceObject,
@@ -122,7 +122,7 @@ pub enum InvalidMappedClaim {
 #[error("the claims that are mapped from metadata are longer than 4096 bytes together")]
 pub struct MappedClaimsTooLarge;
 
-/// Values that mapped claims are taken from: the holders that exist and that an audience refers to.
+/// Values that mapped claims are taken from: of the objects that exist and that an audience refers to.
 pub type ClaimSourceValues = BTreeMap<ClaimSourceObject, Map<String, Value>>;
 
 /// Claims that an audience maps.
@@ -134,7 +134,7 @@ impl ClaimMapping {
         self.0.is_empty()
     }
 
-    /// Returns whether a claim is taken from this holder.
+    /// Returns whether a claim is taken from this object.
     pub fn uses_object(&self, object: ClaimSourceObject) -> bool {
         self.0.values().any(|source| source.object == object)
     }
@@ -229,7 +229,7 @@ impl<'de> Visitor<'de> for UniquePairsVisitor {
         let mut pairs = Vec::<(String, String)>::new();
         while let Some((name, source)) = access.next_entry::<String, String>()? {
             if pairs.iter().any(|(known, _)| *known == name) {
-                return Err(de::Error::custom("a claim stands twice"));
+                return Err(de::Error::custom("two claims have the same name"));
             }
             pairs.push((name, source));
         }
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told_and_no_name_that_may_be_a_secret() {
+    fn every_fault_is_reported_and_no_name_that_may_be_a_secret() {
         let faults = read(json!({
             "exp": "api_key.metadata.exp", "typ": "x", "a b": "api_key.metadata.a", "plan": "organization.plan", "c\"": "user.profile.c",
             "ok": "user.profile.email",

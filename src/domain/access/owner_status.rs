@@ -43,7 +43,7 @@ pub struct MembershipSnapshot {
 /// Whether an owner may use its keys now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnerStatus {
-    Good(OwnerPermissions),
+    Active(OwnerPermissions),
     /// Temporary.
     Blocked,
     /// Permanent.
@@ -99,12 +99,12 @@ impl OwnerPermissions {
 
 /// Returns the status of the root owner of a key or a service client.
 pub fn root_owner_status(home: &OwnerScope, now: &DirectorySnapshot) -> OwnerStatus {
-    let good = || OwnerStatus::Good(OwnerPermissions::Permissions(now.permissions.clone()));
+    let active = || OwnerStatus::Active(OwnerPermissions::Permissions(now.permissions.clone()));
     match home {
-        OwnerScope::Account => OwnerStatus::Good(OwnerPermissions::Unlimited),
+        OwnerScope::Account => OwnerStatus::Active(OwnerPermissions::Unlimited),
         OwnerScope::Organization { generation_id, .. } => {
             if now.organization.as_ref() == Some(generation_id) {
-                good()
+                active()
             } else {
                 OwnerStatus::Deleted(Deleted::OrganizationDeleted)
             }
@@ -119,7 +119,7 @@ pub fn root_owner_status(home: &OwnerScope, now: &DirectorySnapshot) -> OwnerSta
                 }
                 None | Some(_) => {}
             }
-            if user.blocked { OwnerStatus::Blocked } else { good() }
+            if user.blocked { OwnerStatus::Blocked } else { active() }
         }
     }
 }
@@ -161,8 +161,8 @@ impl Ownership {
     /// when the member who created them leaves.
     pub fn root_owner_status(&self, ends_with_creator: bool) -> OwnerStatus {
         let home = match root_owner_status(&self.home, &self.directory) {
-            OwnerStatus::Good(set) => set,
-            fallen @ (OwnerStatus::Blocked | OwnerStatus::Deleted(_)) => return fallen,
+            OwnerStatus::Active(set) => set,
+            inactive @ (OwnerStatus::Blocked | OwnerStatus::Deleted(_)) => return inactive,
         };
         match (&self.owner, &self.creator_membership) {
             (Owner::Organization(_), Some((_, creator_membership)))
@@ -177,11 +177,11 @@ impl Ownership {
             }
             (Owner::ServiceClient(_), _) => match &self.client {
                 Some(client) if !client.deleted => {
-                    OwnerStatus::Good(OwnerPermissions::Permissions(client.permissions.clone()).intersection(&home))
+                    OwnerStatus::Active(OwnerPermissions::Permissions(client.permissions.clone()).intersection(&home))
                 }
                 Some(_) | None => OwnerStatus::Deleted(Deleted::ServiceClientDeleted),
             },
-            (Owner::User(_) | Owner::Organization(_) | Owner::Unowned, _) => OwnerStatus::Good(home),
+            (Owner::User(_) | Owner::Organization(_) | Owner::Unowned, _) => OwnerStatus::Active(home),
         }
     }
 

@@ -24,7 +24,7 @@ pub const BUILT_IN: [(&str, &str); 9] = [
     (DIRECTORY, "mirror organizations, users and members"),
     (KEYS, "manage API keys and service clients"),
     (VALIDATE, "validate API keys and tokens"),
-    (EVENTS, "read the audit trail"),
+    (EVENTS, "read the audit log"),
     (SIGNING_KEYS, "see and rotate signing keys"),
     (MANAGE, "manage the keys of the own organization"),
     (MANAGE_SELF, "manage the own keys"),
@@ -194,10 +194,10 @@ impl CallerPermissions {
     /// Returns the permissions that allow `A` in the tenant scope of the caller: one of them is
     /// sufficient.
     pub fn required_permissions<A: Action>(&self) -> Vec<&'static str> {
-        let inside = matches!(self.tenant_scope, TenantScope::Tenant { .. });
-        let counts = |permission: &&str| inside == TENANT_PERMISSIONS.contains(permission);
-        let here: Vec<_> = A::PERMISSIONS.iter().copied().filter(counts).collect();
-        if here.is_empty() { A::PERMISSIONS.to_vec() } else { here }
+        let is_tenant = matches!(self.tenant_scope, TenantScope::Tenant { .. });
+        let is_effective = |permission: &&str| is_tenant == TENANT_PERMISSIONS.contains(permission);
+        let effective: Vec<_> = A::PERMISSIONS.iter().copied().filter(is_effective).collect();
+        if effective.is_empty() { A::PERMISSIONS.to_vec() } else { effective }
     }
 
     /// Returns whether the caller has `permission`, by name or through `keyswap:admin`.
@@ -215,14 +215,14 @@ impl CallerPermissions {
             }
             TenantScope::Tenant { organization, user } => (organization.as_ref(), user.as_ref()),
         };
-        let (own, manage) = match home {
+        let (is_own, manage) = match home {
             OwnerScope::Account => return ObjectRights::NONE,
             OwnerScope::Organization { .. } => (true, MANAGE),
             OwnerScope::User { id, .. } => (user == Some(id), MANAGE_SELF),
         };
         if !owner_exists || home.organization() != organization {
             ObjectRights::NONE
-        } else if own && self.has_permission(manage) {
+        } else if is_own && self.has_permission(manage) {
             ObjectRights::ALL
         } else if organization.is_some() && self.has_permission(MANAGE_ALL) {
             ObjectRights::READ_AND_REVOKE
@@ -267,18 +267,18 @@ fn has_permission(scope: &PermissionSet, permission: &str) -> bool {
 pub enum GrantablePermissions {
     /// For `keyswap:admin`, and for operators with shell access to the server.
     WholeCatalog,
-    Listed(PermissionSet),
+    Only(PermissionSet),
 }
 
 impl GrantablePermissions {
     pub fn of(permissions: PermissionSet) -> Self {
-        if has_permission(&permissions, ADMIN) { Self::WholeCatalog } else { Self::Listed(permissions) }
+        if has_permission(&permissions, ADMIN) { Self::WholeCatalog } else { Self::Only(permissions) }
     }
 
     pub fn can_grant(&self, name: &PermissionName) -> bool {
         match self {
             Self::WholeCatalog => true,
-            Self::Listed(set) => set.contains(name),
+            Self::Only(set) => set.contains(name),
         }
     }
 
@@ -286,7 +286,7 @@ impl GrantablePermissions {
     pub fn restrict(&self, these: &PermissionSet) -> PermissionSet {
         match self {
             Self::WholeCatalog => these.clone(),
-            Self::Listed(set) => set.intersection(these),
+            Self::Only(set) => set.intersection(these),
         }
     }
 }

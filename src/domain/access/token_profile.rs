@@ -70,9 +70,9 @@ impl Default for TokenTypeHeader {
 impl FromStr for TokenTypeHeader {
     type Err = InvalidTokenTypeHeader;
     fn from_str(text: &str) -> Result<Self, InvalidTokenTypeHeader> {
-        let shape = |byte: u8| byte.is_ascii_alphanumeric() || b".+/-".contains(&byte);
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".+/-".contains(&byte);
         let mut parts = text.split('/');
-        let is_name = (1..=64).contains(&text.len()) && text.bytes().all(shape);
+        let is_name = (1..=64).contains(&text.len()) && text.bytes().all(is_allowed);
         if !is_name || parts.clone().count() > 2 || parts.any(str::is_empty) {
             return Err(InvalidTokenTypeHeader::Format);
         }
@@ -259,9 +259,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_tells_all_that_is_wrong_with_it() {
+    fn a_patch_reports_all_faults() {
         let wrong = || Some(Some("x y".to_owned()));
-        let wish = TokenProfilePatch {
+        let patch = TokenProfilePatch {
             algorithm: wrong(),
             typ: wrong(),
             scope_claim: wrong(),
@@ -269,13 +269,13 @@ mod tests {
             claims: None,
             status: wrong(),
         };
-        let faults = wish.apply_to(&TokenProfile::default()).unwrap_err();
+        let faults = patch.apply_to(&TokenProfile::default()).unwrap_err();
         let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
         assert_eq!(fields, ["algorithm", "typ", "scope_claim", "aud_claim", "status"]);
-        let shaped =
+        let changed =
             TokenProfile { typ: "JWT".parse().unwrap(), algorithm: Some(Algorithm::Rs256), ..TokenProfile::default() };
-        assert_eq!(TokenProfilePatch::default().apply_to(&shaped).unwrap(), shaped);
-        let back = TokenProfilePatch { algorithm: Some(None), typ: Some(None), ..TokenProfilePatch::default() };
-        assert_eq!(back.apply_to(&shaped).unwrap(), TokenProfile::default());
+        assert_eq!(TokenProfilePatch::default().apply_to(&changed).unwrap(), changed);
+        let reset = TokenProfilePatch { algorithm: Some(None), typ: Some(None), ..TokenProfilePatch::default() };
+        assert_eq!(reset.apply_to(&changed).unwrap(), TokenProfile::default());
     }
 }

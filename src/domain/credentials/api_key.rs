@@ -14,6 +14,7 @@ use crate::domain::{
         id::{KeyId, OrganizationId, ServiceClientId, UserId},
         json::Metadata,
         name::DisplayName,
+        text::text_enum,
         time::{Span, Timestamp},
     },
     credentials::{
@@ -78,11 +79,11 @@ pub struct KeyCounts {
 /// Returns the effective state of a key with the given owner status. The key of a blocked user is
 /// suspended while the user is blocked, and the key of a deleted owner is revoked. The second value
 /// is the reason if the state does not follow from the stored data of the key.
-pub fn state(lifecycle: &KeyLifecycle, standing: &OwnerStatus, now: Timestamp) -> (KeyState, Option<StateReason>) {
-    match (lifecycle.state(now), standing) {
+pub fn state(lifecycle: &KeyLifecycle, owner_status: &OwnerStatus, now: Timestamp) -> (KeyState, Option<StateReason>) {
+    match (lifecycle.state(now), owner_status) {
         (own @ KeyState::Revoked, _)
-        | (own @ (KeyState::Expired | KeyState::Suspended | KeyState::Active), OwnerStatus::Good(_)) => (own, None),
-        (_, OwnerStatus::Deleted(gone)) => (KeyState::Revoked, Some(StateReason::Deleted(*gone))),
+        | (own @ (KeyState::Expired | KeyState::Suspended | KeyState::Active), OwnerStatus::Active(_)) => (own, None),
+        (_, OwnerStatus::Deleted(cause)) => (KeyState::Revoked, Some(StateReason::Deleted(*cause))),
         (own @ (KeyState::Expired | KeyState::Suspended), OwnerStatus::Blocked) => (own, None),
         (KeyState::Active, OwnerStatus::Blocked) => (KeyState::Suspended, Some(StateReason::UserBlocked)),
     }
@@ -99,49 +100,25 @@ impl StateReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UserBlocked => "user_blocked",
-            Self::Deleted(gone) => gone.as_str(),
+            Self::Deleted(cause) => cause.as_str(),
         }
     }
 }
 
-/// Effective state of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyState {
-    Active,
-    Suspended,
-    Revoked,
-    Expired,
-}
-
-impl KeyState {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-            Self::Revoked => "revoked",
-            Self::Expired => "expired",
-        }
+text_enum! {
+    /// Effective state of a key.
+    #[derive(Serialize, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum KeyState {
+        Active = "active",
+        Suspended = "suspended",
+        Revoked = "revoked",
+        Expired = "expired",
     }
-}
 
-impl std::str::FromStr for KeyState {
-    type Err = InvalidKeyState;
-    fn from_str(text: &str) -> Result<Self, InvalidKeyState> {
-        match text {
-            "active" => Ok(Self::Active),
-            "suspended" => Ok(Self::Suspended),
-            "revoked" => Ok(Self::Revoked),
-            "expired" => Ok(Self::Expired),
-            _ => Err(InvalidKeyState),
-        }
-    }
+    #[error("the state must be active, suspended, revoked or expired")]
+    pub struct InvalidKeyState;
 }
-
-/// Returned for a text that is not a state of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the state must be active, suspended, revoked or expired")]
-pub struct InvalidKeyState;
 
 /// A credential of a key, without its secret. A key has one, or two during the grace of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]

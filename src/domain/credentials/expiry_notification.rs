@@ -3,7 +3,7 @@
 
 use crate::domain::common::time::{Span, Timestamp};
 
-/// Stands for the notification of the expiration itself where a number of days is expected.
+/// The number of days that denotes the notification of the expiration itself.
 pub const EXPIRED_DAYS: i32 = 0;
 
 /// The schedule. Each entry holds the days of the previous notification (`None` if none was sent)

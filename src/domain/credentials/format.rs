@@ -49,9 +49,9 @@ impl fmt::Display for Prefix {
 impl FromStr for Prefix {
     type Err = InvalidPrefix;
     fn from_str(text: &str) -> Result<Self, InvalidPrefix> {
-        let shape = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         let ok = (1..=Self::MAX_LENGTH).contains(&text.len())
-            && text.bytes().all(shape)
+            && text.bytes().all(is_allowed)
             && !text.starts_with('_')
             && !text.ends_with('_');
         if ok { Ok(Self(text.to_owned())) } else { Err(InvalidPrefix) }

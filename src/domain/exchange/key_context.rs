@@ -88,7 +88,7 @@ impl KeyProperties {
             return Err(CredentialError::Expired);
         }
         match self.ownership.root_owner_status(limits.end_with_creator) {
-            OwnerStatus::Good(permissions) => Ok(permissions),
+            OwnerStatus::Active(permissions) => Ok(permissions),
             OwnerStatus::Blocked => Err(CredentialError::OwnerBlocked),
             OwnerStatus::Deleted(_) => Err(CredentialError::OwnerDeleted),
         }
@@ -98,7 +98,7 @@ impl KeyProperties {
     /// owner still has.
     pub fn grantable_permissions(&self, limits: &Limits) -> PermissionSet {
         match self.ownership.root_owner_status(limits.end_with_creator) {
-            OwnerStatus::Good(permissions) => permissions.of(&self.permissions),
+            OwnerStatus::Active(permissions) => permissions.of(&self.permissions),
             OwnerStatus::Blocked | OwnerStatus::Deleted(_) => PermissionSet::default(),
         }
     }

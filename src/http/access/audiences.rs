@@ -75,7 +75,7 @@ impl From<AudienceView> for AudienceBody {
             identifier: audience.identifier,
             permissions: match audience.accepts {
                 AcceptedPermissions::Product | AcceptedPermissions::Management => None,
-                AcceptedPermissions::Listed(permissions) => Some(permissions),
+                AcceptedPermissions::Only(permissions) => Some(permissions),
             },
             token_ttl: audience.token_ttl,
             algorithm: audience.token_profile.algorithm,

@@ -76,7 +76,7 @@ pub(crate) fn create_in(
         return Err(Error::Conflict(Conflict::IdentifierTaken(new.identifier)));
     }
     let algorithm = token_profile.algorithm;
-    let accepts = new.permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Listed);
+    let accepts = new.permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Only);
     let audience = new_audience(tx, new.identifier, accepts)?;
     write(tx, None, Audience { token_ttl: new.token_ttl, token_profile, ..audience }, algorithm, context)
 }
@@ -121,7 +121,7 @@ pub(crate) fn patch_in(
     }
     let accepts = patch.permissions.map_or_else(
         || before.accepts.clone(),
-        |permissions| permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Listed),
+        |permissions| permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Only),
     );
     let token_ttl = patch.token_ttl.unwrap_or(before.token_ttl);
     let after = Audience { accepts, token_ttl, token_profile, ..before.clone() };

@@ -46,7 +46,7 @@ pub async fn patch(
             }
             save(tx, &mut key)?;
             if key.lifecycle.expires_at != before.lifecycle.expires_at {
-                store::api_keys::expiry_notifications::begin_anew(tx, &key.id, key.lifecycle.expires_at)?;
+                store::api_keys::expiry_notifications::reset(tx, &key.id, key.lifecycle.expires_at)?;
             }
             last_administrator::require_administrator_after_change(tx, &before.permissions, &settings)?;
             let event = key_event(EventType::ApiKeyUpdated, &key)

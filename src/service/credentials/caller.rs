@@ -128,7 +128,7 @@ pub(crate) fn caller_for_user(origin: Origin, holdings: &GrantablePermissions, u
     Caller {
         origin,
         authority: CallerPermissions { scope, tenant_scope: TenantScope::of(&user.home) },
-        holdings: GrantablePermissions::Listed(holdings.restrict(&user.permissions)),
+        holdings: GrantablePermissions::Only(holdings.restrict(&user.permissions)),
         limits: None,
         on_behalf_of: Some(user.home),
     }

@@ -111,10 +111,10 @@ impl Client {
         };
         let holdings = match GrantablePermissions::of(scope.clone()) {
             GrantablePermissions::WholeCatalog => GrantablePermissions::WholeCatalog,
-            GrantablePermissions::Listed(_) => {
+            GrantablePermissions::Only(_) => {
                 let grantable = key.grantable_permissions(limits);
                 let is_within = |name: &&PermissionName| !name.is_management() || scope.contains(name);
-                GrantablePermissions::Listed(grantable.iter().filter(is_within).cloned().collect())
+                GrantablePermissions::Only(grantable.iter().filter(is_within).cloned().collect())
             }
         };
         let (home, limits) = (&key.ownership.home, key.limits());

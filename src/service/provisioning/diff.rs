@@ -164,7 +164,7 @@ impl Described for Audience {
     fn members(&self) -> Value {
         let permissions = match &self.accepts {
             AcceptedPermissions::Product | AcceptedPermissions::Management => None,
-            AcceptedPermissions::Listed(listed) => Some(listed),
+            AcceptedPermissions::Only(listed) => Some(listed),
         };
         let profile = &self.token_profile;
         json!({

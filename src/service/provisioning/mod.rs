@@ -252,7 +252,7 @@ fn build_audience_patch(audience: &Audience, desired: NewAudience) -> AudiencePa
     let accepts = match (&desired.permissions, audience.built_in) {
         (None, Some(BuiltIn::Management)) => AcceptedPermissions::Management,
         (None, Some(BuiltIn::Default) | None) => AcceptedPermissions::Product,
-        (Some(listed), _) => AcceptedPermissions::Listed(listed.clone()),
+        (Some(listed), _) => AcceptedPermissions::Only(listed.clone()),
     };
     let profile = desired.token_profile.clone().apply_to(&TokenProfile::default());
     let has_same_profile = profile.is_ok_and(|profile| profile == audience.token_profile);

@@ -156,7 +156,7 @@ pub fn find_identifiers_with_permission(
 fn listed_permissions(accepted: &AcceptedPermissions) -> Option<&PermissionSet> {
     match accepted {
         AcceptedPermissions::Product | AcceptedPermissions::Management => None,
-        AcceptedPermissions::Listed(set) => Some(set),
+        AcceptedPermissions::Only(set) => Some(set),
     }
 }
 

@@ -55,9 +55,9 @@ pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Vec<Ending>, StoreError> {
         .load(&mut **tx)?;
     let endings = rows.into_iter().filter_map(|row| ending(row, now)).collect::<Vec<_>>();
     for (_, days) in NOTIFICATION_SCHEDULE {
-        let told: Vec<_> = endings.iter().filter(|one| one.days == days).map(|one| &one.key).collect();
-        if !told.is_empty() {
-            diesel::update(api_keys::table.filter(api_keys::id.eq_any(told)))
+        let notified: Vec<_> = endings.iter().filter(|one| one.days == days).map(|one| &one.key).collect();
+        if !notified.is_empty() {
+            diesel::update(api_keys::table.filter(api_keys::id.eq_any(notified)))
                 .set(api_keys::notified_days.eq(Some(days)))
                 .execute(&mut **tx)?;
         }
@@ -67,7 +67,7 @@ pub fn next(tx: &mut Tx<'_>, most: i64) -> Result<Vec<Ending>, StoreError> {
 
 /// Resets the notifications of a key whose expiration was changed. Notifications whose time has
 /// already passed are skipped.
-pub fn begin_anew(tx: &mut Tx<'_>, key: &KeyId, end: Option<Timestamp>) -> Result<(), StoreError> {
+pub fn reset(tx: &mut Tx<'_>, key: &KeyId, end: Option<Timestamp>) -> Result<(), StoreError> {
     let now = tx.now();
     diesel::update(api_keys::table.find(key))
         .set(api_keys::notified_days.eq(end.and_then(|end| expiry_notification::due_notification_days(end, now))))

@@ -25,7 +25,7 @@ use crate::{
         api_keys::{
             credentials::{CredentialRow, NewCredential, credential_from_row, insert_credential},
             key_row::{KeyRow, audiences, life, limit},
-            owner_status::{self, StandingRow},
+            owner_status::{self, OwnerRow},
         },
         column_types::Json,
         columns::{parsed, parsed_metadata, permission_set, span},
@@ -190,18 +190,18 @@ macro_rules! credentials_query {
 pub(crate) fn load_key_credentials(
     connection: &mut Conn,
     row: KeyRow,
-    standing: StandingRow,
+    owner: OwnerRow,
     now: Timestamp,
 ) -> Result<ApiKey, StoreError> {
-    let gone = || StoreError::invalid_data("a key without its row");
-    load_credentials_of_keys(connection, vec![(row, standing, now)])?.pop().ok_or_else(gone)?
+    let missing = || StoreError::invalid_data("a key without its row");
+    load_credentials_of_keys(connection, vec![(row, owner, now)])?.pop().ok_or_else(missing)?
 }
 
 /// Like `load_key_credentials`, for many keys in the given order. Invalid data of one key does not
 /// affect the others.
 pub(crate) fn load_credentials_of_keys(
     connection: &mut Conn,
-    rows: Vec<(KeyRow, StandingRow, Timestamp)>,
+    rows: Vec<(KeyRow, OwnerRow, Timestamp)>,
 ) -> Result<Vec<Result<ApiKey, StoreError>>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|(row, ..)| row.id.clone()).collect();
     let found: Vec<(CredentialRow, Option<Timestamp>)> = match ids.as_slice() {
@@ -214,11 +214,11 @@ pub(crate) fn load_credentials_of_keys(
     for credential in found {
         of_key.entry(credential.0.key_id.clone()).or_default().push(credential);
     }
-    let whole = |(row, standing, now): (KeyRow, StandingRow, Timestamp)| {
+    let whole = |(row, owner, now): (KeyRow, OwnerRow, Timestamp)| {
         let found = of_key.get(&row.id).cloned().unwrap_or_default();
         let all = found.into_iter().map(credential_from_row).collect::<Result<Vec<_>, _>>()?;
         let is_accepted = |credential: &Credential| credential.expires_at.is_none_or(|end| end > now);
-        key(row, &standing, all.into_iter().filter(is_accepted).collect())
+        key(row, &owner, all.into_iter().filter(is_accepted).collect())
     };
     Ok(rows.into_iter().map(whole).collect())
 }
@@ -230,18 +230,18 @@ fn load_owners_and_credentials(
     now: Timestamp,
 ) -> Result<Vec<ApiKey>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
-    let mut standings = owner_status::of_keys(connection, &ids)?;
-    let with_standing = |row: KeyRow| {
-        let standing = standings.remove(&row.id).unwrap_or_default();
-        (row, standing, now)
+    let mut owners = owner_status::of_keys(connection, &ids)?;
+    let with_owner = |row: KeyRow| {
+        let owner = owners.remove(&row.id).unwrap_or_default();
+        (row, owner, now)
     };
-    let rows = rows.into_iter().map(with_standing).collect();
+    let rows = rows.into_iter().map(with_owner).collect();
     load_credentials_of_keys(connection, rows)?.into_iter().collect()
 }
 
-fn key(row: KeyRow, standing: &StandingRow, credentials: Vec<Credential>) -> Result<ApiKey, StoreError> {
+fn key(row: KeyRow, owner: &OwnerRow, credentials: Vec<Credential>) -> Result<ApiKey, StoreError> {
     Ok(ApiKey {
-        ownership: owner_status::ownership(&row, standing)?,
+        ownership: owner_status::ownership(&row, owner)?,
         id: parsed("key id", &row.id)?,
         name: parsed("key name", &row.name)?,
         permissions: permission_set(&row.permissions)?,

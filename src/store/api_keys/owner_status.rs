@@ -27,7 +27,7 @@ use crate::{
 /// others.
 #[derive(Debug, Clone, Default, Queryable, Selectable)]
 #[diesel(table_name = key_owner_status)]
-pub(crate) struct StandingRow {
+pub(crate) struct OwnerRow {
     key_id: String,
     #[diesel(embed)]
     status: OwnerStatusRow,
@@ -54,23 +54,23 @@ pub(crate) struct OwnerStatusRow {
     creator_member_organization_generation_id: Option<String>,
 }
 
-impl From<OwnerStatusRow> for StandingRow {
+impl From<OwnerStatusRow> for OwnerRow {
     fn from(status: OwnerStatusRow) -> Self {
         Self { status, ..Self::default() }
     }
 }
 
 /// Returns the rows of the keys `ids`, by key id.
-pub(crate) fn of_keys(connection: &mut Conn, ids: &[String]) -> Result<BTreeMap<String, StandingRow>, StoreError> {
-    let rows: Vec<StandingRow> = key_owner_status::table
+pub(crate) fn of_keys(connection: &mut Conn, ids: &[String]) -> Result<BTreeMap<String, OwnerRow>, StoreError> {
+    let rows: Vec<OwnerRow> = key_owner_status::table
         .filter(key_owner_status::key_id.eq_any(ids))
-        .select(StandingRow::as_select())
+        .select(OwnerRow::as_select())
         .load(connection)?;
     Ok(rows.into_iter().map(|row| (row.key_id.clone(), row)).collect())
 }
 
 /// Combines the owner that is stored with a key and the current state of the directory.
-pub(crate) fn ownership(key: &KeyRow, row: &StandingRow) -> Result<Ownership, StoreError> {
+pub(crate) fn ownership(key: &KeyRow, row: &OwnerRow) -> Result<Ownership, StoreError> {
     let client = row.status.client_permissions.as_deref().map(|permissions| {
         Ok::<_, StoreError>(ServiceClientSnapshot {
             permissions: permission_set(permissions)?,
@@ -92,7 +92,7 @@ pub(crate) fn ownership(key: &KeyRow, row: &StandingRow) -> Result<Ownership, St
     })
 }
 
-impl StandingRow {
+impl OwnerRow {
     fn directory(&self) -> Result<DirectorySnapshot, StoreError> {
         let user = self.status.user_generation_id.as_deref().map(|generation_id| {
             Ok::<_, StoreError>(UserSnapshot {

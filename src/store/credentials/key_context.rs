@@ -20,7 +20,7 @@ use crate::{
         access::effective_statements,
         api_keys::{
             key_row::{self, KeyRow, KeyRowInView},
-            owner_status::{StandingRow, ownership},
+            owner_status::{OwnerRow, ownership},
         },
         columns,
         error::StoreError,
@@ -63,7 +63,7 @@ struct Row {
     #[diesel(embed)]
     credential: CredentialRow,
     #[diesel(embed)]
-    owner: StandingRow,
+    owner: OwnerRow,
     #[diesel(select_expression = key_owner_status::access_statements)]
     access: Option<String>,
     #[diesel(embed)]
@@ -180,7 +180,7 @@ pub(crate) fn read(
 }
 
 /// A record, and the rows that it was read from.
-pub(crate) type RecordWithRows = (KeyRecord, KeyRow, StandingRow);
+pub(crate) type RecordWithRows = (KeyRecord, KeyRow, OwnerRow);
 
 /// Builds the record from the rows of one key. There is one row for each audience of each selected
 /// credential.

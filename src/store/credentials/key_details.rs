@@ -14,7 +14,7 @@ use crate::{
     store::{
         api_keys::{
             keys::{load_credentials_of_keys, load_key_credentials},
-            owner_status::StandingRow,
+            owner_status::OwnerRow,
         },
         credentials::key_context::{self, KeyRecord, KeySelector, RecordWithRows, ResultsByCredential},
         directory::organizations,
@@ -110,7 +110,7 @@ pub(crate) fn find_many(
 
 fn build_principals(
     key: &ApiKey,
-    owner_status: &StandingRow,
+    owner_status: &OwnerRow,
     organization: Option<Organization>,
 ) -> Result<Principals, StoreError> {
     Ok(Principals {

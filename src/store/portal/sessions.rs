@@ -66,6 +66,6 @@ pub fn delete(tx: &mut Tx<'_>, id: &PortalSessionId) -> Result<bool, StoreError>
 fn listed_permissions(grantable: &GrantablePermissions) -> Option<&PermissionSet> {
     match grantable {
         GrantablePermissions::WholeCatalog => None,
-        GrantablePermissions::Listed(listed) => Some(listed),
+        GrantablePermissions::Only(listed) => Some(listed),
     }
 }

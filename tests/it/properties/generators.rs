@@ -114,7 +114,7 @@ prop_compose! {
         let accepts = match (identifier.ends_with("/v1"), listed) {
             (true, _) => AcceptedPermissions::Management,
             (false, None) => AcceptedPermissions::Product,
-            (false, Some(listed)) => AcceptedPermissions::Listed(listed),
+            (false, Some(listed)) => AcceptedPermissions::Only(listed),
         };
         let entropy = SystemEntropy::default();
         Audience {

@@ -70,7 +70,7 @@ impl MemberReader {
                 InputFault::new("row", format!("is not JSON: see column {}", error.inner().column()))
             }
         })?;
-        deserializer.end().map_err(|_| InputFault::new("row", "something stands after the JSON"))?;
+        deserializer.end().map_err(|_| InputFault::new("row", "must be one JSON object, without text after it"))?;
         Ok(Self { remaining, known: Vec::new(), faults: Vec::new() })
     }
 

@@ -194,8 +194,8 @@ impl Compared {
         let key = about.key;
         let of_key = |set: &Set| Owner::Holds(set.intersection(&key.permissions).cloned().collect());
         let found = match found {
-            OwnerStatus::Good(OwnerPermissions::Unlimited) => Owner::Unbounded,
-            OwnerStatus::Good(OwnerPermissions::Permissions(set)) => of_key(&names(set.iter())),
+            OwnerStatus::Active(OwnerPermissions::Unlimited) => Owner::Unbounded,
+            OwnerStatus::Active(OwnerPermissions::Permissions(set)) => of_key(&names(set.iter())),
             OwnerStatus::Blocked => Owner::Blocked,
             OwnerStatus::Deleted(_) => Owner::Gone,
         };

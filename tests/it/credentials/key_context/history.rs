@@ -126,7 +126,7 @@ impl<'a, 'b> Builder<'a, 'b> {
                 identifier: identifier.parse().unwrap(),
                 accepts: accepts
                     .as_ref()
-                    .map_or(AcceptedPermissions::Product, |accepts| AcceptedPermissions::Listed(set(accepts))),
+                    .map_or(AcceptedPermissions::Product, |accepts| AcceptedPermissions::Only(set(accepts))),
                 token_ttl: ttl.map(seconds),
                 token_profile: TokenProfile::default(),
                 built_in: (number == 0).then_some(BuiltIn::Default),
