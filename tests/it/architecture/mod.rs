@@ -9,5 +9,4 @@ mod rows;
 mod rules;
 mod sizes;
 mod source;
-mod to_be_renamed;
 mod words;
