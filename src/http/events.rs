@@ -23,7 +23,7 @@ use crate::{
         problem::Problem,
         response::Listing,
     },
-    service::{InputFault, Services, events},
+    service::{Services, events},
 };
 
 /// Maximum time that a request waits for the next event.
@@ -81,7 +81,7 @@ pub async fn list(
     services: Data<Services>,
 ) -> Result<Listing<Event>, Problem> {
     let wait = query.wait.unwrap_or(Span::ZERO).duration();
-    let invalid_wait = |message| Err(Problem::invalid(vec![InputFault::new("wait", message)]));
+    let invalid_wait = |message| Err(Problem::invalid_field("wait", message));
     if query.order == EventOrder::NewestFirst && wait > Duration::ZERO {
         return invalid_wait("requires order=oldest");
     }

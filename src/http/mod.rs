@@ -6,6 +6,7 @@ mod api_keys;
 mod cors;
 mod credentials;
 mod directory;
+mod error;
 mod events;
 mod exchange;
 mod extract;

@@ -3,52 +3,39 @@
 
 mod from_error;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use actix_web::{
-    HttpResponse, ResponseError,
-    http::{
-        StatusCode,
-        header::{ALLOW, CACHE_CONTROL, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE},
-    },
+use actix_web::http::{
+    StatusCode,
+    header::{ALLOW, PRAGMA, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{domain::exchange::usage::RateLimitWindow, http::exchange::rate_limit};
-
-/// An error response of the OAuth endpoints.
-#[derive(Debug, Clone)]
-pub struct OAuthError {
-    status: StatusCode,
-    error: &'static str,
-    description: Cow<'static, str>,
-    retry_after: Option<u64>,
-    window: Option<RateLimitWindow>,
-    challenge: Option<Challenge>,
-    allow: Option<&'static str>,
-    close: bool,
-}
+use crate::http::error::{ErrorBody, ErrorFormat, ErrorResponse};
 
 /// An OAuth error response (RFC 6749 §5.2).
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = OAuthError)]
-pub struct Body<'a> {
+pub struct Body {
     #[schema(example = "invalid_client")]
     error: &'static str,
-    #[schema(example = "the client is not known or its API key is not accepted")]
-    error_description: &'a str,
+    #[schema(value_type = String, example = "the client is not known or its API key is not accepted")]
+    error_description: Cow<'static, str>,
 }
 
-/// The challenge in `WWW-Authenticate`.
-#[derive(Debug, Clone, Copy)]
-enum Challenge {
-    Basic,
-    /// A bearer credential was presented and not accepted (RFC 6750 §3.1).
-    Bearer,
-    /// The caller holds none of these permissions, any one of which is sufficient.
-    Permission(&'static [&'static str]),
+impl ErrorBody for Body {
+    const FORMAT: ErrorFormat = ErrorFormat::Oauth;
+    const CONTENT_TYPE: &'static str = "application/json";
 }
+
+impl fmt::Display for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.error, self.error_description)
+    }
+}
+
+pub type OAuthError = ErrorResponse<Body>;
 
 /// The error for an API key that is not accepted. It depends on where the key was presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +52,8 @@ pub enum RejectedKeyError {
 
 impl OAuthError {
     fn new(status: StatusCode, error: &'static str, description: impl Into<Cow<'static, str>>) -> Self {
-        let description = description.into();
-        Self { status, error, description, retry_after: None, window: None, challenge: None, allow: None, close: false }
+        let body = Body { error, error_description: description.into() };
+        Self::with_body(status, body).with(PRAGMA, "no-cache")
     }
 
     pub fn invalid_request(description: impl Into<Cow<'static, str>>) -> Self {
@@ -95,43 +82,30 @@ impl OAuthError {
 
     /// The status is 401 for credentials in the header and for credentials in the body (6749-09).
     pub fn invalid_client() -> Self {
-        Self {
-            challenge: Some(Challenge::Basic),
-            ..Self::new(
-                StatusCode::UNAUTHORIZED,
-                "invalid_client",
-                "the client is not known or its API key is not accepted",
-            )
-        }
+        let description = "the client is not known or its API key is not accepted";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_client", description)
+            .with(WWW_AUTHENTICATE, r#"Basic realm="keyswap", charset="UTF-8""#)
     }
 
     /// The only error for a bearer credential that is not accepted, whatever the reason
     /// (RFC 6750 §3.1).
     fn invalid_token() -> Self {
-        Self {
-            challenge: Some(Challenge::Bearer),
-            ..Self::new(StatusCode::UNAUTHORIZED, "invalid_token", "the API key or token is not accepted")
-        }
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_token", "the API key or token is not accepted")
+            .with(WWW_AUTHENTICATE, r#"Bearer realm="keyswap", error="invalid_token""#)
     }
 
-    /// The caller is authenticated but lacks the permission.
-    pub fn insufficient_scope(permissions: &'static [&'static str]) -> Self {
-        Self {
-            challenge: Some(Challenge::Permission(permissions)),
-            ..Self::new(
-                StatusCode::FORBIDDEN,
-                "insufficient_scope",
-                "the WWW-Authenticate header names the permission that is needed",
-            )
-        }
+    /// The caller is authenticated but holds none of these permissions, any one of which is
+    /// sufficient.
+    pub fn insufficient_scope(permissions: &[&str]) -> Self {
+        let scope = permissions.join(" ");
+        let description = "the WWW-Authenticate header names the permission that is needed";
+        Self::new(StatusCode::FORBIDDEN, "insufficient_scope", description)
+            .with(WWW_AUTHENTICATE, format!(r#"Bearer realm="keyswap", error="insufficient_scope", scope="{scope}""#))
     }
 
     pub fn media_type() -> Self {
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "invalid_request",
-            "send the parameters as application/x-www-form-urlencoded",
-        )
+        let description = "send the parameters as application/x-www-form-urlencoded";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", description)
     }
 
     pub fn not_found() -> Self {
@@ -139,58 +113,7 @@ impl OAuthError {
     }
 
     pub fn method_not_allowed(allow: &str) -> Self {
-        Self {
-            // An OAuth path accepts either POST, or GET and HEAD.
-            allow: Some(if allow.starts_with("POST") { "POST" } else { "GET, HEAD" }),
-            ..Self::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "invalid_request",
-                "the Allow header names the methods of this path",
-            )
-        }
-    }
-}
-
-impl std::fmt::Display for OAuthError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.error, self.description)
-    }
-}
-
-impl ResponseError for OAuthError {
-    fn status_code(&self) -> StatusCode {
-        self.status
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status);
-        response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
-        if let Some(seconds) = self.retry_after {
-            response.insert_header((RETRY_AFTER, seconds));
-        }
-        for (name, value) in self.window.iter().flat_map(rate_limit::headers) {
-            response.insert_header((name, value));
-        }
-        match self.challenge {
-            None => {}
-            Some(Challenge::Basic) => {
-                response.insert_header((WWW_AUTHENTICATE, r#"Basic realm="keyswap", charset="UTF-8""#));
-            }
-            Some(Challenge::Bearer) => {
-                response.insert_header((WWW_AUTHENTICATE, r#"Bearer realm="keyswap", error="invalid_token""#));
-            }
-            Some(Challenge::Permission(permissions)) => {
-                let scope = permissions.join(" ");
-                let challenge = format!(r#"Bearer realm="keyswap", error="insufficient_scope", scope="{scope}""#);
-                response.insert_header((WWW_AUTHENTICATE, challenge));
-            }
-        }
-        if let Some(allow) = self.allow {
-            response.insert_header((ALLOW, allow));
-        }
-        if self.close {
-            response.force_close();
-        }
-        response.json(Body { error: self.error, error_description: &self.description })
+        let description = "the Allow header names the methods of this path";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", description).with(ALLOW, allow)
     }
 }

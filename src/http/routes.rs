@@ -194,14 +194,14 @@ fn resource(path: &str, endpoints: Vec<Endpoint>) -> Resource {
     let allow = endpoints.iter().map(|endpoint| endpoint.method.as_str()).collect::<Vec<_>>().join(", ");
     let resource = endpoints.into_iter().fold(web::resource(path), |resource, endpoint| resource.route(endpoint.route));
     resource.default_service(web::to(move |request: HttpRequest| {
-        let allow = allow.clone();
-        async move { Err::<HttpResponse, _>(method_not_allowed(&request, allow)) }
+        let refusal = method_not_allowed(&request, &allow);
+        async { Err::<HttpResponse, _>(refusal) }
     }))
 }
 
-fn method_not_allowed(request: &HttpRequest, allow: String) -> actix_web::Error {
+fn method_not_allowed(request: &HttpRequest, allow: &str) -> actix_web::Error {
     if speaks_oauth(request) {
-        OAuthError::method_not_allowed(&allow).into()
+        OAuthError::method_not_allowed(allow).into()
     } else {
         Problem::method_not_allowed(allow).into()
     }

@@ -36,7 +36,7 @@ use crate::{
         response::{Created, Deleted, Listing, Object},
     },
     service::{
-        InputFault, Services,
+        Services,
         api_keys::{
             self, Import, Step,
             types::{ApiKeyPatch, NewApiKey},
@@ -69,7 +69,7 @@ pub async fn create(
     };
     if record.is_some() {
         let message = "cannot be combined with import; create the record with POST /v1/access-records";
-        return Err(Problem::invalid(vec![InputFault::new("access_record", message)]));
+        return Err(Problem::invalid_field("access_record", message));
     }
     Ok(api_keys::import(&services, &caller, new, Import { sha256, masked }, idempotency).await?.into())
 }

@@ -27,7 +27,7 @@ use crate::{
             responses::ReportLines,
             signature::{HandlerArgument, HandlerSignature, body},
         },
-        problem::Problem,
+        problem::{self, Problem},
     },
     service::{
         Services,
@@ -57,7 +57,7 @@ enum ResponseLine<'a> {
     },
     /// The error that ended the import, with the counts of rows that are committed.
     Broken {
-        error: &'a Problem,
+        error: &'a problem::Body,
         progress: RowCounts,
     },
 }
@@ -124,7 +124,7 @@ impl RunningImport {
         };
         let line = match ended {
             Ok(()) => serialize_line(&ResponseLine::Report { report: &self.import.into_report() }),
-            Err(error) => serialize_line(&ResponseLine::Broken { error: &error, progress: self.import.counts() }),
+            Err(error) => serialize_line(&ResponseLine::Broken { error: &error.body, progress: self.import.counts() }),
         };
         (line, ImportState::Finished)
     }
@@ -133,7 +133,7 @@ impl RunningImport {
     /// committed.
     async fn process_chunk(&mut self) -> Result<bool, Problem> {
         match timeout(READ_TIMEOUT, self.payload.next()).await {
-            Err(_) => Err(Problem::body_timeout()),
+            Err(_) => Err(Problem::body_timeout("nothing of the body arrived for 30 seconds")),
             Ok(Some(Ok(bytes))) => {
                 self.import.feed(&self.services, &bytes).await?;
                 Ok(true)
@@ -165,7 +165,11 @@ impl HandlerArgument for Lines {
         if body::media_type(request) == NDJSON {
             Ok(Self(payload.take()))
         } else {
-            Err(Problem::unsupported_media_type_ndjson().into())
+            Err(Problem::unsupported_media_type(
+                "The body is not lines of JSON",
+                "send a JSON object on each line, with Content-Type: application/x-ndjson",
+            )
+            .into())
         }
     }
 }

@@ -20,14 +20,13 @@ use zeroize::Zeroizing;
 use crate::{
     domain::access::policy::Action,
     http::{
+        error::ErrorFormat,
         extract::{
             body::{self, MAX_JSON_SIZE},
             query::require_known_parameters,
             request::request_call,
         },
-        openapi::{
-            ErrorFormat, HandlerArgument, HandlerDescription, HandlerResponse, HandlerSignature, PermissionRequirement,
-        },
+        openapi::{HandlerArgument, HandlerDescription, HandlerResponse, HandlerSignature, PermissionRequirement},
         portal::cookie::{self, Page},
         problem::Problem,
     },

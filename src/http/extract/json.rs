@@ -48,7 +48,11 @@ pub fn deserialize_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 fn require_json(request: &HttpRequest) -> Result<(), Problem> {
-    if body::media_type(request) == "application/json" { Ok(()) } else { Err(Problem::media_type()) }
+    if body::media_type(request) == "application/json" {
+        Ok(())
+    } else {
+        Err(Problem::unsupported_media_type("The body is not JSON", "send JSON, with Content-Type: application/json"))
+    }
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

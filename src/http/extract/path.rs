@@ -11,12 +11,9 @@ use utoipa::{
     },
 };
 
-use crate::{
-    http::{
-        openapi::signature::{HandlerArgument, HandlerSignature},
-        problem::Problem,
-    },
-    service::InputFault,
+use crate::http::{
+    openapi::signature::{HandlerArgument, HandlerSignature},
+    problem::Problem,
 };
 
 /// The id in the path. A malformed id gets the same bytes as an id that does not exist.
@@ -62,7 +59,7 @@ impl<T: FromStr<Err: Display> + ToSchema> HandlerArgument for NewPath<T> {
     }
     async fn extract(request: &HttpRequest, _: &mut Payload) -> Result<Self, Error> {
         let (name, text) = request.match_info().iter().next().unwrap_or_default();
-        let invalid = |error: T::Err| Problem::invalid(vec![InputFault::new(name, error.to_string())]);
+        let invalid = |error: T::Err| Problem::invalid_field(name, error.to_string());
         Ok(Self(text.parse().map_err(invalid)?))
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         response::Plain,
     },
     service::{
-        InputFault, Services,
+        Services,
         introspection::check_access::{self, AccessSubject},
     },
 };
@@ -77,7 +77,7 @@ pub async fn check(
     services: Data<Services>,
 ) -> Result<Plain<AccessCheckResultBody>, Problem> {
     if body.audience.is_some() && body.value.is_none() {
-        return Err(Problem::invalid(vec![InputFault::new("audience", "is allowed with `value` only")]));
+        return Err(Problem::invalid_field("audience", "is allowed with `value` only"));
     }
     let subject = match (body.value, body.principal) {
         (Some(value), None) => AccessSubject::Value(value.0, body.audience),
@@ -87,7 +87,7 @@ pub async fn check(
         }
         (None, Some(PrincipalReference::ApiKey { id, organization_id })) => AccessSubject::ApiKey(id, organization_id),
         (Some(_), Some(_)) | (None, None) => {
-            return Err(Problem::invalid(vec![InputFault::new("value", "send either `value` or `principal`")]));
+            return Err(Problem::invalid_field("value", "send either `value` or `principal`"));
         }
     };
     let allowed = check_access::check(&services, subject, body.permission, body.resource).await?;

@@ -8,11 +8,12 @@ use utoipa::ToSchema;
 
 use crate::{
     http::{
+        error::ErrorFormat,
         openapi::{
             failures::{self, OperationFacts},
             responses::SCHEMAS_EXTENSION,
             schemas::collect_schemas,
-            signature::{Body, ErrorFormat, HandlerDescription, PermissionRequirement},
+            signature::{Body, HandlerDescription, PermissionRequirement},
         },
         problem, routes,
     },
@@ -47,7 +48,7 @@ impl Components {
 
 fn build_json(public_url: &str) -> Value {
     let mut components = Components::default();
-    components.add_type::<problem::Body<'static>>();
+    components.add_type::<problem::Body>();
     components.add_type::<crate::http::oauth_error::Body>();
     let mut paths = Map::new();
     let mut ids = BTreeSet::new();

@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::http::openapi::{
-    responses::header,
-    signature::{ErrorFormat, HandlerSignature},
+use crate::http::{
+    error::ErrorFormat,
+    openapi::{responses::header, signature::HandlerSignature},
 };
 
 /// The properties of an operation that determine its error statuses.

@@ -16,5 +16,5 @@ pub(crate) mod value_schemas;
 
 pub use document::document;
 pub(crate) use signature::{
-    ErrorFormat, HandlerArgument, HandlerDescription, HandlerResponse, HandlerSignature, PermissionRequirement,
+    HandlerArgument, HandlerDescription, HandlerResponse, HandlerSignature, PermissionRequirement,
 };

@@ -14,9 +14,8 @@ use utoipa::{
 };
 
 use crate::http::{
-    oauth_error::OAuthError,
+    error::{ErrorBody, ErrorFormat, ErrorResponse},
     openapi::schemas::{Schemas, collect_schemas},
-    problem::Problem,
 };
 
 /// The properties of a handler that follow from its signature alone.
@@ -47,16 +46,6 @@ pub struct Body {
     pub open: bool,
     pub schema: String,
     pub schemas: Schemas,
-}
-
-/// The error format of a handler.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ErrorFormat {
-    /// The handler cannot fail.
-    #[default]
-    None,
-    Problems,
-    Oauth,
 }
 
 /// An argument of a handler: what it extracts from a request, and how the OpenAPI document describes
@@ -132,15 +121,8 @@ impl HandlerResponse for HttpResponse {
     }
 }
 
-impl<S: Success> HandlerResponse for Result<S, Problem> {
-    const ERROR_FORMAT: ErrorFormat = ErrorFormat::Problems;
-    fn responses() -> Responses {
-        S::responses()
-    }
-}
-
-impl<S: Success> HandlerResponse for Result<S, OAuthError> {
-    const ERROR_FORMAT: ErrorFormat = ErrorFormat::Oauth;
+impl<S: Success, B: ErrorBody + 'static> HandlerResponse for Result<S, ErrorResponse<B>> {
+    const ERROR_FORMAT: ErrorFormat = B::FORMAT;
     fn responses() -> Responses {
         S::responses()
     }

@@ -4,20 +4,24 @@
 use actix_web::http::StatusCode;
 
 use crate::{
-    domain::exchange::{refusal::TargetError, usage::RateLimitWindow},
-    http::{extract::body::BodyError, problem::Problem},
+    http::{
+        error::{LIMITED, ROLLED_BACK, THROTTLED, describe_target_error},
+        extract::body::BodyError,
+        problem::Problem,
+    },
     service::{Error, credentials::error::AuthError, introspection::revoke::RevocationError},
 };
 
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
-        let (status, code, title) = match error {
-            BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large"),
-            BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "timeout", "The body took too long"),
-            BodyError::Broken => (StatusCode::BAD_REQUEST, "bad_request", "The request cannot be understood"),
-        };
-        // The rest of the body would be read as the next request (RFC 9112 §9.3).
-        Self { close: true, ..Self::new(status, code, title, error.to_string()) }
+        let detail = error.to_string();
+        match error {
+            BodyError::TooLarge(_) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large", detail).closing()
+            }
+            BodyError::TooSlow => Self::body_timeout(detail),
+            BodyError::Broken => Self::bad_request(detail).closing(),
+        }
     }
 }
 
@@ -49,14 +53,8 @@ impl From<Error> for Problem {
                 "too_early",
                 format!("the next signing key may sign from {from}: before that, some verifier may not know it"),
             ),
-            Error::Unavailable(cause) => {
-                tracing::warn!(%cause, "unavailable");
-                Self::unavailable()
-            }
-            Error::Internal(cause) => {
-                tracing::error!(%cause, "internal error");
-                Self::internal()
-            }
+            Error::Unavailable(cause) => Self::unavailable_because(&cause),
+            Error::Internal(cause) => Self::internal(&cause),
         }
     }
 }
@@ -87,56 +85,22 @@ impl From<AuthError> for Problem {
                 StatusCode::BAD_REQUEST,
                 "invalid_target",
                 "The audience is not granted",
-                describe_target_error(&fault),
+                describe_target_error(fault),
             ),
-            AuthError::Throttled(span) => Self::too_many_requests(
-                "throttled",
-                "Too many failures",
-                "too many keys were not accepted; wait as long as Retry-After says",
-                span.as_secs_rounded_up().max(1),
-                None,
-            ),
-            AuthError::Limited(window) => Self::too_many_requests(
-                "rate_limited",
-                "Too many exchanges",
-                "the key has spent its exchanges of this minute; keep a token until it expires, and wait as long as Retry-After says",
-                window.resets_in.as_secs_rounded_up(),
-                Some(window),
-            ),
-            AuthError::Restored => Self {
-                detail: "the database was rolled back, and no credential is accepted: run `keyswap restore status` on the server"
-                    .into(),
-                ..Self::unavailable()
-            },
+            AuthError::Throttled(span) => {
+                Self::too_many_requests("throttled", "Too many failures", THROTTLED).throttled_for(span)
+            }
+            AuthError::Limited(window) => {
+                Self::too_many_requests("rate_limited", "Too many exchanges", LIMITED).limited_by(&window)
+            }
+            AuthError::Restored => Self::unavailable(ROLLED_BACK),
             AuthError::Failed(error) => error.into(),
         }
     }
 }
 
 impl Problem {
-    fn too_many_requests(
-        code: &'static str,
-        title: &'static str,
-        detail: &'static str,
-        retry_after: u64,
-        window: Option<RateLimitWindow>,
-    ) -> Self {
-        Self { retry_after: Some(retry_after), window, ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, title, detail) }
-    }
-}
-
-const fn describe_target_error(error: &TargetError) -> &'static str {
-    match error {
-        TargetError::Malformed | TargetError::TooMany | TargetError::Unknown | TargetError::NotAllowed => {
-            "it does not exist, or the key may not be used for it"
-        }
-        TargetError::ProfileMismatch => "the token profiles of these audiences differ: request one at a time",
-        TargetError::Claims => {
-            "the claims that it takes from metadata are longer than 4096 bytes: shorten the metadata"
-        }
-        TargetError::AuthorizationDetailsTooLarge => {
-            "the authorization_details of the token, with the claims taken from metadata, are longer than 4096 bytes: shorten the access \
-             records of the key"
-        }
+    fn too_many_requests(code: &'static str, title: &'static str, detail: &'static str) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code, title, detail)
     }
 }
