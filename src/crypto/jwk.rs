@@ -10,25 +10,33 @@ use crate::{
     domain::{common::derived_id::SigningKeyId, signing::Algorithm},
 };
 
-/// A public signature key. The type has no private members, so a private key cannot be published by
-/// mistake.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A public key (RFC 7517).
+// The type has no private members, so a private key cannot be published by mistake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Jwk)]
 #[serde(deny_unknown_fields)]
 pub struct PublicJwk {
+    #[schema(pattern = "^(EC|OKP|RSA)$")]
     pub kty: String,
     #[serde(rename = "use")]
+    #[schema(pattern = "^sig$")]
     pub usage: String,
     pub alg: Algorithm,
     pub kid: SigningKeyId,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub crv: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub x: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub y: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub n: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub e: Option<String>,
 }
 

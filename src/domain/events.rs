@@ -5,10 +5,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::domain::common::{
     derived_id::PortalSessionId,
     id::{EventId, KeyId, OrganizationId, UserId},
+    json::Metadata,
     time::Timestamp,
 };
 
@@ -36,8 +38,9 @@ impl Actor {
     }
 }
 
-/// An actor as it is recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The actor that performed an action, or the object it was performed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Actor)]
 pub struct ActorRef {
     #[serde(rename = "type")]
     pub kind: String,
@@ -222,14 +225,15 @@ impl FromStr for EventType {
 #[error("not an event type: use {}", EventType::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", "))]
 pub struct UnknownEventType;
 
-/// An event of the audit log. The order of the fields is the order in which they are hashed: do not
-/// change it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// An event of the audit log.
+// The order of the fields is the order in which they are hashed: do not change it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     pub id: EventId,
-    /// Position in the audit log: in the order of commit, without gaps.
+    /// Position in the audit log, in commit order and without gaps.
     pub seq: i64,
     #[serde(rename = "type")]
+    #[schema(example = "api_key.created")]
     pub kind: String,
     pub at: Timestamp,
     pub actor: ActorRef,
@@ -239,8 +243,11 @@ pub struct Event {
     pub cause: Option<String>,
     pub request_id: Option<String>,
     pub address: Option<String>,
+    /// Ids, numbers and states. Never contains secrets or profile fields.
+    #[schema(value_type = Metadata)]
     pub data: Map<String, Value>,
-    /// `Event::hash` of the previous event: SHA-256 in hexadecimal. 64 zeros in the first event.
+    /// SHA-256 hash of the previous event in hexadecimal. 64 zeros for the first event.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub prev_hash: String,
 }
 

@@ -4,13 +4,14 @@ use serde::Serialize;
 
 use crate::{domain::signing::master_key::MasterKeyState, service::Services, store};
 
-/// The response of `/readyz`.
-#[derive(Debug, Clone, Serialize)]
+/// Whether this instance can serve requests.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Readiness {
     pub ready: bool,
     pub database: bool,
     pub signing_key: bool,
-    /// Problems that require an operator. They do not imply that the replica is not ready.
+    /// Conditions that require the attention of an operator, whether or not the instance is
+    /// ready. Absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

@@ -182,8 +182,8 @@ pub enum AuthorizationDetailType {
     Access,
 }
 
-/// What a token permits, and on which resources (RFC 9396 §2.2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What a token authorizes, and on which resources (RFC 9396 §2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AuthorizationDetail {
     #[serde(rename = "type")]
     pub kind: AuthorizationDetailType,

@@ -86,12 +86,13 @@ text_enum! {
 }
 
 /// A permission in the catalog.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Permission {
     pub name: PermissionName,
     pub description: Option<DisplayName>,
+    #[schema(value_type = Vec<AssignableOwnerType>)]
     pub assignable_to: BTreeSet<AssignableOwnerType>,
-    /// Shipped with Keyswap: it governs Keyswap itself, and cannot be changed or deleted.
+    /// Whether the permission governs Keyswap itself. If so, it cannot be changed or deleted.
     pub built_in: bool,
     pub created_at: Timestamp,
     pub version: i64,

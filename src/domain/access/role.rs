@@ -32,7 +32,8 @@ name_set! {
     pub struct TooManyRoles;
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A role: a named set of permissions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Role {
     pub name: RoleName,
     pub description: Option<DisplayName>,

@@ -56,9 +56,10 @@ impl Subject {
     }
 }
 
-/// The `aud` claim: a string or an array (RFC 7519 §4.1.3 allows both). A single audience is a
-/// string by default, because some verifiers do not accept an array.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The audience of a token: one identifier or a list.
+// RFC 7519 §4.1.3 allows both. A single audience is a string by default, because some verifiers do
+// not accept an array.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum AudienceClaim {
     One(Identifier),

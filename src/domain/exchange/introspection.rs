@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::{
     access::{
@@ -23,37 +24,53 @@ use crate::domain::{
     },
 };
 
-/// The response; members are serialized in this order. An inactive response has no member besides
-/// `active`, whatever the reason.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+/// Whether an API key or token is active, and what it authorizes at the caller (RFC 7662 §2.2).
+/// An inactive response has no member besides `active`.
+// Members are serialized in this order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Introspection)]
 pub struct IntrospectionResponse {
     pub active: bool,
+    /// `Bearer` for a token, `api_key` for an API key.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(Bearer|api_key)$", nullable = false)]
     pub token_type: Option<PresentedTokenType>,
-    /// Permissions in effect now; absent if there are none.
+    /// Permissions in effect now, separated by spaces. Absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub scope: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub client_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub sub: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub sub_type: Option<String>,
+    /// One audience or a list of audiences.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub aud: Option<AudienceClaim>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub iss: Option<String>,
-    /// Seconds since 1970-01-01T00:00:00Z; absent for a key that does not expire.
+    /// Expiry in seconds since 1970-01-01 UTC. Absent for an API key that does not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub exp: Option<i64>,
-    /// Time of issue of a token, or of creation of a key.
+    /// When the token was issued or the API key created, in seconds since 1970-01-01 UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub iat: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub jti: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub key_id: Option<KeyId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub org_id: Option<OrganizationId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_details: Vec<AuthorizationDetail>,

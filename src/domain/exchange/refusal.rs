@@ -71,7 +71,8 @@ impl TargetError {
 }
 
 /// A permission that is not granted, with the first rule that removed it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Removed)]
 pub struct RemovedPermission {
     pub permission: PermissionName,
     pub by: PermissionLimit,

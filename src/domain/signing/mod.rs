@@ -56,14 +56,13 @@ impl SigningKeyState {
 }
 
 /// Metadata of a signing key, without key material.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SigningKeyMetadata {
     pub kid: SigningKeyId,
     pub algorithm: Algorithm,
     pub state: SigningKeyState,
     pub published_at: Timestamp,
-    /// When another transaction first read the publication; `None` until then. The propagation
-    /// delay counts from this time.
+    /// When another transaction saw the key published. Waiting periods count from this time.
     pub seen_at: Option<Timestamp>,
     pub activated_at: Option<Timestamp>,
     pub retired_at: Option<Timestamp>,

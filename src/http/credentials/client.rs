@@ -3,9 +3,9 @@
 //! declare them in their signatures, like callers of `/v1`. The parsed form is part of the argument
 //! because it may contain the credentials.
 
-use std::{future::Future, marker::PhantomData, pin::Pin};
+use std::marker::PhantomData;
 
-use actix_web::{Error, FromRequest, HttpRequest, dev::Payload, web::Data};
+use actix_web::{Error, HttpRequest, dev::Payload, web::Data};
 
 use crate::{
     domain::access::policy::Action,
@@ -17,19 +17,17 @@ use crate::{
     },
     service::{
         Services,
-        credentials::{client, request_context::RequestContext},
+        credentials::client,
     },
 };
 
 /// An authenticated client and the form that it sent.
-#[derive(Debug)]
 pub struct Client {
     pub identity: client::Client,
     form: Form,
 }
 
 /// A client that holds a permission for action `A`.
-#[derive(Debug)]
 pub struct AuthorizedClient<A: Action> {
     pub client: Client,
     action: PhantomData<A>,
@@ -40,59 +38,6 @@ impl Client {
     pub fn token(&self) -> Result<&str, OAuthError> {
         self.form.one("token").ok_or(OAuthError::invalid_request("token is missing"))
     }
-
-    async fn of(request: &HttpRequest, form: Form) -> Result<Self, OAuthError> {
-        let services = request.app_data::<Data<Services>>().ok_or_else(OAuthError::not_found)?;
-        if request.headers().contains_key("keyswap-on-behalf-of") {
-            return Err(OAuthError::invalid_request("Keyswap-On-Behalf-Of is accepted by paths below /v1 only"));
-        }
-        let presented = client_authentication::parse_client(request.headers(), &form)?;
-        let identity = authenticate(services, presented, &request_call(request)).await?;
-        Ok(Self { identity, form })
-    }
-}
-
-async fn authenticate(
-    services: &Services,
-    presented: PresentedClient,
-    call: &RequestContext,
-) -> Result<client::Client, OAuthError> {
-    let (client, rejected) = match presented {
-        PresentedClient::Secret(client) => {
-            (client::Client::of_key(services, &client.secret, Some(client.id), call).await, RejectedKeyError::Client)
-        }
-        PresentedClient::Bearer(credential) => {
-            (client::Client::of_key_or_token(services, &credential, call).await, RejectedKeyError::Bearer)
-        }
-    };
-    client.map_err(|error| OAuthError::from_denied(error, rejected))
-}
-
-impl FromRequest for Client {
-    type Error = OAuthError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, OAuthError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, form) = (request.clone(), Form::from_request(request, payload));
-        Box::pin(async move { Self::of(&request, form.await?).await })
-    }
-}
-
-impl<A: Action> FromRequest for AuthorizedClient<A> {
-    type Error = OAuthError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, OAuthError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let client = Client::from_request(request, payload);
-        Box::pin(async move {
-            let client = client.await?;
-            if client.identity.caller.authority.allows::<A>() {
-                Ok(Self { client, action: PhantomData })
-            } else {
-                Err(OAuthError::insufficient_scope(A::PERMISSIONS))
-            }
-        })
-    }
 }
 
 impl HandlerArgument for Client {
@@ -101,7 +46,21 @@ impl HandlerArgument for Client {
         signature.set_form_body::<TokenParameters>();
     }
     async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
-        Ok(Self::from_request(request, payload).await?)
+        let form = Form::extract(request, payload).await?;
+        let services = request.app_data::<Data<Services>>().ok_or_else(OAuthError::not_found)?;
+        if request.headers().contains_key("keyswap-on-behalf-of") {
+            return Err(OAuthError::invalid_request("Keyswap-On-Behalf-Of is accepted by paths below /v1 only").into());
+        }
+        let call = request_call(request);
+        let (identity, rejected) = match client_authentication::parse_client(request.headers(), &form)? {
+            PresentedClient::Secret(client) => {
+                (client::Client::of_key(services, &client.secret, Some(client.id), &call).await, RejectedKeyError::Client)
+            }
+            PresentedClient::Bearer(credential) => {
+                (client::Client::of_key_or_token(services, &credential, &call).await, RejectedKeyError::Bearer)
+            }
+        };
+        Ok(Self { identity: identity.map_err(|error| OAuthError::from_denied(error, rejected))?, form })
     }
 }
 
@@ -111,7 +70,12 @@ impl<A: Action> HandlerArgument for AuthorizedClient<A> {
         Client::describe(signature);
     }
     async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
-        Ok(Self::from_request(request, payload).await?)
+        let client = Client::extract(request, payload).await?;
+        if client.identity.caller.authority.allows::<A>() {
+            Ok(Self { client, action: PhantomData })
+        } else {
+            Err(OAuthError::insufficient_scope(A::PERMISSIONS).into())
+        }
     }
 }
 
@@ -119,6 +83,6 @@ impl Guard for Client {}
 
 impl<A: Action> Guard for AuthorizedClient<A> {
     fn needs() -> Option<PermissionRequirement> {
-        Some(PermissionRequirement { action: A::NAME, permissions: A::PERMISSIONS })
+        Some(PermissionRequirement::of::<A>())
     }
 }

@@ -152,7 +152,7 @@ pub trait Guard: HandlerArgument {
 }
 impl<A: Action> Guard for Caller<A> {
     fn needs() -> Option<PermissionRequirement> {
-        Some(PermissionRequirement { action: A::NAME, permissions: A::PERMISSIONS })
+        Some(PermissionRequirement::of::<A>())
     }
 }
 impl Guard for Unauthenticated {

@@ -2,9 +2,9 @@
 //! unless its own RFC lets it repeat. An empty parameter counts as absent. `web::Form` is not used
 //! because it reports errors in plain text and refuses a second `resource`.
 
-use std::{borrow::Cow, collections::BTreeMap, future::Future, pin::Pin};
+use std::{borrow::Cow, collections::BTreeMap};
 
-use actix_web::{Error, FromRequest, HttpRequest, dev::Payload};
+use actix_web::{Error, HttpRequest, dev::Payload};
 use zeroize::Zeroizing;
 
 use crate::http::{
@@ -22,12 +22,6 @@ const REPEATABLE_PARAMETERS: [&str; 2] = ["resource", "audience"];
 
 /// A parsed form. Its values may be secrets and are zeroized on drop.
 pub struct Form(BTreeMap<String, Vec<Zeroizing<String>>>);
-
-impl std::fmt::Debug for Form {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
-    }
-}
 
 impl Form {
     fn parse(body: &[u8]) -> Result<Self, OAuthError> {
@@ -53,33 +47,20 @@ impl Form {
     }
 }
 
-impl FromRequest for Form {
-    type Error = OAuthError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, OAuthError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        let mut payload = payload.take();
-        Box::pin(async move {
-            if !request.query_string().is_empty() {
-                // RFC 6749 §2.3.1: logs and caches keep URLs, so credentials must not appear there.
-                return Err(OAuthError::invalid_request("send every parameter in the body, not in the URL"));
-            }
-            if body::media_type(&request) != "application/x-www-form-urlencoded" {
-                return Err(OAuthError::media_type());
-            }
-            let body = body::read(&mut payload, LIMIT).await?;
-            Self::parse(&body)
-        })
-    }
-}
-
 impl HandlerArgument for Form {
     const READS_BODY: bool = true;
     fn describe(signature: &mut HandlerSignature) {
         signature.set_form_body::<TokenRequest>();
     }
     async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
-        Ok(Self::from_request(request, payload).await?)
+        if !request.query_string().is_empty() {
+            // RFC 6749 §2.3.1: logs and caches keep URLs, so credentials must not appear there.
+            return Err(OAuthError::invalid_request("send every parameter in the body, not in the URL").into());
+        }
+        if body::media_type(request) != "application/x-www-form-urlencoded" {
+            return Err(OAuthError::media_type().into());
+        }
+        let body = body::read(payload, LIMIT).await.map_err(OAuthError::from)?;
+        Ok(Self::parse(&body)?)
     }
 }

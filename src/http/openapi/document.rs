@@ -35,7 +35,8 @@ struct Components {
 }
 
 impl Components {
-    fn add(&mut self, name: String, schema: Value) {
+    fn add(&mut self, name: String, mut schema: Value) {
+        merge_parts(&mut schema);
         self.schemas.entry(name).or_insert(schema);
     }
 
@@ -241,6 +242,21 @@ fn unique_id(taken: &mut BTreeSet<String>, name: &str, method: &str, path: &str)
     let id = candidates.into_iter().find(|id| !taken.contains(id)).unwrap_or_default();
     taken.insert(id.clone());
     id
+}
+
+/// Merges the parts of a schema with flattened members into one object.
+fn merge_parts(schema: &mut Value) {
+    let Some(Value::Array(parts)) = schema.as_object_mut().and_then(|schema| schema.remove("allOf")) else { return };
+    for mut part in parts {
+        for (name, member) in part.as_object_mut().into_iter().flatten() {
+            match (&mut schema[name], member) {
+                (Value::Object(all), Value::Object(more)) => all.append(more),
+                (Value::Array(all), Value::Array(more)) => all.append(more),
+                (first @ Value::Null, member) => *first = member.take(),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// Marks the nullable properties of a response schema as required, since responses contain them

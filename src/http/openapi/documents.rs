@@ -2,8 +2,9 @@
 
 use crate::{
     crypto::jwk::PublicJwk,
-    domain::{access::audience::Identifier, signing::Algorithm},
+    domain::access::audience::Identifier,
     http::openapi::{responses::CacheableDocument, value_schemas::from_json},
+    service::signing::metadata::ServerMetadata,
 };
 use serde_json::json;
 use std::borrow::Cow;
@@ -126,25 +127,6 @@ impl CacheableDocument for StatusListToken {
     const CONTENT_TYPE: &'static str = "application/statuslist+jwt";
 }
 
-/// Metadata of the authorization server (RFC 8414 §2).
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "read by utoipa alone")]
-pub struct ServerMetadata {
-    issuer: String,
-    token_endpoint: String,
-    jwks_uri: String,
-    grant_types_supported: Vec<String>,
-    response_types_supported: Vec<String>,
-    token_endpoint_auth_methods_supported: Vec<String>,
-    subject_types_supported: Vec<String>,
-    id_token_signing_alg_values_supported: Vec<Algorithm>,
-    introspection_endpoint: String,
-    introspection_endpoint_auth_methods_supported: Vec<String>,
-    introspection_signing_alg_values_supported: Vec<Algorithm>,
-    revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: Vec<String>,
-}
-
-impl CacheableDocument for ServerMetadata {
+impl CacheableDocument for ServerMetadata<'_> {
     const CONTENT_TYPE: &'static str = "application/json";
 }

@@ -5,13 +5,10 @@
 pub(crate) mod document;
 pub(crate) mod documents;
 pub(crate) mod failures;
-pub(crate) mod mirror;
-pub(crate) mod objects;
 pub(crate) mod pages;
 pub(crate) mod responses;
 pub(crate) mod schemas;
 pub(crate) mod signature;
-pub(crate) mod signing_objects;
 pub(crate) mod value_schemas;
 
 pub use document::document;

@@ -13,9 +13,12 @@ use utoipa::{
     },
 };
 
-use crate::http::{
-    error::{ErrorBody, ErrorFormat, ErrorResponse},
-    openapi::schemas::{Schemas, collect_schemas},
+use crate::{
+    domain::access::policy::Action,
+    http::{
+        error::{ErrorBody, ErrorFormat, ErrorResponse},
+        openapi::schemas::{Schemas, collect_schemas},
+    },
 };
 
 /// The properties of a handler that follow from its signature alone.
@@ -36,6 +39,12 @@ pub struct PermissionRequirement {
     pub action: &'static str,
     /// Any one of these permissions is sufficient.
     pub permissions: &'static [&'static str],
+}
+
+impl PermissionRequirement {
+    pub const fn of<A: Action>() -> Self {
+        Self { action: A::NAME, permissions: A::PERMISSIONS }
+    }
 }
 
 /// The request body that a handler reads.

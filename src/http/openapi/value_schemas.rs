@@ -1,5 +1,5 @@
 //! JSON Schemas of values of the domain, each with a pattern, a length or an enumeration, and an
-//! example. The domain does not depend on OpenAPI. A test parses examples with the described types.
+//! example. A test parses examples with the described types.
 
 use std::borrow::Cow;
 

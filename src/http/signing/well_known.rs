@@ -15,12 +15,13 @@ use crate::{
     http::{
         extract::access::Unauthenticated,
         oauth_error::OAuthError,
-        openapi::{
-            documents::{Jwks, ServerMetadata},
-            responses::Cached,
-        },
+        openapi::{documents::Jwks, responses::Cached},
     },
-    service::{Services, common::document::CachedDocument, signing::metadata},
+    service::{
+        Services,
+        common::document::CachedDocument,
+        signing::metadata::{self, ServerMetadata},
+    },
 };
 
 /// Returns the published signing keys.
@@ -60,7 +61,7 @@ fn invalid_algorithm() -> OAuthError {
 }
 
 /// Returns the metadata of the authorization server (RFC 8414, OpenID Connect Discovery 1.0).
-#[utoipa::path(get, path = "", responses(Cached<ServerMetadata>))]
+#[utoipa::path(get, path = "", responses(Cached<ServerMetadata<'static>>))]
 pub async fn metadata(
     _: Unauthenticated,
     request: HttpRequest,

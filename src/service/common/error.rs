@@ -10,12 +10,13 @@ use crate::{
     store::StoreError,
 };
 
-/// One fault in the input.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+/// An error in one part of the request.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Fault)]
 pub struct InputFault {
-    /// The location of the fault: a member of the body, a parameter or a header.
+    /// The body member, parameter or header that is wrong.
     pub field: String,
-    /// What is wrong and how to correct it.
+    /// What is wrong, and how to correct it.
     pub message: String,
 }
 

@@ -81,25 +81,26 @@ pub(super) async fn issue_token(
     Ok(IssuedToken { token, claims, window, replaced: context.key.replacement() })
 }
 
-/// The expected outcome of an exchange.
-#[derive(Debug, Default, Serialize)]
+/// The result that an exchange would have.
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct Explanation {
-    /// Whether the exchange would issue a token.
+    /// Whether the exchange would return a token.
     pub granted: bool,
     pub audience: Vec<Identifier>,
-    /// The permissions that pass every rule.
+    /// Permissions that pass every rule.
     pub scope: PermissionSet,
-    /// The permissions that do not pass, each with the first rule that removed it.
+    /// Permissions that do not pass every rule.
     pub removed: Vec<RemovedPermission>,
-    /// The resources that permissions of the scope apply to, as far as access records specify them.
+    /// Permissions of the scope with the resources they apply to, as defined by access records.
+    /// Absent if no access record applies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_details: Vec<AuthorizationDetail>,
-    /// Token lifetime in seconds. Absent if no token would be issued.
+    /// Lifetime of the token in seconds. Null if the exchange would not return a token.
     pub expires_in: Option<i64>,
-    /// The OAuth error code of the refusal: `invalid_scope` or `invalid_target`.
+    /// The error code that the exchange would return. Null if it would return a token.
     pub error: Option<&'static str>,
-    /// The cause of `invalid_target`: `malformed`, `too_many`, `unknown`, `shape`, `claims` or
-    /// `access`.
+    /// Why the audiences are not accepted. Null if they are not the cause of the error.
+    #[schema(pattern = "^(malformed|too_many|unknown|not_allowed|shape|claims|access)$")]
     pub reason: Option<&'static str>,
 }
 

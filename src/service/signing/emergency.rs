@@ -20,13 +20,15 @@ use crate::{
     store,
 };
 
-/// The revocation and its consequences.
-#[derive(Debug, Clone, serde::Serialize)]
+/// The result of an emergency revocation, with its worst-case consequences.
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = RevokedSigningKey)]
 pub struct Revocation {
     pub revoked: SigningKeyItem,
-    /// The key that signs in its place; absent if the revoked key was not signing.
+    /// The key that signs instead. Null if the revoked key was not signing.
     pub activated: Option<SigningKeyItem>,
     #[serde(flatten)]
+    #[schema(inline)]
     pub bounds: RevocationBounds,
 }
 

@@ -37,50 +37,53 @@ pub fn build_jwks_after_rollback(
     build_jwks(keys.into_iter().filter(|jwk| requested.is_none_or(|algorithm| jwk.alg == algorithm))).ok()
 }
 
-/// The metadata (RFC 8414 §2). Both well-known paths serve the same members, so that they cannot
-/// contradict each other (RFC 9068 §4).
-#[derive(Serialize)]
-struct Metadata<'a> {
+/// Metadata of the authorization server (RFC 8414 §2).
+// Both well-known paths serve the same members, so that they cannot contradict each other (RFC 9068
+// §4).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ServerMetadata<'a> {
     issuer: &'a str,
     token_endpoint: String,
     jwks_uri: String,
-    grant_types_supported: [&'static str; 3],
-    /// REQUIRED. There is no authorization endpoint: `none` is a registered value and requests
-    /// nothing.
-    response_types_supported: [&'static str; 1],
-    token_endpoint_auth_methods_supported: [&'static str; 3],
-    subject_types_supported: [&'static str; 1],
-    /// Required by OpenID Connect Discovery. Keyswap issues no ID tokens. The values are the
-    /// algorithms of the keys in the JWKS.
+    grant_types_supported: &'static [&'static str],
+    // REQUIRED. There is no authorization endpoint: `none` is a registered value and requests
+    // nothing.
+    response_types_supported: &'static [&'static str],
+    token_endpoint_auth_methods_supported: &'static [&'static str],
+    subject_types_supported: &'static [&'static str],
+    // Required by OpenID Connect Discovery. Keyswap issues no ID tokens. The values are the
+    // algorithms of the keys in the JWKS.
+    #[schema(value_type = Vec<Algorithm>)]
     id_token_signing_alg_values_supported: BTreeSet<Algorithm>,
     introspection_endpoint: String,
-    /// RFC 8414 §2 permits access token types here as well.
-    introspection_endpoint_auth_methods_supported: [&'static str; 3],
-    /// RFC 9701 §7.
+    // RFC 8414 §2 permits access token types here as well.
+    introspection_endpoint_auth_methods_supported: &'static [&'static str],
+    // RFC 9701 §7.
+    #[schema(value_type = Vec<Algorithm>)]
     introspection_signing_alg_values_supported: BTreeSet<Algorithm>,
     revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint_auth_methods_supported: &'static [&'static str],
 }
 
 pub fn metadata(services: &Services) -> Result<CachedDocument, Error> {
     let issuer = services.issuer();
     let view = services.keys.view();
     let algorithms: BTreeSet<_> = view.published.iter().map(|(info, _)| info.algorithm).collect();
-    CachedDocument::new(&Metadata {
+    CachedDocument::new(&ServerMetadata {
         issuer,
         token_endpoint: format!("{issuer}/oauth/token"),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
-        grant_types_supported: ["client_credentials", TOKEN_EXCHANGE_GRANT, IBM_API_KEY_GRANT],
-        response_types_supported: ["none"],
+        grant_types_supported: &["client_credentials", TOKEN_EXCHANGE_GRANT, IBM_API_KEY_GRANT],
+        response_types_supported: &["none"],
         // `none`: the API key is the subject token or the IBM parameter, and no other client
         // authentication takes place.
-        token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post", "none"],
-        subject_types_supported: ["public"],
+        token_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "none"],
+        subject_types_supported: &["public"],
         id_token_signing_alg_values_supported: algorithms.clone(),
         introspection_endpoint: format!("{issuer}/oauth/introspect"),
-        introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post", "Bearer"],
+        introspection_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "Bearer"],
         introspection_signing_alg_values_supported: algorithms,
         revocation_endpoint: format!("{issuer}/oauth/revoke"),
-        revocation_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
+        revocation_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post"],
     })
 }

@@ -63,11 +63,12 @@ pub async fn run_due_rotation(services: &Services) -> Result<(), Error> {
     Ok(())
 }
 
-/// The result of a rotation, performed or planned.
-#[derive(Debug, Clone, serde::Serialize)]
+/// The result of a rotation.
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Rotated)]
 pub struct RotationResult {
     pub activated: SigningKeyItem,
-    /// Absent from a plan: the key does not exist yet.
+    /// Null in a dry run, which does not create the next key.
     pub next: Option<SigningKeyItem>,
     pub retired: Vec<SigningKeyItem>,
 }

@@ -16,63 +16,70 @@ use crate::{
     store::{self, Conn, StoreError, signing::replicas::Replica},
     telemetry::metrics::SigningKeys,
 };
+use serde::Serialize;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
-/// A signing key with the times that are relevant to a rotation.
-#[derive(Debug, Clone, serde::Serialize)]
+/// A signing key, with the times that matter for rotation.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = SigningKey)]
 pub struct SigningKeyItem {
     #[serde(flatten)]
+    #[schema(inline)]
     pub info: SigningKeyMetadata,
-    /// The earliest time at which the key may sign, or could have signed. It is an estimate until
-    /// the publication of the key is seen.
+    /// Earliest time at which the key may sign, or could have signed.
     pub may_sign_from: Timestamp,
-    /// The earliest time at which the key may leave the JWKS; present once the key is retired.
+    /// Earliest time at which the key may leave the JWKS. Null until the key is retired.
     pub may_be_removed_from: Option<Timestamp>,
-    /// Number of its unexpired tokens, as far as replicas have written their counts
-    /// (`usage.flush_interval`).
+    /// Number of unexpired tokens signed by the key, as last reported by the replicas. Replicas
+    /// report once per `usage.flush_interval`, 10 seconds by default.
     pub live_tokens: i64,
 }
 
-/// The signing keys and the rotation plan.
-#[derive(Debug, Clone, serde::Serialize)]
+/// The signing keys and their planned transitions.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = SigningKeys)]
 pub struct Timeline {
-    /// Every key that is or was published.
     pub data: Vec<SigningKeyItem>,
-    /// Always absent: the list has one page.
+    // Always absent: the list has one page.
     pub next: Option<String>,
-    /// The next step of each key, soonest first.
+    /// The next step of each key, earliest first.
     pub plan: Vec<UpcomingStep>,
     /// The running replicas.
     pub replicas: Vec<ReplicaItem>,
-    /// The rules in effect.
+    /// The rotation rules in effect. If replicas differ, the stricter setting applies.
     pub rules: EffectiveRules,
 }
 
-/// A planned step.
-#[derive(Debug, Clone, serde::Serialize)]
+/// A planned step of a rotation.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = RotationStep)]
 pub struct UpcomingStep {
+    #[schema(pattern = "^(publish|see|activate|retire|destroy_private_half|remove)$")]
     pub step: &'static str,
-    /// Absent for a key that does not exist yet.
+    /// Null for a key that does not exist yet.
     pub kid: Option<SigningKeyId>,
     pub algorithm: Option<Algorithm>,
     pub at: Timestamp,
     pub waits_for: WaitReason,
 }
 
-/// A server, as it reported itself.
-#[derive(Debug, Clone, serde::Serialize)]
+/// A replica, as it last reported itself.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Replica)]
 pub struct ReplicaItem {
     pub id: String,
     pub name: String,
     pub started_at: Timestamp,
     pub seen_at: Timestamp,
-    /// The kids in its JWKS.
+    /// The key ids in the JWKS of the replica.
     pub published: Vec<String>,
 }
 
-/// The settings in effect. `rotation_period` is that of this process; the other times are the
-/// strictest of all replicas.
-#[derive(Debug, Clone, serde::Serialize)]
+/// The settings that govern rotation.
+// `rotation_period` is that of this process; the other times are the strictest of all replicas.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = RotationRules)]
 pub struct EffectiveRules {
     pub rotation_period: Option<Span>,
     pub verifier_cache_ttl: Span,
@@ -80,8 +87,8 @@ pub struct EffectiveRules {
     pub verifier_leeway: Span,
     pub clock_skew: Span,
     pub max_ttl: Span,
-    /// The time from which waits count: the last jump of the database clock, or the last time a
-    /// rolled back database was accepted. Absent: neither has happened.
+    /// The time from which waiting periods count: when a jump of the database clock was
+    /// detected, or when a rolled back database was accepted. Null if neither has happened.
     pub stable_since: Option<Timestamp>,
 }
 

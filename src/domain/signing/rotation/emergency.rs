@@ -7,17 +7,17 @@ use crate::domain::{
 };
 
 /// Worst-case bounds for the effects of revoking a signing key, computed from the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct RevocationBounds {
-    /// From this time, no replica publishes the key in its JWKS or signs with it.
+    /// Time from which no replica publishes the key in its JWKS or signs with it.
     pub unpublished_by: Timestamp,
-    /// Until this time, a verifier may accept tokens signed with the revoked key, including forged
-    /// ones: it may use a JWKS that it fetched before.
+    /// Latest time at which a verifier may accept a token signed with the revoked key, even if it
+    /// is forged.
     pub accepted_until: Timestamp,
-    /// Until this time, the last token that Keyswap signed with the key may be unexpired.
+    /// Time by which every token that Keyswap itself signed with the key has expired.
     pub last_token_ends: Timestamp,
-    /// Until this time, a verifier may refuse tokens signed with the new active key, unless it
-    /// refetches the JWKS for an unknown `kid`.
+    /// Latest time at which a verifier may refuse tokens signed with the current key, if it does
+    /// not fetch the JWKS again for an unknown `kid`.
     pub successor_known_by: Timestamp,
 }
 
