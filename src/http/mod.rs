@@ -21,7 +21,6 @@ mod routes;
 pub mod server;
 mod signing;
 mod status_lists;
-mod webhook_bodies;
 mod webhooks;
 
 pub use api_keys::bodies::ApiKeyBody;

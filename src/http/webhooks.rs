@@ -1,7 +1,7 @@
 //! `/v1/webhooks`.
 
 use actix_web::web::Data;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -10,52 +10,85 @@ use crate::{
         common::{
             id::{DeliveryId, OrganizationId, WebhookId},
             name::DisplayName,
-            time::Span,
+            time::{Span, Timestamp},
         },
-        webhooks::{EventTypeFilter, WebhookUrl},
+        events::ActorRef,
+        webhooks::{EventTypeFilter, Webhook, WebhookState, WebhookUrl, delivery::Delivery},
     },
     http::{
         extract::{
             access::Caller,
             if_match::IfMatch,
-            json::{IdempotentJson, Json, OptionalJson, deserialize_nullable},
+            json::{IdempotentJson, Json, OptionalJson},
             path::{Path, PathPair},
             query::{Limit, Paging, Query},
         },
         problem::Problem,
-        response::{Created, Deleted, Listing, Object, Plain},
-        webhook_bodies::{DeliveryBody, TestDeliveryBody, WebhookBody, WebhookStateBody},
+        response::{Created, Deleted, Listing, Object, Plain, impl_resource},
     },
     service::{
         Services,
-        webhooks::{self, DEFAULT_SECRET_OVERLAP, NewWebhook, WebhookPatch, deliveries},
+        webhooks::{
+            self, Activation, DEFAULT_SECRET_OVERLAP, NewWebhook, WebhookPatch, WebhookWithSecret,
+            deliveries::{self, TestDelivery},
+        },
     },
 };
 
-/// A webhook to create.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = NewWebhook)]
-#[serde(deny_unknown_fields)]
-pub struct CreateBody {
+/// A webhook, to which events are sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Webhook)]
+pub struct WebhookBody {
+    id: WebhookId,
     url: WebhookUrl,
     description: Option<DisplayName>,
     event_types: Option<EventTypeFilter>,
     organization_id: Option<OrganizationId>,
+    state: Activation,
+    /// Why the webhook is disabled: `requested`, `gone` if the receiver answered 410, or
+    /// `exhausted` if all attempts of a delivery failed. Null if it is enabled.
+    disabled_reason: Option<&'static str>,
+    old_secret_until: Option<Timestamp>,
+    paused_until: Option<Timestamp>,
+    created_at: Timestamp,
+    created_by: ActorRef,
+    version: i64,
+    /// The signing secret. Present only in the responses to create and rotate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    secret: Option<String>,
 }
 
-/// Changes to a webhook.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = WebhookPatch)]
-#[serde(deny_unknown_fields)]
-pub struct PatchBody {
-    url: Option<WebhookUrl>,
-    #[serde(default, deserialize_with = "deserialize_nullable")]
-    description: Option<Option<DisplayName>>,
-    #[serde(default, deserialize_with = "deserialize_nullable")]
-    event_types: Option<Option<EventTypeFilter>>,
-    #[serde(default, deserialize_with = "deserialize_nullable")]
-    organization_id: Option<Option<OrganizationId>>,
-    state: Option<WebhookStateBody>,
+impl_resource!(WebhookBody, "/v1/webhooks/{}", id);
+
+impl From<Webhook> for WebhookBody {
+    fn from(webhook: Webhook) -> Self {
+        let (state, disabled_reason) = match webhook.state {
+            WebhookState::Enabled => (Activation::Enabled, None),
+            WebhookState::Disabled(why) => (Activation::Disabled, Some(why.as_str())),
+        };
+        Self {
+            id: webhook.id,
+            url: webhook.url,
+            description: webhook.description,
+            event_types: webhook.event_types,
+            organization_id: webhook.organization,
+            state,
+            disabled_reason,
+            old_secret_until: webhook.previous_secret_expires_at,
+            paused_until: webhook.paused_until,
+            created_at: webhook.created_at,
+            created_by: webhook.created_by,
+            version: webhook.version,
+            secret: None,
+        }
+    }
+}
+
+impl From<WebhookWithSecret> for WebhookBody {
+    fn from(WebhookWithSecret { webhook, secret }: WebhookWithSecret) -> Self {
+        Self { secret: Some(secret.expose().to_string()), ..Self::from(webhook) }
+    }
 }
 
 /// Parameters of a secret rotation.
@@ -73,16 +106,10 @@ pub struct RotateBody {
 #[utoipa::path(post, path = "")]
 pub async fn create(
     caller: Caller<ManageWebhooks>,
-    IdempotentJson { body, idempotency }: IdempotentJson<CreateBody>,
+    IdempotentJson { body, idempotency }: IdempotentJson<NewWebhook>,
     services: Data<Services>,
 ) -> Result<Created<WebhookBody>, Problem> {
-    let new = NewWebhook {
-        url: body.url,
-        description: body.description,
-        event_types: body.event_types,
-        organization: body.organization_id,
-    };
-    Ok(webhooks::create(&services, &caller, new, idempotency).await?.into())
+    Ok(webhooks::create(&services, &caller, body, idempotency).await?.into())
 }
 
 /// Lists the webhooks, newest first.
@@ -111,18 +138,11 @@ pub async fn get(
 #[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageWebhooks>,
-    Json(body): Json<PatchBody>,
+    Json(patch): Json<WebhookPatch>,
     Path(id): Path<WebhookId>,
     IfMatch(version): IfMatch,
     services: Data<Services>,
 ) -> Result<Object<WebhookBody>, Problem> {
-    let patch = WebhookPatch {
-        url: body.url,
-        description: body.description,
-        event_types: body.event_types,
-        organization: body.organization_id,
-        enabled: body.state.map(|state| state == WebhookStateBody::Enabled),
-    };
     Ok(Object(webhooks::patch(&services, &caller, id, patch, version).await?.into()))
 }
 
@@ -159,8 +179,8 @@ pub async fn test(
     _: Caller<ManageWebhooks>,
     Path(id): Path<WebhookId>,
     services: Data<Services>,
-) -> Result<Plain<TestDeliveryBody>, Problem> {
-    Ok(Plain(deliveries::test(&services, id).await?.into()))
+) -> Result<Plain<TestDelivery>, Problem> {
+    Ok(Plain(deliveries::test(&services, id).await?))
 }
 
 /// Pagination of the deliveries of a webhook.
@@ -182,7 +202,7 @@ pub async fn deliveries(
     Path(id): Path<WebhookId>,
     Query(DeliveryPaging { limit, after }): Query<DeliveryPaging>,
     services: Data<Services>,
-) -> Result<Listing<DeliveryBody>, Problem> {
+) -> Result<Listing<Delivery>, Problem> {
     Ok(deliveries::list(&services, id, after, limit.0).await?.into())
 }
 
@@ -192,6 +212,6 @@ pub async fn retry(
     caller: Caller<ManageWebhooks>,
     PathPair(webhook, delivery): PathPair<WebhookId, DeliveryId>,
     services: Data<Services>,
-) -> Result<Plain<DeliveryBody>, Problem> {
-    Ok(Plain(deliveries::retry(&services, &caller, webhook, delivery).await?.into()))
+) -> Result<Plain<Delivery>, Problem> {
+    Ok(Plain(deliveries::retry(&services, &caller, webhook, delivery).await?))
 }

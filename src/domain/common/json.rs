@@ -137,3 +137,10 @@ impl<'de> Visitor<'de> for StrictJsonVisitor {
         Ok(Value::Object(map))
     }
 }
+
+/// A PATCH member that may be `null`: `None` if it is absent, `Some(None)` if it is `null`.
+pub fn deserialize_nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}

@@ -1,6 +1,8 @@
 //! Deliveries of events to webhooks: when an attempt is repeated, and when a delivery has failed.
 
 use chrono::DateTime;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::common::{
     id::{DeliveryId, EventId, WebhookId},
@@ -8,25 +10,28 @@ use crate::domain::common::{
     time::{Span, Timestamp},
 };
 
-/// A delivery of one event to one webhook.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The delivery of one event to one webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Delivery {
     pub id: DeliveryId,
+    #[serde(skip)]
     pub webhook_id: WebhookId,
     pub event_id: EventId,
+    #[serde(rename = "event_seq")]
     pub event_sequence_number: i64,
     pub event_type: String,
     pub state: DeliveryState,
-    /// Number of attempts that were started.
+    // Number of attempts that were started.
     pub attempts: i32,
-    /// When the next attempt is due; `None` if there is none.
+    // `None` if there is no next attempt.
     pub next_attempt_at: Option<Timestamp>,
     /// Lease of the attempt in progress: no other worker starts an attempt before this time.
+    #[serde(skip)]
     pub leased_until: Option<Timestamp>,
-    /// Status of the response to the last attempt, if there was a response; `None` during an
-    /// attempt.
+    // Status of the response to the last attempt, if there was a response; `None` during an
+    // attempt.
     pub last_status: Option<u16>,
-    /// Why the last attempt failed, without any text from the receiver; `None` during an attempt.
+    // Why the last attempt failed, without any text from the receiver; `None` during an attempt.
     pub last_error: Option<String>,
     pub created_at: Timestamp,
     pub finished_at: Option<Timestamp>,
@@ -34,7 +39,7 @@ pub struct Delivery {
 
 text_enum! {
     /// State of a delivery.
-    #[derive(serde::Serialize)]
+    #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
     pub enum DeliveryState {
         Waiting = "waiting",

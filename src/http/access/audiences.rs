@@ -15,6 +15,7 @@ use crate::{
         },
         common::{
             id::AudienceId,
+            json::deserialize_nullable,
             time::{Span, Timestamp},
         },
         signing::Algorithm,
@@ -23,7 +24,7 @@ use crate::{
         extract::{
             access::Caller,
             if_match::IfMatch,
-            json::{IdempotentJson, Json, deserialize_nullable},
+            json::{IdempotentJson, Json},
             path::Path,
             query::{Paging, Query},
         },

@@ -6,7 +6,7 @@ use crate::{
         common::{
             derived_id::CredentialId,
             id::{KeyId, OrganizationId},
-            json::Metadata,
+            json::{Metadata, deserialize_nullable},
             name::DisplayName,
             time::{Span, Timestamp},
         },
@@ -17,8 +17,7 @@ use crate::{
         events::ActorRef,
     },
     http::{
-        access::access_records::InitialAccessRecordBody, api_keys::owner::ApiKeyOwnerRequest,
-        extract::json::deserialize_nullable, response::impl_resource,
+        access::access_records::InitialAccessRecordBody, api_keys::owner::ApiKeyOwnerRequest, response::impl_resource,
     },
     service::api_keys::types::{ApiKeyView, IssuedApiKey},
 };

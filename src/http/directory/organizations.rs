@@ -7,14 +7,19 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         access::policy::ManageDirectory,
-        common::{id::OrganizationId, json::Metadata, name::DisplayName, time::Timestamp},
+        common::{
+            id::OrganizationId,
+            json::{Metadata, deserialize_nullable},
+            name::DisplayName,
+            time::Timestamp,
+        },
         directory::Organization,
     },
     http::{
         extract::{
             access::Caller,
             if_match::IfMatch,
-            json::{Json, deserialize_nullable},
+            json::Json,
             path::{NewPath, Path},
             query::{Paging, Query},
         },

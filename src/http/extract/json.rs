@@ -35,13 +35,6 @@ async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<BytesMut, 
     Ok(body::read(payload, MAX_JSON_SIZE).await?)
 }
 
-/// A PATCH member that may be `null`: `None` if it is absent, `Some(None)` if it is `null`.
-pub fn deserialize_nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 /// A secret, which is zeroized on drop.
 pub fn deserialize_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
     String::deserialize(deserializer).map(Zeroizing::new)

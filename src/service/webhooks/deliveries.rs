@@ -1,7 +1,5 @@
 //! The delivery log of a webhook, manual retries, and test messages.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use crate::{
@@ -27,15 +25,14 @@ use crate::{
 /// The type of a test message; no event in the audit log has it.
 const TEST_EVENT_TYPE: &str = "webhook.test";
 
-/// The result of a test message. It contains neither the response body nor an address, which the
-/// caller has no right to see.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TestResult {
-    /// Absent if there was no response.
+/// The result of a test delivery.
+// It contains neither the response body nor an address, which the caller has no right to see.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct TestDelivery {
+    pub delivered: bool,
     pub status: Option<u16>,
-    /// Why the message does not count as delivered.
     pub error: Option<String>,
-    pub duration: Duration,
+    pub took_ms: u64,
 }
 
 /// Lists the deliveries of a webhook, newest event first. `before` is an exclusive event sequence
@@ -88,7 +85,7 @@ pub async fn retry(
 
 /// Sends a signed message of the type `webhook.test` once, even to a disabled webhook. It is not
 /// recorded in the delivery log.
-pub async fn test(services: &Services, id: WebhookId) -> Result<TestResult, Error> {
+pub async fn test(services: &Services, id: WebhookId) -> Result<TestDelivery, Error> {
     let (endpoint, webhook, now) = services
         .store
         .read(move |connection| {
@@ -103,7 +100,7 @@ pub async fn test(services: &Services, id: WebhookId) -> Result<TestResult, Erro
     let endpoint = endpoint.decrypt(&services.master_keys)?;
     let started = Instant::now();
     let response = endpoint.send(&services.outbound, &message, now).await;
-    let duration = started.elapsed();
+    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (status, error) = match response {
         Ok(WebhookResponse { status, .. }) if (200..=299).contains(&status) => (Some(status), None),
         Ok(WebhookResponse { status, .. }) => (
@@ -112,5 +109,5 @@ pub async fn test(services: &Services, id: WebhookId) -> Result<TestResult, Erro
         ),
         Err(error) => (None, Some(error.to_string())),
     };
-    Ok(TestResult { status, error, duration })
+    Ok(TestDelivery { delivered: error.is_none(), status, error, took_ms })
 }

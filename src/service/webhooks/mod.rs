@@ -5,11 +5,15 @@ pub mod delivery_worker;
 mod fan_out;
 mod message;
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 use crate::{
     crypto::webhook::WebhookSecret,
     domain::{
         common::{
             id::{OrganizationId, WebhookId},
+            json::deserialize_nullable,
             name::DisplayName,
             page::{Page, PageRequest},
             time::{Span, Timestamp},
@@ -38,23 +42,37 @@ pub const DEFAULT_SECRET_OVERLAP: Span = Span::from_secs(24 * 3600);
 /// Maximum overlap of the two secrets.
 const MAX_SECRET_OVERLAP: Span = Span::from_secs(30 * 24 * 3600);
 
-/// Body of `POST /v1/webhooks`.
-#[derive(Debug, Clone)]
+/// A webhook to create.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewWebhook {
     pub url: WebhookUrl,
     pub description: Option<DisplayName>,
     pub event_types: Option<EventTypeFilter>,
-    pub organization: Option<OrganizationId>,
+    pub organization_id: Option<OrganizationId>,
 }
 
-/// Body of `PATCH /v1/webhooks/{id}`. Absent members stay unchanged.
-#[derive(Debug, Clone, Default)]
+/// Changes to a webhook.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct WebhookPatch {
     pub url: Option<WebhookUrl>,
+    #[serde(deserialize_with = "deserialize_nullable")]
     pub description: Option<Option<DisplayName>>,
+    #[serde(deserialize_with = "deserialize_nullable")]
     pub event_types: Option<Option<EventTypeFilter>>,
-    pub organization: Option<Option<OrganizationId>>,
-    pub enabled: Option<bool>,
+    #[serde(deserialize_with = "deserialize_nullable")]
+    pub organization_id: Option<Option<OrganizationId>>,
+    pub state: Option<Activation>,
+}
+
+/// Whether events are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = WebhookState, examples("enabled"))]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    Enabled,
+    Disabled,
 }
 
 /// A webhook and its secret, for the only response that contains the secret.
@@ -90,7 +108,7 @@ pub async fn create(
                 url: new.url,
                 description: new.description,
                 event_types: new.event_types,
-                organization: new.organization,
+                organization: new.organization_id,
                 state: WebhookState::Enabled,
                 previous_secret_expires_at: None,
                 paused_until: None,
@@ -171,16 +189,20 @@ fn apply_patch(webhook: &mut Webhook, patch: WebhookPatch) {
     if let Some(event_types) = patch.event_types {
         webhook.event_types = event_types;
     }
-    if let Some(organization) = patch.organization {
+    if let Some(organization) = patch.organization_id {
         webhook.organization = organization;
     }
-    match (patch.enabled, webhook.state) {
-        (Some(true), WebhookState::Disabled(_)) => {
+    match (patch.state, webhook.state) {
+        (Some(Activation::Enabled), WebhookState::Disabled(_)) => {
             webhook.state = WebhookState::Enabled;
             webhook.paused_until = None;
         }
-        (Some(false), WebhookState::Enabled) => webhook.state = WebhookState::Disabled(DisableReason::ByAdministrator),
-        (Some(true), WebhookState::Enabled) | (Some(false), WebhookState::Disabled(_)) | (None, _) => {}
+        (Some(Activation::Disabled), WebhookState::Enabled) => {
+            webhook.state = WebhookState::Disabled(DisableReason::ByAdministrator)
+        }
+        (Some(Activation::Enabled), WebhookState::Enabled)
+        | (Some(Activation::Disabled), WebhookState::Disabled(_))
+        | (None, _) => {}
     }
 }
 
