@@ -64,15 +64,16 @@ impl KeyLifecycle {
     }
 }
 
-/// Number of keys by state, without deleted keys. The owner status is not considered, because that
-/// would require reading every key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Number of keys by state, regardless of owner status. Deleted keys are not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = KeysByState)]
 pub struct KeyCounts {
     pub active: i64,
     pub suspended: i64,
     pub expired: i64,
     pub revoked: i64,
-    /// Active keys that expire soon, within the period given to the query.
+    /// Active keys that expire within 14 days.
+    #[serde(rename = "expiring")]
     pub expiring_soon: i64,
 }
 

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::domain::{
     access::{audience::Identifier, owner::OwnerType, permission::PermissionSet},
     common::{
@@ -80,8 +83,9 @@ pub struct Principals {
     pub organization: Option<OwnerOrganization>,
 }
 
-/// The user who owns a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A user, with the data that the product stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = UserOfApiKey)]
 pub struct OwnerUser {
     pub id: UserId,
     pub blocked: bool,
@@ -89,8 +93,9 @@ pub struct OwnerUser {
     pub metadata: Metadata,
 }
 
-/// The organization that owns a key, or within which its user owns it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An organization, with the data that the product stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = OrganizationOfApiKey)]
 pub struct OwnerOrganization {
     pub id: OrganizationId,
     pub name: Option<DisplayName>,

@@ -1,39 +1,35 @@
 //! Branding of the hosted pages: name, logo, colors and texts of the product.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::common::{name::is_single_line, text::text_type};
 
-/// The configured branding. For an absent value, pages use the Keyswap default.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// The appearance of the hosted pages. Omitted fields use the defaults of Keyswap.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = BrandingPut)]
 #[serde(deny_unknown_fields)]
 pub struct Branding {
-    /// Name of the product, in the header of the page.
-    #[serde(default)]
+    /// The name of the product, shown in the header of the page.
     pub name: Option<SingleLineText>,
-    #[serde(default)]
     pub logo: Option<Logo>,
-    /// Color of buttons and links on light pages; `accent_dark` is the one on dark pages.
-    #[serde(default)]
+    /// The color of buttons and links on light pages.
     pub accent: Option<Color>,
-    #[serde(default)]
+    /// The color of buttons and links on dark pages.
     pub accent_dark: Option<Color>,
     #[serde(default)]
     pub texts: BrandingTexts,
 }
 
-/// Texts of the product that replace the default texts.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Texts of the product, which replace those of Keyswap.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BrandingTexts {
     /// Explains the purpose of the organization's keys.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization_help: Option<SingleLineText>,
     /// Explains the purpose of the user's own keys.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_help: Option<SingleLineText>,
-    /// Explains where to continue after the session has ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Explains where to go when the session has ended.
     pub signed_out_help: Option<SingleLineText>,
 }
 

@@ -15,10 +15,7 @@ use crate::{
         oauth_error::{OAuthError, RejectedKeyError},
         openapi::{HandlerArgument, HandlerSignature, PermissionRequirement, documents::TokenParameters},
     },
-    service::{
-        Services,
-        credentials::client,
-    },
+    service::{Services, credentials::client},
 };
 
 /// An authenticated client and the form that it sent.
@@ -53,9 +50,10 @@ impl HandlerArgument for Client {
         }
         let call = request_call(request);
         let (identity, rejected) = match client_authentication::parse_client(request.headers(), &form)? {
-            PresentedClient::Secret(client) => {
-                (client::Client::of_key(services, &client.secret, Some(client.id), &call).await, RejectedKeyError::Client)
-            }
+            PresentedClient::Secret(client) => (
+                client::Client::of_key(services, &client.secret, Some(client.id), &call).await,
+                RejectedKeyError::Client,
+            ),
             PresentedClient::Bearer(credential) => {
                 (client::Client::of_key_or_token(services, &credential, &call).await, RejectedKeyError::Bearer)
             }

@@ -5,9 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{
-        access::{audience::Identifier, permission::PermissionName, policy::ValidateCredentials, resource::Resource},
-        common::id::{KeyId, OrganizationId, ServiceClientId, UserId},
+    domain::access::{
+        audience::Identifier, permission::PermissionName, policy::ValidateCredentials, resource::Resource,
     },
     http::{
         extract::{access::Caller, json::Json},
@@ -17,7 +16,7 @@ use crate::{
     },
     service::{
         Services,
-        introspection::check_access::{self, AccessSubject},
+        introspection::check_access::{self, AccessSubject, PrincipalReference},
     },
 };
 
@@ -40,28 +39,6 @@ pub struct AccessCheckBody {
     resource: Resource,
 }
 
-/// A principal by its id. Without `organization_id`, a user is checked outside any organization.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = AskedPrincipal)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum PrincipalReference {
-    User {
-        id: UserId,
-        #[serde(default)]
-        organization_id: Option<OrganizationId>,
-    },
-    ServiceClient {
-        id: ServiceClientId,
-        #[serde(default)]
-        organization_id: Option<OrganizationId>,
-    },
-    ApiKey {
-        id: KeyId,
-        #[serde(default)]
-        organization_id: Option<OrganizationId>,
-    },
-}
-
 /// The result of an access check.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AccessAnswer)]
@@ -81,11 +58,7 @@ pub async fn check(
     }
     let subject = match (body.value, body.principal) {
         (Some(value), None) => AccessSubject::Value(value.0, body.audience),
-        (None, Some(PrincipalReference::User { id, organization_id })) => AccessSubject::User(id, organization_id),
-        (None, Some(PrincipalReference::ServiceClient { id, organization_id })) => {
-            AccessSubject::ServiceClient(id, organization_id)
-        }
-        (None, Some(PrincipalReference::ApiKey { id, organization_id })) => AccessSubject::ApiKey(id, organization_id),
+        (None, Some(principal)) => AccessSubject::Principal(principal),
         (Some(_), Some(_)) | (None, None) => {
             return Err(Problem::invalid_field("value", "send either `value` or `principal`"));
         }

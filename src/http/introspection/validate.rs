@@ -10,11 +10,6 @@ use utoipa::{
 use crate::{
     domain::{
         access::{audience::Identifier, owner::OwnerType, permission::PermissionSet, policy::ValidateCredentials},
-        common::{
-            id::{OrganizationId, UserId},
-            json::Metadata,
-            name::DisplayName,
-        },
         exchange::validation::{CredentialRequirements, OwnerOrganization, OwnerUser},
     },
     http::{
@@ -63,9 +58,9 @@ pub struct Accepted {
     /// Its `permissions` are those assigned to the key.
     api_key: ApiKeyBody,
     /// The user who owns the key or its service client.
-    user: Option<KeyUserBody>,
+    user: Option<OwnerUser>,
     /// The organization that owns the key, or in which its user owns it.
-    organization: Option<KeyOrganizationBody>,
+    organization: Option<OwnerOrganization>,
     /// Required permissions that are not in effect now, because the key, its owner, the audience or
     /// the token lacks them.
     missing_permissions: PermissionSet,
@@ -82,37 +77,6 @@ pub struct Refused {
 
 fn null_schema() -> Object {
     ObjectBuilder::new().schema_type(SchemaType::new(Type::Null)).build()
-}
-
-/// A user, with the data that the product stored.
-#[derive(Serialize, ToSchema)]
-#[schema(as = UserOfApiKey)]
-struct KeyUserBody {
-    id: UserId,
-    blocked: bool,
-    profile: Metadata,
-    metadata: Metadata,
-}
-
-/// An organization, with the data that the product stored.
-#[derive(Serialize, ToSchema)]
-#[schema(as = OrganizationOfApiKey)]
-struct KeyOrganizationBody {
-    id: OrganizationId,
-    name: Option<DisplayName>,
-    metadata: Metadata,
-}
-
-impl From<OwnerUser> for KeyUserBody {
-    fn from(user: OwnerUser) -> Self {
-        Self { id: user.id, blocked: user.blocked, profile: user.profile, metadata: user.metadata }
-    }
-}
-
-impl From<OwnerOrganization> for KeyOrganizationBody {
-    fn from(organization: OwnerOrganization) -> Self {
-        Self { id: organization.id, name: organization.name, metadata: organization.metadata }
-    }
 }
 
 /// Returns whether an API key or token is accepted, and to whom it belongs.
@@ -133,8 +97,8 @@ pub async fn validate(
     Ok(Plain(found.map_or(ValidationBody::Refused(Refused { api_key: () }), |validated| {
         ValidationBody::Accepted(Box::new(Accepted {
             api_key: validated.key.into(),
-            user: validated.principals.user.map(KeyUserBody::from),
-            organization: validated.principals.organization.map(KeyOrganizationBody::from),
+            user: validated.principals.user,
+            organization: validated.principals.organization,
             missing_permissions: validated.missing,
         }))
     })))

@@ -1,7 +1,7 @@
 //! `/v1/branding`.
 
 use actix_web::web::Data;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
@@ -21,35 +21,6 @@ use crate::{
     service::{Services, portal::branding},
 };
 
-/// The appearance of the hosted pages. Omitted fields use the defaults of Keyswap.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = BrandingPut)]
-#[serde(deny_unknown_fields)]
-pub struct PutBody {
-    /// The name of the product, shown in the header of the page.
-    name: Option<SingleLineText>,
-    logo: Option<Logo>,
-    /// The color of buttons and links on light pages.
-    accent: Option<Color>,
-    /// The color of buttons and links on dark pages.
-    accent_dark: Option<Color>,
-    #[serde(default)]
-    texts: TextsBody,
-}
-
-/// Texts of the product, which replace those of Keyswap.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[schema(as = BrandingTexts)]
-#[serde(deny_unknown_fields)]
-struct TextsBody {
-    /// Explains the purpose of the organization's keys.
-    organization_help: Option<SingleLineText>,
-    /// Explains the purpose of the user's own keys.
-    user_help: Option<SingleLineText>,
-    /// Explains where to go when the session has ended.
-    signed_out_help: Option<SingleLineText>,
-}
-
 /// The appearance of the hosted pages.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Branding)]
@@ -58,29 +29,14 @@ pub struct BrandingBody {
     logo: Option<Logo>,
     accent: Option<Color>,
     accent_dark: Option<Color>,
-    texts: TextsBody,
+    texts: BrandingTexts,
     version: i64,
-}
-
-impl From<PutBody> for Branding {
-    fn from(PutBody { name, logo, accent, accent_dark, texts }: PutBody) -> Self {
-        let TextsBody { organization_help, user_help, signed_out_help } = texts;
-        Self { name, logo, accent, accent_dark, texts: BrandingTexts { organization_help, user_help, signed_out_help } }
-    }
 }
 
 impl From<(Branding, i64)> for BrandingBody {
     fn from((branding, version): (Branding, i64)) -> Self {
         let Branding { name, logo, accent, accent_dark, texts } = branding;
-        let BrandingTexts { organization_help, user_help, signed_out_help } = texts;
-        Self {
-            name,
-            logo,
-            accent,
-            accent_dark,
-            texts: TextsBody { organization_help, user_help, signed_out_help },
-            version,
-        }
+        Self { name, logo, accent, accent_dark, texts, version }
     }
 }
 
@@ -100,9 +56,9 @@ pub async fn get(_: Unauthenticated, services: Data<Services>) -> Result<Object<
 #[utoipa::path(put, path = "")]
 pub async fn put(
     caller: Caller<ManageBranding>,
-    Json(body): Json<PutBody>,
+    Json(body): Json<Branding>,
     IfMatch(version): IfMatch,
     services: Data<Services>,
 ) -> Result<Object<BrandingBody>, Problem> {
-    Ok(Object(branding::put(&services, &caller, body.into(), version).await?.into()))
+    Ok(Object(branding::put(&services, &caller, body, version).await?.into()))
 }

@@ -1,6 +1,8 @@
 //! Access checks: whether a principal may use a permission on a resource now. They are for services
 //! that query Keyswap instead of reading tokens.
 
+use serde::Deserialize;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -29,9 +31,29 @@ use crate::{
 pub enum AccessSubject {
     /// A presented key or token, and the audience of the calling service if the service names it.
     Value(Zeroizing<String>, Option<Identifier>),
-    User(UserId, Option<OrganizationId>),
-    ServiceClient(ServiceClientId, Option<OrganizationId>),
-    ApiKey(KeyId, Option<OrganizationId>),
+    Principal(PrincipalReference),
+}
+
+/// A principal by its id. Without `organization_id`, a user is checked outside any organization.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AskedPrincipal)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum PrincipalReference {
+    User {
+        id: UserId,
+        #[serde(default)]
+        organization_id: Option<OrganizationId>,
+    },
+    ServiceClient {
+        id: ServiceClientId,
+        #[serde(default)]
+        organization_id: Option<OrganizationId>,
+    },
+    ApiKey {
+        id: KeyId,
+        #[serde(default)]
+        organization_id: Option<OrganizationId>,
+    },
 }
 
 /// Returns whether the principal has the permission on the resource. A principal that does not
@@ -46,7 +68,7 @@ pub async fn check(
         AccessSubject::Value(value, audience) => {
             check_credential(services, &value, audience, permission, &resource).await
         }
-        AccessSubject::ApiKey(id, organization) => {
+        AccessSubject::Principal(PrincipalReference::ApiKey { id, organization_id: organization }) => {
             let selector = KeySelector::Key(id);
             let found =
                 services.store.read(move |connection| key_context::load(connection, &selector, &[].into())).await?;
@@ -55,7 +77,7 @@ pub async fn check(
                     && key.permits_access(now, &services.settings.limits, &permission, &resource)
             }))
         }
-        AccessSubject::User(user, organization) => {
+        AccessSubject::Principal(PrincipalReference::User { id: user, organization_id: organization }) => {
             let is_allowed = move |connection: &mut Conn| {
                 let user = owners::find_user(connection, &user, organization.as_ref())?;
                 let Some(user) = user.filter(|user| !user.blocked) else { return Ok(false) };
@@ -66,7 +88,7 @@ pub async fn check(
             };
             Ok(services.store.read::<_, StoreError>(is_allowed).await?)
         }
-        AccessSubject::ServiceClient(id, organization) => {
+        AccessSubject::Principal(PrincipalReference::ServiceClient { id, organization_id: organization }) => {
             let is_allowed = move |connection: &mut Conn| {
                 let Some(client) = store::api_keys::service_clients::find(connection, &id)? else { return Ok(false) };
                 Ok(is_within(&client.home, organization.as_ref())

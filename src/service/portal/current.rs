@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::{
     domain::{
         access::{
             owner::{OwnerScope, OwnerType},
-            permission::{AssignableOwnerType, Permission, PermissionSet},
+            permission::{AssignableOwnerType, Permission, PermissionName, PermissionSet},
             policy::{KeyVisibility, ObjectRights},
-            role::Role,
+            role::{Role, RoleName},
         },
         common::{
             id::{OrganizationId, UserId},
+            name::DisplayName,
             page::PageRequest,
             time::Span,
         },
@@ -21,28 +25,53 @@ use crate::{
     store::{self, Conn, StoreError},
 };
 
-/// The user behind a portal session, and what the user may do on the key page.
-#[derive(Debug)]
+/// The user of the current session, and what they can do there.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CurrentPortalSession)]
 pub struct CurrentUser {
-    pub user: UserId,
-    pub organization: Option<OrganizationId>,
-    pub of_user: Kind,
-    pub of_organization: Option<Kind>,
-    /// The user sees the keys of all members, and may end them.
-    pub sees_everyone: bool,
-    pub max_lifetime: Option<Span>,
-    /// What the user chooses for a new key.
-    pub choices: BTreeSet<KeyFormOption>,
+    user_id: UserId,
+    organization_id: Option<OrganizationId>,
+    /// What the user can do with their own keys.
+    user: KeyAccess,
+    /// What the user can do with the keys of the organization. Null outside any organization.
+    organization: Option<KeyAccess>,
+    /// Whether the user can see, suspend and revoke the keys of every member.
+    sees_everyone: bool,
+    /// Maximum lifetime of a key in seconds.
+    max_lifetime: Option<u64>,
+    /// What the user selects for a new key: any of `permissions`, `roles` and `resources`.
+    #[schema(value_type = Vec<String>)]
+    choices: BTreeSet<KeyFormOption>,
 }
 
-/// What the user may do with the keys of one owner type, and what a new key of that type can be
-/// given.
-#[derive(Debug, Default)]
-pub struct Kind {
-    pub rights: ObjectRights,
-    pub permissions: Vec<Permission>,
-    /// The user's roles, each reduced to the permissions that a new key can be given.
-    pub roles: Vec<Role>,
+/// Keys with one type of owner, and what the user can do with them.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KeysAtHand)]
+struct KeyAccess {
+    see: bool,
+    /// Whether the user can create, change, rotate and resume keys.
+    change: bool,
+    /// Whether the user can suspend, revoke and delete keys.
+    end: bool,
+    /// Permissions that the user can grant to a new key.
+    permissions: Vec<GrantablePermission>,
+    /// Roles of the user that a new key can get. Empty unless `choices` contains `roles`.
+    roles: Vec<GrantableRole>,
+}
+
+/// A role of the user, with those of its permissions that the user can grant to a key.
+#[derive(Debug, Serialize, ToSchema)]
+struct GrantableRole {
+    name: RoleName,
+    description: Option<DisplayName>,
+    permissions: PermissionSet,
+}
+
+/// A permission that the user can grant to a key.
+#[derive(Debug, Serialize, ToSchema)]
+struct GrantablePermission {
+    name: PermissionName,
+    description: Option<DisplayName>,
 }
 
 /// Maximum number of permissions that a page offers.
@@ -67,16 +96,22 @@ pub async fn current(services: &Services, caller: &Caller) -> Result<Option<Curr
                 Some(place) => store::access::roles::find_by_names(connection, &place.roles)?,
                 None => Vec::new(),
             };
-            let kind = |connection: &mut Conn, home: &OwnerScope, owner, to| -> Result<Kind, StoreError> {
+            let kind = |connection: &mut Conn, home: &OwnerScope, owner, to| -> Result<KeyAccess, StoreError> {
                 let rights =
                     if enabled.contains(&owner) { authority.rights_on(home, true) } else { ObjectRights::default() };
                 let page = PageRequest { limit: MAX_OFFERED_PERMISSIONS, cursor: None };
                 let mut permissions = store::access::permissions::list_assignable(connection, Some(to), &page)?.data;
                 permissions.retain(|permission| rights.change && holdings.can_grant(&permission.name));
                 let offered: PermissionSet = permissions.iter().map(|one| one.name.clone()).collect();
-                let cut = |role: &Role| Role { permissions: role.permissions.intersection(&offered), ..role.clone() };
+                let cut = |Role { name, description, permissions, .. }: &Role| GrantableRole {
+                    name: name.clone(),
+                    description: description.clone(),
+                    permissions: permissions.intersection(&offered),
+                };
                 let roles = held.iter().map(cut).filter(|role| !role.permissions.is_empty()).collect();
-                Ok(Kind { rights, permissions, roles })
+                let grantable = |Permission { name, description, .. }| GrantablePermission { name, description };
+                let permissions = permissions.into_iter().map(grantable).collect();
+                Ok(KeyAccess { see: rights.read, change: rights.change, end: rights.end, permissions, roles })
             };
             let of_user = kind(connection, &home, OwnerType::User, AssignableOwnerType::User)?;
             let Some(organization) = of else { return Ok((of_user, None)) };
@@ -86,6 +121,13 @@ pub async fn current(services: &Services, caller: &Caller) -> Result<Option<Curr
             Ok::<_, StoreError>((of_user, Some(of_organization)))
         })
         .await?;
-    let max_lifetime = services.settings.api_keys.max_lifetime;
-    Ok(Some(CurrentUser { user, organization, of_user, of_organization, sees_everyone, max_lifetime, choices }))
+    Ok(Some(CurrentUser {
+        user_id: user,
+        organization_id: organization,
+        user: of_user,
+        organization: of_organization,
+        sees_everyone,
+        max_lifetime: services.settings.api_keys.max_lifetime.map(Span::as_secs),
+        choices,
+    }))
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use tokio::time::{Duration, Instant};
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
@@ -19,16 +21,31 @@ const EXPIRING_WITHIN: Span = Span::from_secs(14 * 24 * 3600);
 /// Minimum time between two counts. Counting millions of keys is expensive for the database.
 const MIN_COUNT_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The statistics of a deployment.
-#[derive(Debug)]
+/// Exchange statistics with the causes of refusals, and key statistics.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Overview)]
 pub struct KeyStatistics {
-    /// Results of presented keys by hour, oldest first, and by result. Hours without results are
-    /// omitted.
-    pub exchanges: BTreeMap<UtcHour, BTreeMap<String, i64>>,
-    /// `None` until a count succeeds. A count fails, for example, if it exceeds the statement
-    /// timeout.
-    pub keys: Option<KeyCounts>,
-    pub now: Timestamp,
+    /// The hours in which a key was presented, oldest first.
+    #[schema(max_items = 720)]
+    exchanges: Vec<HourlyExchanges>,
+    /// Key statistics, computed at most every 30 seconds. If the computation fails or takes too
+    /// long, the last result is returned. Null if there is no result yet.
+    keys: Option<KeyCounts>,
+    as_of: Timestamp,
+}
+
+/// An hour, with the results for the keys presented in it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HourOfExchanges)]
+struct HourlyExchanges {
+    /// Start of the hour.
+    at: Timestamp,
+    /// Number of keys that were exchanged or validated.
+    #[schema(minimum = 0)]
+    granted: i64,
+    /// Number of keys that were refused, by cause. The causes are those of the metric
+    /// `keyswap_exchanges`.
+    refused: BTreeMap<String, i64>,
 }
 
 /// Returns the results of the last `hours` hours, including the current one, and the number of
@@ -42,7 +59,11 @@ pub async fn get_key_statistics(services: &Services, hours: i64) -> Result<KeySt
             Ok::<_, StoreError>((now, store::exchange_counts::read_counts_since(connection, first)?))
         })
         .await?;
-    Ok(KeyStatistics { exchanges, keys: count_keys_cached(services).await, now })
+    let exchanges = exchanges.into_iter().map(|(hour, mut refused)| {
+        let granted = refused.remove("granted").unwrap_or_default();
+        HourlyExchanges { at: hour.start_time(), granted, refused }
+    });
+    Ok(KeyStatistics { exchanges: exchanges.collect(), keys: count_keys_cached(services).await, as_of: now })
 }
 
 /// Counts the keys while concurrent requests wait for the result. After a failure the previous

@@ -54,14 +54,14 @@ pub struct NewWebhook {
 
 /// Changes to a webhook.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct WebhookPatch {
     pub url: Option<WebhookUrl>,
-    #[serde(deserialize_with = "deserialize_nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub description: Option<Option<DisplayName>>,
-    #[serde(deserialize_with = "deserialize_nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub event_types: Option<Option<EventTypeFilter>>,
-    #[serde(deserialize_with = "deserialize_nullable")]
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub organization_id: Option<Option<OrganizationId>>,
     pub state: Option<Activation>,
 }
