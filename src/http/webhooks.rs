@@ -9,7 +9,7 @@ use crate::{
         access::policy::ManageWebhooks,
         common::{
             id::{DeliveryId, OrganizationId, WebhookId},
-            name::DisplayName,
+            name::Description,
             time::{Span, Timestamp},
         },
         events::ActorRef,
@@ -41,7 +41,7 @@ use crate::{
 pub struct WebhookBody {
     id: WebhookId,
     url: WebhookUrl,
-    description: Option<DisplayName>,
+    description: Option<Description>,
     event_types: Option<EventTypeFilter>,
     organization_id: Option<OrganizationId>,
     state: Activation,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::common::{
     key_text::holds_key,
-    name::DisplayName,
+    name::Description,
     text::{name_set, text_enum, text_type},
     time::Timestamp,
 };
@@ -89,7 +89,7 @@ text_enum! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Permission {
     pub name: PermissionName,
-    pub description: Option<DisplayName>,
+    pub description: Option<Description>,
     #[schema(value_type = Vec<AssignableOwnerType>)]
     pub assignable_to: BTreeSet<AssignableOwnerType>,
     /// Whether the permission governs Keyswap itself. If so, it cannot be changed or deleted.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::domain::{
     access::permission::{PermissionSet, is_name},
     common::{
-        name::DisplayName,
+        name::Description,
         text::{name_set, text_type},
         time::Timestamp,
     },
@@ -36,7 +36,7 @@ name_set! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Role {
     pub name: RoleName,
-    pub description: Option<DisplayName>,
+    pub description: Option<Description>,
     pub permissions: PermissionSet,
     pub created_at: Timestamp,
     pub version: i64,

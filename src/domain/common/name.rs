@@ -1,5 +1,5 @@
-//! Display names. They appear on pages and in terminals, so characters that disguise a text are
-//! refused.
+//! Names and descriptions. They appear on pages and in terminals, so characters that disguise a text
+//! are refused.
 
 use crate::domain::common::{key_text::holds_key, text::text_type};
 
@@ -10,6 +10,14 @@ text_type! {
 
     #[error("a name has 1 to 200 characters, none of them control, invisible or bidirectional, no space at either end, and no API key in it")]
     pub struct InvalidName;
+}
+
+text_type! {
+    /// One line of 1 to 500 characters, under the rules of a name.
+    pub struct Description(|text| is_single_line(text, 500) && !holds_key(text));
+
+    #[error("a description is one line of 1 to 500 characters, none of them control, invisible or bidirectional, no space at either end, and no API key in it")]
+    pub struct InvalidDescription;
 }
 
 /// Returns whether a text has 1 to `max_length` characters, no space at either end, and no

@@ -11,7 +11,7 @@ use crate::domain::{
     common::{
         id::{OrganizationId, WebhookId},
         key_text::holds_key,
-        name::DisplayName,
+        name::Description,
         text::text_enum,
         time::{Timestamp, impl_serde_as_text},
     },
@@ -23,7 +23,7 @@ use crate::domain::{
 pub struct Webhook {
     pub id: WebhookId,
     pub url: WebhookUrl,
-    pub description: Option<DisplayName>,
+    pub description: Option<Description>,
     /// `None` for all events.
     pub event_types: Option<EventTypeFilter>,
     /// `None` for events of any organization and of none.

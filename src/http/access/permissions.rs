@@ -12,7 +12,7 @@ use crate::{
             permission::{AssignableOwnerType, Permission, PermissionName},
             policy::{ManagePermissions, ReadPermissions},
         },
-        common::name::DisplayName,
+        common::name::Description,
     },
     http::{
         extract::{
@@ -38,7 +38,7 @@ impl_resource!(Permission, "/v1/permissions/{}", name);
 #[schema(as = PermissionPut)]
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
-    description: Option<DisplayName>,
+    description: Option<Description>,
     #[schema(value_type = Vec<AssignableOwnerType>)]
     assignable_to: BTreeSet<AssignableOwnerType>,
 }

@@ -11,7 +11,7 @@ use crate::{
             policy::{ManageRoles, ReadRoles},
             role::{Role, RoleName},
         },
-        common::name::DisplayName,
+        common::name::Description,
     },
     http::{
         extract::{
@@ -37,7 +37,7 @@ impl_resource!(Role, "/v1/roles/{}", name);
 #[schema(as = RolePut)]
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
-    description: Option<DisplayName>,
+    description: Option<Description>,
     permissions: PermissionSet,
 }
 

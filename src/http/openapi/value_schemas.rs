@@ -28,7 +28,7 @@ use crate::{
                 UserId, WebhookId,
             },
             json::Metadata,
-            name::DisplayName,
+            name::{Description, DisplayName},
             time::{Span, Timestamp},
         },
         credentials::{
@@ -163,6 +163,11 @@ define_schemas! {
         "A display name, without control, invisible or bidirectional characters, without spaces at either end, and without an API key.",
         "Nightly report"
     );
+    Description: display_text(
+        500,
+        "A description on one line, under the rules of a display name.",
+        "Used by the nightly job of the billing team."
+    );
     SingleLineText: display_text(
         400,
         "A text on one line, without control, invisible or bidirectional characters, and without spaces at either end.",
@@ -271,6 +276,7 @@ mod tests {
         accepts_examples::<PermissionSet>();
         accepts_examples::<Identifier>();
         accepts_examples::<DisplayName>();
+        accepts_examples::<Description>();
         accepts_examples::<Metadata>();
         accepts_examples::<Timestamp>();
         accepts_examples::<ImportedKeyDigest>();

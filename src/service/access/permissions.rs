@@ -10,7 +10,7 @@ use crate::{
             policy::GrantablePermissions,
         },
         common::{
-            name::DisplayName,
+            name::Description,
             page::{Page, PageRequest},
         },
         events::{EventType, NewEvent},
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct PermissionInput {
     pub name: PermissionName,
-    pub description: Option<DisplayName>,
+    pub description: Option<Description>,
     pub assignable_to: BTreeSet<AssignableOwnerType>,
 }
 

@@ -8,7 +8,7 @@ use crate::{
             role::{Role, RoleName, RoleSet},
         },
         common::{
-            name::DisplayName,
+            name::Description,
             page::{Page, PageRequest},
         },
         events::{EventType, NewEvent},
@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct RoleInput {
     pub name: RoleName,
-    pub description: Option<DisplayName>,
+    pub description: Option<Description>,
     pub permissions: PermissionSet,
 }
 

@@ -15,7 +15,7 @@ use crate::{
         },
         common::{
             id::{OrganizationId, UserId},
-            name::DisplayName,
+            name::Description,
             page::PageRequest,
             time::Span,
         },
@@ -63,7 +63,7 @@ struct KeyAccess {
 #[derive(Debug, Serialize, ToSchema)]
 struct GrantableRole {
     name: RoleName,
-    description: Option<DisplayName>,
+    description: Option<Description>,
     permissions: PermissionSet,
 }
 
@@ -71,7 +71,7 @@ struct GrantableRole {
 #[derive(Debug, Serialize, ToSchema)]
 struct GrantablePermission {
     name: PermissionName,
-    description: Option<DisplayName>,
+    description: Option<Description>,
 }
 
 /// Maximum number of permissions that a page offers.

@@ -14,7 +14,7 @@ use crate::{
         common::{
             id::{OrganizationId, WebhookId},
             json::deserialize_nullable,
-            name::DisplayName,
+            name::Description,
             page::{Page, PageRequest},
             time::{Span, Timestamp},
         },
@@ -47,7 +47,7 @@ const MAX_SECRET_OVERLAP: Span = Span::from_secs(30 * 24 * 3600);
 #[serde(deny_unknown_fields)]
 pub struct NewWebhook {
     pub url: WebhookUrl,
-    pub description: Option<DisplayName>,
+    pub description: Option<Description>,
     pub event_types: Option<EventTypeFilter>,
     pub organization_id: Option<OrganizationId>,
 }
@@ -58,7 +58,7 @@ pub struct NewWebhook {
 pub struct WebhookPatch {
     pub url: Option<WebhookUrl>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
-    pub description: Option<Option<DisplayName>>,
+    pub description: Option<Option<Description>>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
     pub event_types: Option<Option<EventTypeFilter>>,
     #[serde(default, deserialize_with = "deserialize_nullable")]

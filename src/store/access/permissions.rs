@@ -12,7 +12,7 @@ use crate::{
     domain::{
         access::permission::{AssignableOwnerType, Permission, PermissionName, PermissionSet},
         common::{
-            name::DisplayName,
+            name::Description,
             page::{Page, PageRequest},
             time::Timestamp,
         },
@@ -29,7 +29,7 @@ use crate::{
 
 selectable!(permissions => Permission {
     name: PermissionName;
-    description: Option<DisplayName>;
+    description: Option<Description>;
     assignable_to: OwnerTypes;
     built_in: Flag;
     created_at: Timestamp;

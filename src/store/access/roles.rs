@@ -10,7 +10,7 @@ use crate::{
             role::{Role, RoleName, RoleSet},
         },
         common::{
-            name::DisplayName,
+            name::Description,
             page::{Page, PageRequest},
             time::Timestamp,
         },
@@ -30,7 +30,7 @@ use crate::{
 
 selectable!(roles_with_permissions => Role {
     name: RoleName;
-    description: Option<DisplayName>;
+    description: Option<Description>;
     permissions: PermissionSet;
     created_at: Timestamp;
     version: i64;

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         common::{
             id::{OrganizationId, WebhookId},
-            name::DisplayName,
+            name::Description,
             page::{Page, PageRequest},
             time::Timestamp,
         },
@@ -30,7 +30,7 @@ pub type EncryptedSecret = (Vec<u8>, i32);
 selectable!(webhooks => Webhook {
     id: WebhookId;
     url: WebhookUrl;
-    description: Option<DisplayName>;
+    description: Option<Description>;
     event_types: Option<EventTypeFilter>;
     organization: Option<OrganizationId> = organization_id;
     state: WebhookState = disabled;

@@ -25,7 +25,7 @@ export const permissions = {
   ],
   fields: [
     { name: "name", label: fields.name, hint: fields.permissionHint, required: true, on: "create", maxlength: 128 },
-    { name: "description", label: fields.description, empty: null, maxlength: 200 },
+    { name: "description", label: fields.description, empty: null, maxlength: 500 },
     { name: "assignable_to", label: fields.assignable, hint: fields.assignableHint, kind: "choices", options: owners },
   ],
 };

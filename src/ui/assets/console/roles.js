@@ -23,7 +23,7 @@ export const roles = {
   ],
   fields: [
     { name: "name", label: fields.name, required: true, on: "create", maxlength: 128 },
-    { name: "description", label: fields.description, empty: null, maxlength: 200 },
+    { name: "description", label: fields.description, empty: null, maxlength: 500 },
     { name: "permissions", label: fields.permissions, kind: "choices", options: permissionOptions() },
   ],
 };

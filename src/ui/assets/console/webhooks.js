@@ -129,7 +129,7 @@ export const webhooks = {
   ],
   fields: [
     { name: "url", label: fields.url, hint: fields.urlHint, required: true, type: "url" },
-    { name: "description", label: fields.description, empty: null, maxlength: 200 },
+    { name: "description", label: fields.description, empty: null, maxlength: 500 },
     { name: "organization_id", label: fields.organization, hint: fields.webhookOrganizationHint, empty: null },
     { name: "event_types", label: fields.types, kind: "choices", any: texts.allEvents, options: [...new Set(eventTypes.map((type) => `${type.split(".")[0]}.*`)), ...eventTypes].map((value) => ({ value })) },
   ],
