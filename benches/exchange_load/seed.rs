@@ -26,7 +26,7 @@ use keyswap::{
             time::Timestamp,
         },
         credentials::{
-            api_key::{ApiKey, Credential, KeyLifecycle},
+            api_key::{ApiKey, ApiKeyAttributes, Credential},
             format::{ApiKeyValue, Prefix, Secret},
         },
         directory::service_client::ServiceClient,
@@ -183,7 +183,10 @@ impl Seeder {
         };
         let key = ApiKey {
             id: first.key.clone(),
-            name: "Load".parse().expect("a name"),
+            attributes: ApiKeyAttributes {
+                permissions: self.permissions.clone(),
+                ..ApiKeyAttributes::new("Load".parse().expect("a name"))
+            },
             ownership: Ownership {
                 owner: Owner::ServiceClient(self.client.clone()),
                 home: OwnerScope::Account,
@@ -191,12 +194,8 @@ impl Seeder {
                 client: None,
                 directory: DirectorySnapshot::default(),
             },
-            permissions: self.permissions.clone(),
-            audiences: None,
-            metadata: Metadata::default(),
-            max_token_ttl: None,
-            exchanges_per_minute: None,
-            lifecycle: KeyLifecycle { suspended_at: None, revoked_at: None, expires_at: None },
+            suspended_at: None,
+            revoked_at: None,
             archived_at: None,
             credentials: Vec::new(),
             created_at: tx.now(),

@@ -16,6 +16,7 @@ use crate::{
             policy::{ADMIN, BUILT_IN},
         },
         common::json::Metadata,
+        credentials::api_key::ApiKeyAttributes,
         directory::service_client::ServiceClient,
         events::{EventType, NewEvent, Origin},
         signing::master_key::MasterKeyState,
@@ -152,16 +153,12 @@ pub(crate) fn create_administrator(
         version: 1,
     };
     store::api_keys::service_clients::insert(tx, &client)?;
-    let new = NewApiKey {
-        name,
-        owner: Some(RequestedOwner::ServiceClient(client.id.clone())),
+    let attributes = ApiKeyAttributes {
         permissions,
-        audiences: None,
-        metadata: Metadata::default(),
-        max_token_ttl: None,
-        exchanges_per_minute: None,
         expires_at: settings.api_keys.max_lifetime.map(|longest| tx.now().plus(longest)),
+        ..ApiKeyAttributes::new(name)
     };
+    let new = NewApiKey { owner: Some(RequestedOwner::ServiceClient(client.id.clone())), attributes };
     // The enabled owner types apply to the keys that clients create. This key is exempt, because no
     // other key can be created without it.
     let mut settings = settings.clone();

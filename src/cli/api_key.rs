@@ -21,10 +21,7 @@ use crate::{
     http::ApiKeyBody,
     service::{
         Services,
-        api_keys::{
-            self, Import, RequestedOwner, Step,
-            types::{ApiKeyPatch, ApiKeyView, NewApiKey},
-        },
+        api_keys::{self, Import, Step, types::ApiKeyView},
         caller::Caller,
         common::idempotency::CreateOutcome,
     },
@@ -125,22 +122,7 @@ pub async fn run(common: &CommonArgs, command: ApiKeyCommand) -> Result<(), Fail
 
 async fn create_key(services: &Services, caller: &Caller, create: Create) -> Result<(), Failure> {
     let now = services.store.now().await?;
-    let owner = match (create.service_client, create.user, create.organization) {
-        (Some(client), ..) => RequestedOwner::ServiceClient(client),
-        (None, Some(user), organization) => RequestedOwner::User { id: Some(user), organization },
-        (None, None, Some(organization)) => RequestedOwner::Organization { id: Some(organization) },
-        (None, None, None) => RequestedOwner::Unowned,
-    };
-    let new = NewApiKey {
-        name: create.name,
-        owner: Some(owner),
-        permissions: create.permissions.into_iter().collect(),
-        audiences: Some(create.audiences).filter(|audiences| !audiences.is_empty()),
-        metadata: create.metadata.unwrap_or_default(),
-        max_token_ttl: create.max_token_ttl,
-        exchanges_per_minute: create.exchanges_per_minute,
-        expires_at: create.expires_in.map(|span| now.plus(span)),
-    };
+    let new = create.key(now);
     if let Some(sha256) = create.import_sha256 {
         let import = Import { sha256, masked: create.import_masked };
         let (CreateOutcome::New(made) | CreateOutcome::Existing(made)) =
@@ -153,24 +135,10 @@ async fn create_key(services: &Services, caller: &Caller, create: Create) -> Res
     }
 }
 
-async fn patch_key(services: &Services, caller: &Caller, asked: Patch) -> Result<(), Failure> {
+async fn patch_key(services: &Services, caller: &Caller, patch: Patch) -> Result<(), Failure> {
     let now = services.store.now().await?;
-    let patch = ApiKeyPatch {
-        name: asked.name,
-        permissions: (asked.no_permissions || !asked.permissions.is_empty())
-            .then(|| asked.permissions.into_iter().collect()),
-        audiences: if asked.any_audience {
-            Some(None)
-        } else {
-            (!asked.audiences.is_empty()).then_some(Some(asked.audiences))
-        },
-        metadata: asked.metadata,
-        max_token_ttl: asked.max_token_ttl.map(Some),
-        exchanges_per_minute: if asked.unlimited { Some(None) } else { asked.exchanges_per_minute.map(Some) },
-        expires_at: if asked.never_expires { Some(None) } else { asked.expires_in.map(|span| Some(now.plus(span))) },
-    };
-    let patched = api_keys::patch(services, caller, asked.one.id, patch, None).await?;
-    print_key(patched, None, &asked.one.output)
+    let One { id, output } = patch.one.clone();
+    print_key(api_keys::patch(services, caller, id, patch.attributes(now), None).await?, None, &output)
 }
 
 async fn list_keys(services: &Services, caller: &Caller, asked: Filter, output: &Output) -> Result<(), Failure> {
@@ -204,8 +172,8 @@ async fn list_keys(services: &Services, caller: &Caller, asked: Filter, output: 
             shown.key.id,
             shown.state.as_str(),
             time_or_never(shown.key.last_used_at()),
-            time_or_never(shown.key.lifecycle.expires_at),
-            shown.key.name
+            time_or_never(shown.key.attributes.expires_at),
+            shown.key.attributes.name
         );
     }
     Ok(())
@@ -232,7 +200,7 @@ fn print_key(shown: ApiKeyView, value: Option<&str>, output: &Output) -> Result<
     let owner = &key.ownership.owner;
     let lines = [
         ("id", key.id.to_string()),
-        ("name", key.name.to_string()),
+        ("name", key.attributes.name.to_string()),
         ("state", state),
         (
             "owner",
@@ -241,8 +209,15 @@ fn print_key(shown: ApiKeyView, value: Option<&str>, output: &Output) -> Result<
                 .map_or_else(|| "none".to_owned(), |id| format!("{} {id}", owner.kind().as_str().replace('_', " "))),
         ),
         ("key", key.masked_value().unwrap_or_else(|| "none (no credential is valid)".to_owned())),
-        ("permissions", if key.permissions.is_empty() { "none".to_owned() } else { key.permissions.to_string() }),
-        ("expires", time_or_never(key.lifecycle.expires_at)),
+        (
+            "permissions",
+            if key.attributes.permissions.is_empty() {
+                "none".to_owned()
+            } else {
+                key.attributes.permissions.to_string()
+            },
+        ),
+        ("expires", time_or_never(key.attributes.expires_at)),
         ("last used", time_or_never(key.last_used_at())),
     ];
     // Only the value goes to standard output, so that it can be piped.

@@ -6,13 +6,14 @@ use crate::domain::{
         id::{KeyId, OrganizationId, ServiceClientId, UserId},
         json::Metadata,
         name::DisplayName,
-        time::Span,
+        time::{Span, Timestamp},
     },
     credentials::{
-        api_key::KeyState,
+        api_key::{ApiKeyAttributes, ApiKeyPatch, KeyState},
         imported::{ImportedKeyDigest, MaskedKey},
     },
 };
+use crate::service::api_keys::{RequestedOwner, types::NewApiKey};
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -101,6 +102,47 @@ pub struct Patch {
     pub metadata: Option<Metadata>,
 }
 
+impl Create {
+    /// The key to create, at `now` by the database clock.
+    pub fn key(&self, now: Timestamp) -> NewApiKey {
+        let owner = match (&self.service_client, &self.user, &self.organization) {
+            (Some(client), ..) => RequestedOwner::ServiceClient(client.clone()),
+            (None, Some(user), organization) => {
+                RequestedOwner::User { id: Some(user.clone()), organization: organization.clone() }
+            }
+            (None, None, Some(organization)) => RequestedOwner::Organization { id: Some(organization.clone()) },
+            (None, None, None) => RequestedOwner::Unowned,
+        };
+        let attributes = ApiKeyAttributes {
+            name: self.name.clone(),
+            permissions: self.permissions.iter().cloned().collect(),
+            audiences: (!self.audiences.is_empty()).then(|| self.audiences.clone()),
+            metadata: self.metadata.clone().unwrap_or_default(),
+            max_token_ttl: self.max_token_ttl,
+            exchanges_per_minute: self.exchanges_per_minute,
+            expires_at: self.expires_in.map(|span| now.plus(span)),
+        };
+        NewApiKey { owner: Some(owner), attributes }
+    }
+}
+
+impl Patch {
+    /// The changed attributes, at `now` by the database clock.
+    pub fn attributes(self, now: Timestamp) -> ApiKeyPatch {
+        let has_permissions = self.no_permissions || !self.permissions.is_empty();
+        let has_audiences = self.any_audience || !self.audiences.is_empty();
+        ApiKeyPatch {
+            name: self.name,
+            permissions: has_permissions.then(|| self.permissions.into_iter().collect()),
+            audiences: has_audiences.then(|| (!self.any_audience).then_some(self.audiences)),
+            metadata: self.metadata,
+            max_token_ttl: self.max_token_ttl.map(Some),
+            exchanges_per_minute: if self.unlimited { Some(None) } else { self.exchanges_per_minute.map(Some) },
+            expires_at: if self.never_expires { Some(None) } else { self.expires_in.map(|span| Some(now.plus(span))) },
+        }
+    }
+}
+
 /// Options that select keys.
 #[derive(Debug, Args)]
 pub struct Filter {
@@ -128,7 +170,7 @@ pub struct Filter {
     pub archived: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct One {
     /// Select the key by its id, key_….
     pub id: KeyId,
@@ -136,7 +178,7 @@ pub struct One {
     pub output: Output,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Output {
     /// Print JSON.
     #[arg(long)]

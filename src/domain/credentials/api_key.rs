@@ -165,11 +165,10 @@ impl KeyLimits {
     }
 }
 
+/// What a client chooses for a key: given when it is created, and changed by a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKey {
-    pub id: KeyId,
+pub struct ApiKeyAttributes {
     pub name: DisplayName,
-    pub ownership: Ownership,
     pub permissions: PermissionSet,
     /// `None` allows any audience.
     pub audiences: Option<Vec<Identifier>>,
@@ -177,7 +176,80 @@ pub struct ApiKey {
     pub max_token_ttl: Option<Span>,
     /// Maximum number of exchanges per minute; `None` for no limit.
     pub exchanges_per_minute: Option<u32>,
-    pub lifecycle: KeyLifecycle,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Changes to the attributes of a key. `None` leaves an attribute unchanged, `Some(None)` removes it.
+#[derive(Debug, Clone, Default)]
+pub struct ApiKeyPatch {
+    pub name: Option<DisplayName>,
+    pub permissions: Option<PermissionSet>,
+    pub audiences: Option<Option<Vec<Identifier>>>,
+    pub metadata: Option<Metadata>,
+    pub max_token_ttl: Option<Option<Span>>,
+    pub exchanges_per_minute: Option<Option<u32>>,
+    pub expires_at: Option<Option<Timestamp>>,
+}
+
+impl ApiKeyAttributes {
+    pub fn new(name: DisplayName) -> Self {
+        Self {
+            name,
+            permissions: PermissionSet::default(),
+            audiences: None,
+            metadata: Metadata::default(),
+            max_token_ttl: None,
+            exchanges_per_minute: None,
+            expires_at: None,
+        }
+    }
+
+    pub fn apply(&mut self, patch: ApiKeyPatch) {
+        fn set<T>(attribute: &mut T, patch: Option<T>) {
+            if let Some(value) = patch {
+                *attribute = value;
+            }
+        }
+        set(&mut self.name, patch.name);
+        set(&mut self.permissions, patch.permissions);
+        set(&mut self.audiences, patch.audiences);
+        set(&mut self.metadata, patch.metadata);
+        set(&mut self.max_token_ttl, patch.max_token_ttl);
+        set(&mut self.exchanges_per_minute, patch.exchanges_per_minute);
+        set(&mut self.expires_at, patch.expires_at);
+    }
+
+    /// Returns the names of the attributes that differ, for the event of a change.
+    pub fn names_of_changed(&self, before: &Self) -> Vec<&'static str> {
+        let attributes = [
+            ("name", self.name != before.name),
+            ("permissions", self.permissions != before.permissions),
+            ("audiences", self.audiences != before.audiences),
+            ("metadata", self.metadata != before.metadata),
+            ("max_token_ttl", self.max_token_ttl != before.max_token_ttl),
+            ("exchanges_per_minute", self.exchanges_per_minute != before.exchanges_per_minute),
+            ("expires_at", self.expires_at != before.expires_at),
+        ];
+        attributes.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+
+    pub fn limits(&self) -> KeyLimits {
+        KeyLimits {
+            expires_at: self.expires_at,
+            max_token_ttl: self.max_token_ttl,
+            exchanges_per_minute: self.exchanges_per_minute,
+            audiences: self.audiences.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    pub id: KeyId,
+    pub attributes: ApiKeyAttributes,
+    pub ownership: Ownership,
+    pub suspended_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
     /// When the key was deleted. A deleted key is hidden, but remains in the list of archived keys.
     pub archived_at: Option<Timestamp>,
     /// Credentials that are still accepted, newest first.
@@ -188,12 +260,11 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    pub fn limits(&self) -> KeyLimits {
-        KeyLimits {
-            expires_at: self.lifecycle.expires_at,
-            max_token_ttl: self.max_token_ttl,
-            exchanges_per_minute: self.exchanges_per_minute,
-            audiences: self.audiences.clone(),
+    pub fn lifecycle(&self) -> KeyLifecycle {
+        KeyLifecycle {
+            suspended_at: self.suspended_at,
+            revoked_at: self.revoked_at,
+            expires_at: self.attributes.expires_at,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
             time::{Span, Timestamp},
         },
         credentials::{
-            api_key::{Credential, KeyState, StateReason},
+            api_key::{ApiKeyAttributes, ApiKeyPatch, Credential, KeyState, StateReason},
             imported::{ImportedKeyDigest, MaskedKey},
         },
         events::ActorRef,
@@ -19,7 +19,7 @@ use crate::{
     http::{
         access::access_records::InitialAccessRecordBody, api_keys::owner::ApiKeyOwnerRequest, response::impl_resource,
     },
-    service::api_keys::types::{ApiKeyView, IssuedApiKey},
+    service::api_keys::types::{ApiKeyView, IssuedApiKey, NewApiKey},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -93,27 +93,27 @@ impl ApiKeyBody {
     pub fn new(api_key: ApiKeyView, value: Option<&str>) -> Self {
         let (masked, last_used_at) = (api_key.key.masked_value(), api_key.key.last_used_at());
         let key = api_key.key;
-        let owner = &key.ownership.owner;
+        let (attributes, owner) = (key.attributes, &key.ownership.owner);
         Self {
             id: key.id,
-            name: key.name,
+            name: attributes.name,
             masked,
             owner: OwnerBody {
                 kind: owner.kind(),
                 id: owner.id().map(str::to_owned),
                 organization_id: key.ownership.home.organization().cloned(),
             },
-            permissions: key.permissions,
-            audiences: key.audiences,
-            metadata: key.metadata,
-            max_token_ttl: key.max_token_ttl,
-            exchanges_per_minute: key.exchanges_per_minute,
+            permissions: attributes.permissions,
+            audiences: attributes.audiences,
+            metadata: attributes.metadata,
+            max_token_ttl: attributes.max_token_ttl,
+            exchanges_per_minute: attributes.exchanges_per_minute,
             state: api_key.state,
             state_reason: api_key.reason.map(StateReason::as_str),
             credentials: key.credentials.into_iter().map(CredentialBody::from).collect(),
             created_at: key.created_at,
             created_by: key.created_by,
-            expires_at: key.lifecycle.expires_at,
+            expires_at: attributes.expires_at,
             archived_at: key.archived_at,
             last_used_at,
             version: key.version,
@@ -150,6 +150,51 @@ pub struct CreateBody {
     pub(crate) access_record: Option<InitialAccessRecordBody>,
 }
 
+impl CreateBody {
+    pub(crate) fn into_key(self) -> NewApiKey {
+        let attributes = ApiKeyAttributes {
+            name: self.name,
+            permissions: self.permissions,
+            audiences: self.audiences,
+            metadata: self.metadata,
+            max_token_ttl: self.max_token_ttl,
+            exchanges_per_minute: self.exchanges_per_minute,
+            expires_at: self.expires_at,
+        };
+        NewApiKey { owner: self.owner.map(ApiKeyOwnerRequest::into_owner), attributes }
+    }
+}
+
+/// The first API key of a new service client.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = FirstApiKey)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InitialKeyBody {
+    name: DisplayName,
+    #[serde(default)]
+    permissions: PermissionSet,
+    audiences: Option<Vec<Identifier>>,
+    #[serde(default)]
+    metadata: Metadata,
+    max_token_ttl: Option<Span>,
+    exchanges_per_minute: Option<u32>,
+    expires_at: Option<Timestamp>,
+}
+
+impl From<InitialKeyBody> for ApiKeyAttributes {
+    fn from(body: InitialKeyBody) -> Self {
+        Self {
+            name: body.name,
+            permissions: body.permissions,
+            audiences: body.audiences,
+            metadata: body.metadata,
+            max_token_ttl: body.max_token_ttl,
+            exchanges_per_minute: body.exchanges_per_minute,
+            expires_at: body.expires_at,
+        }
+    }
+}
+
 /// A key that another system issued.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = KeyImport)]
@@ -165,17 +210,31 @@ pub(crate) struct ImportBody {
 #[schema(as = ApiKeyPatch)]
 #[serde(deny_unknown_fields)]
 pub struct PatchBody {
-    pub(crate) name: Option<DisplayName>,
-    pub(crate) permissions: Option<PermissionSet>,
+    name: Option<DisplayName>,
+    permissions: Option<PermissionSet>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
-    pub(crate) audiences: Option<Option<Vec<Identifier>>>,
-    pub(crate) metadata: Option<Metadata>,
+    audiences: Option<Option<Vec<Identifier>>>,
+    metadata: Option<Metadata>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
-    pub(crate) max_token_ttl: Option<Option<Span>>,
+    max_token_ttl: Option<Option<Span>>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
-    pub(crate) exchanges_per_minute: Option<Option<u32>>,
+    exchanges_per_minute: Option<Option<u32>>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
-    pub(crate) expires_at: Option<Option<Timestamp>>,
+    expires_at: Option<Option<Timestamp>>,
+}
+
+impl From<PatchBody> for ApiKeyPatch {
+    fn from(body: PatchBody) -> Self {
+        Self {
+            name: body.name,
+            permissions: body.permissions,
+            audiences: body.audiences,
+            metadata: body.metadata,
+            max_token_ttl: body.max_token_ttl,
+            exchanges_per_minute: body.exchanges_per_minute,
+            expires_at: body.expires_at,
+        }
+    }
 }
 
 /// How long the old credential keeps working after a rotation.

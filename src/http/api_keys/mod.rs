@@ -21,10 +21,7 @@ use crate::{
     },
     http::{
         access::access_records::InitialAccessRecordBody,
-        api_keys::{
-            bodies::{ApiKeyBody, CreateBody, ImportBody, PatchBody, RotateBody},
-            owner::ApiKeyOwnerRequest,
-        },
+        api_keys::bodies::{ApiKeyBody, CreateBody, ImportBody, PatchBody, RotateBody},
         extract::{
             access::Caller,
             if_match::IfMatch,
@@ -37,10 +34,7 @@ use crate::{
     },
     service::{
         Services,
-        api_keys::{
-            self, Import, Step,
-            types::{ApiKeyPatch, NewApiKey},
-        },
+        api_keys::{self, Import, Step},
     },
 };
 
@@ -50,21 +44,12 @@ use crate::{
 #[utoipa::path(post, path = "")]
 pub async fn create(
     caller: Caller<ManageKeys>,
-    IdempotentJson { body, idempotency }: IdempotentJson<CreateBody>,
+    IdempotentJson { mut body, idempotency }: IdempotentJson<CreateBody>,
     services: Data<Services>,
 ) -> Result<Created<ApiKeyBody>, Problem> {
-    let new = NewApiKey {
-        name: body.name,
-        owner: body.owner.map(ApiKeyOwnerRequest::into_owner),
-        permissions: body.permissions,
-        audiences: body.audiences,
-        metadata: body.metadata,
-        max_token_ttl: body.max_token_ttl,
-        exchanges_per_minute: body.exchanges_per_minute,
-        expires_at: body.expires_at,
-    };
-    let record = body.access_record.map(InitialAccessRecordBody::into_record);
-    let Some(ImportBody { sha256, masked }) = body.import else {
+    let (import, record) = (body.import.take(), body.access_record.take());
+    let (new, record) = (body.into_key(), record.map(InitialAccessRecordBody::into_record));
+    let Some(ImportBody { sha256, masked }) = import else {
         return Ok(api_keys::create(&services, &caller, new, record, idempotency).await?.into());
     };
     if record.is_some() {
@@ -146,16 +131,7 @@ pub async fn patch(
     IfMatch(version): IfMatch,
     services: Data<Services>,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    let patch = ApiKeyPatch {
-        name: body.name,
-        permissions: body.permissions,
-        audiences: body.audiences,
-        metadata: body.metadata,
-        max_token_ttl: body.max_token_ttl,
-        exchanges_per_minute: body.exchanges_per_minute,
-        expires_at: body.expires_at,
-    };
-    Ok(Object(api_keys::patch(&services, &caller, id, patch, version).await?.into()))
+    Ok(Object(api_keys::patch(&services, &caller, id, body.into(), version).await?.into()))
 }
 
 /// Rotates an API key.

@@ -6,19 +6,23 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
-        access::{audience::Identifier, owner::OwnerScope, permission::PermissionSet, policy::ManageServiceClients},
+        access::{owner::OwnerScope, permission::PermissionSet, policy::ManageServiceClients},
         common::{
             id::{OrganizationId, ServiceClientId},
             json::Metadata,
             name::DisplayName,
-            time::{Span, Timestamp},
+            time::Timestamp,
         },
+        credentials::api_key::ApiKeyAttributes,
         directory::service_client::ServiceClient,
         events::ActorRef,
     },
     http::{
         access::access_records::{AccessRecordBody, InitialAccessRecordBody},
-        api_keys::{bodies::ApiKeyBody, owner::ServiceClientOwnerRequest},
+        api_keys::{
+            bodies::{ApiKeyBody, InitialKeyBody},
+            owner::ServiceClientOwnerRequest,
+        },
         extract::{
             access::Caller,
             if_match::IfMatch,
@@ -34,7 +38,6 @@ use crate::{
         api_keys::{
             client_bundle::{self, CreatedClientBundle, NewClientBundle},
             service_clients::{self, NewServiceClient, ServiceClientPatch},
-            types::NewApiKey,
         },
     },
 };
@@ -123,37 +126,6 @@ pub struct CreateBody {
     api_key: Option<InitialKeyBody>,
 }
 
-/// The first API key of a new service client.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = FirstApiKey)]
-#[serde(deny_unknown_fields)]
-struct InitialKeyBody {
-    name: DisplayName,
-    #[serde(default)]
-    permissions: PermissionSet,
-    audiences: Option<Vec<Identifier>>,
-    #[serde(default)]
-    metadata: Metadata,
-    max_token_ttl: Option<Span>,
-    exchanges_per_minute: Option<u32>,
-    expires_at: Option<Timestamp>,
-}
-
-impl InitialKeyBody {
-    fn into_new_key(self) -> NewApiKey {
-        NewApiKey {
-            name: self.name,
-            owner: None,
-            permissions: self.permissions,
-            audiences: self.audiences,
-            metadata: self.metadata,
-            max_token_ttl: self.max_token_ttl,
-            exchanges_per_minute: self.exchanges_per_minute,
-            expires_at: self.expires_at,
-        }
-    }
-}
-
 /// Changes to a service client.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ServiceClientPatch)]
@@ -182,7 +154,7 @@ pub async fn create(
     };
     let bundle = NewClientBundle {
         record: body.access_record.map(InitialAccessRecordBody::into_record),
-        key: body.api_key.map(InitialKeyBody::into_new_key),
+        key: body.api_key.map(ApiKeyAttributes::from),
     };
     Ok(client_bundle::create(&services, &caller, new, bundle, idempotency).await?.into())
 }

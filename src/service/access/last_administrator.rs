@@ -47,10 +47,11 @@ pub(crate) fn require_remaining_administrator(tx: &mut Tx<'_>, settings: &Settin
     let keys = store::api_keys::keys::find_service_client_keys_with_permission(tx, &admin, now)?;
     let is_administrator = |key: &ApiKey| {
         let status = key.ownership.root_owner_status(settings.limits.end_with_creator);
-        key.audiences.as_ref().is_none_or(|all| all.contains(&settings.management_audience))
-            && key.lifecycle.expires_at.is_none_or(|end| end > now.plus(MIN_REMAINING_LIFETIME))
-            && key.permissions.contains(&admin)
-            && api_key::state(&key.lifecycle, &status, now).0 == KeyState::Active
+        let attributes = &key.attributes;
+        attributes.audiences.as_ref().is_none_or(|all| all.contains(&settings.management_audience))
+            && attributes.expires_at.is_none_or(|end| end > now.plus(MIN_REMAINING_LIFETIME))
+            && attributes.permissions.contains(&admin)
+            && api_key::state(&key.lifecycle(), &status, now).0 == KeyState::Active
     };
     if keys.iter().any(is_administrator) { Ok(()) } else { Err(Error::Conflict(Conflict::LastAdministrator)) }
 }

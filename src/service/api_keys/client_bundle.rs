@@ -6,7 +6,7 @@ use crate::{
             access_record::{AccessRecord, Principal},
             policy::Right,
         },
-        credentials::format::ApiKeyValue,
+        credentials::{api_key::ApiKeyAttributes, format::ApiKeyValue},
         directory::service_client::ServiceClient,
         events::NewEvent,
     },
@@ -31,8 +31,8 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct NewClientBundle {
     pub record: Option<InitialAccessRecord>,
-    /// Its `owner` is ignored: the service client owns the key.
-    pub key: Option<NewApiKey>,
+    /// The attributes of the first key, which the service client owns.
+    pub key: Option<ApiKeyAttributes>,
 }
 
 /// A service client with the objects that were created together with it.
@@ -94,9 +94,11 @@ fn create_in(
             events.push(event);
         }
     }
-    if let Some(key) = bundle.key {
-        let key = NewApiKey { owner: Some(RequestedOwner::ServiceClient(created.client.id.clone())), ..key };
-        let issued = factory.create(tx, key, caller).map_err(|error| error.prefix_fields("api_key."));
+    if let Some(attributes) = bundle.key {
+        let owner = Some(RequestedOwner::ServiceClient(created.client.id.clone()));
+        let issued = factory
+            .create(tx, NewApiKey { owner, attributes }, caller)
+            .map_err(|error| error.prefix_fields("api_key."));
         if let Some((issued, event)) = Error::collect(issued, &mut faults)? {
             (created.key, created.value) = (Some(issued.api_key), Some(issued.value));
             events.push(event);

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         common::{derived_id::CredentialId, id::KeyId},
         credentials::{
-            api_key::{ApiKey, Credential, KeyLifecycle},
+            api_key::{ApiKey, Credential},
             format::{ApiKeyValue, Secret},
         },
         events::{EventType, NewEvent},
@@ -66,14 +66,15 @@ impl KeyFactory {
         caller: &Caller,
         mut faults: Vec<InputFault>,
     ) -> Result<ResolvedOwner, Error> {
-        let owner = owner::resolve_owner(tx, caller, new.owner.clone())?;
+        let NewApiKey { owner, attributes } = new;
+        let owner = owner::resolve_owner(tx, caller, owner.clone())?;
         faults.extend(validate_owner_type(&self.settings, &owner));
-        faults.extend(validate_permissions(tx, &owner, &new.permissions, &caller.holdings)?);
-        faults.extend(validate_audiences(tx, new.audiences.as_deref())?);
-        faults.extend(validate_expiry(&self.settings, tx.now(), tx.now(), new.expires_at));
-        faults.extend(validate_token_ttl(new.max_token_ttl));
-        faults.extend(validate_rate_limit(new.exchanges_per_minute));
-        faults.extend(find_exceeded_caller_limits(caller, new));
+        faults.extend(validate_permissions(tx, &owner, &attributes.permissions, &caller.holdings)?);
+        faults.extend(validate_audiences(tx, attributes.audiences.as_deref())?);
+        faults.extend(validate_expiry(&self.settings, tx.now(), tx.now(), attributes.expires_at));
+        faults.extend(validate_token_ttl(attributes.max_token_ttl));
+        faults.extend(validate_rate_limit(attributes.exchanges_per_minute));
+        faults.extend(find_exceeded_caller_limits(caller, attributes));
         Error::if_any(faults)?;
         Ok(owner)
     }
@@ -88,14 +89,10 @@ impl KeyFactory {
     ) -> Result<(ApiKeyView, NewEvent), StoreError> {
         let key = ApiKey {
             id: tx.generate_id()?,
-            name: new.name,
+            attributes: new.attributes,
             ownership: owner.ownership(),
-            permissions: new.permissions,
-            audiences: new.audiences,
-            metadata: new.metadata,
-            max_token_ttl: new.max_token_ttl,
-            exchanges_per_minute: new.exchanges_per_minute,
-            lifecycle: KeyLifecycle { suspended_at: None, revoked_at: None, expires_at: new.expires_at },
+            suspended_at: None,
+            revoked_at: None,
             archived_at: None,
             credentials: Vec::new(),
             created_at: tx.now(),
@@ -107,7 +104,7 @@ impl KeyFactory {
         let event = key_event(EventType::ApiKeyCreated, &key)
             .with_data("owner_type", owner.kind().as_str())
             .with_data("owner", owner.id().unwrap_or("none"))
-            .with_data("permissions", key.permissions.to_string());
+            .with_data("permissions", key.attributes.permissions.to_string());
         // Read back together with the directory data from which the owner status follows.
         let now = tx.now();
         let key = store::api_keys::keys::find(tx, &key.id, now)?

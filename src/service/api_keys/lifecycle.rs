@@ -50,13 +50,13 @@ pub async fn step(
             let kind = match step {
                 Step::Suspend => {
                     require_not_revoked(&key, &settings)?;
-                    key.lifecycle.suspended_at = key.lifecycle.suspended_at.or(now);
+                    key.suspended_at = key.suspended_at.or(now);
                     EventType::ApiKeySuspended
                 }
                 Step::Resume => {
                     require_not_revoked(&key, &settings)?;
                     require_grantable(&key, &caller.holdings)?;
-                    key.lifecycle.suspended_at = None;
+                    key.suspended_at = None;
                     EventType::ApiKeyResumed
                 }
                 Step::Revoke => EventType::ApiKeyRevoked,
@@ -66,16 +66,16 @@ pub async fn step(
                 }
             };
             if step == Step::Delete || step == Step::Revoke && !is_end_recorded {
-                key.lifecycle.revoked_at = key.lifecycle.revoked_at.or(now);
+                key.revoked_at = key.revoked_at.or(now);
             }
             if key == before {
                 return Ok(Outcome::without_event(ApiKeyView::new(key, tx.now(), &settings), NoEvent::Unchanged));
             }
             save(tx, &mut key)?;
-            last_administrator::require_administrator_after_change(tx, &before.permissions, &settings)?;
+            last_administrator::require_administrator_after_change(tx, &before.attributes.permissions, &settings)?;
             // Deletion implies revocation: consumers that follow only `api_key.revoked` must
             // receive it.
-            let implies_revocation = step == Step::Delete && before.lifecycle.revoked_at.is_none() && !is_end_recorded;
+            let implies_revocation = step == Step::Delete && before.revoked_at.is_none() && !is_end_recorded;
             let revoked = implies_revocation.then(|| key_event(EventType::ApiKeyRevoked, &key));
             let events = revoked.into_iter().chain([key_event(kind, &key)]).collect();
             Ok(Outcome::events(ApiKeyView::new(key, tx.now(), &settings), events))

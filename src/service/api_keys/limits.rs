@@ -6,12 +6,12 @@ use crate::{
     domain::{
         access::{audience::Identifier, owner::OwnerScope, permission::PermissionSet, policy::GrantablePermissions},
         common::time::{Span, Timestamp},
-        credentials::api_key::{ApiKey, KeyLimits},
+        credentials::api_key::{ApiKey, ApiKeyAttributes},
     },
     service::{
         Error, InputFault,
         access::permissions::{check_grantable, find_grant_faults},
-        api_keys::{owner::ResolvedOwner, types::NewApiKey},
+        api_keys::owner::ResolvedOwner,
         caller::Caller,
         common::error::Rule,
     },
@@ -21,36 +21,32 @@ use crate::{
 /// Requires that the caller holds all permissions of a key. A change that widens the key, renews
 /// its value or reactivates it grants all of them.
 pub(super) fn require_grantable(key: &ApiKey, grantable: &GrantablePermissions) -> Result<(), Error> {
-    Error::if_any(key.permissions.iter().filter_map(|name| check_grantable(name, grantable)).collect())
+    Error::if_any(key.attributes.permissions.iter().filter_map(|name| check_grantable(name, grantable)).collect())
 }
 
 /// Whether a patch raises or removes a limit.
-pub(super) fn raises_limits(before: &ApiKey, after: &ApiKey) -> bool {
+pub(super) fn raises_limits(before: &ApiKeyAttributes, after: &ApiKeyAttributes) -> bool {
     !before.limits().fields_exceeded_by(&after.limits()).is_empty()
 }
 
 /// Refuses to give another key more than the limits of the calling key allow.
 pub(super) fn require_within_caller_limits(caller: &Caller, key: &ApiKey) -> Result<(), Error> {
     match &caller.limits {
-        Some(own) if !own.fields_exceeded_by(&key.limits()).is_empty() => Err(Error::NotAllowed(Rule::CallerLimits)),
+        Some(own) if !own.fields_exceeded_by(&key.attributes.limits()).is_empty() => {
+            Err(Error::NotAllowed(Rule::CallerLimits))
+        }
         Some(_) | None => Ok(()),
     }
 }
 
 /// The members in which a new key would exceed the limits of the key that creates it. Such a key
 /// could replace its creator without the creator's limits.
-pub(super) fn find_exceeded_caller_limits(caller: &Caller, new: &NewApiKey) -> Vec<InputFault> {
+pub(super) fn find_exceeded_caller_limits(caller: &Caller, new: &ApiKeyAttributes) -> Vec<InputFault> {
     let Some(own) = &caller.limits else { return Vec::new() };
-    let requested = KeyLimits {
-        expires_at: new.expires_at,
-        max_token_ttl: new.max_token_ttl,
-        exchanges_per_minute: new.exchanges_per_minute,
-        audiences: new.audiences.clone(),
-    };
     let fault = |member| {
         InputFault::new(member, "exceeds the limit of the calling key: request the same limit, or a narrower one")
     };
-    own.fields_exceeded_by(&requested).into_iter().map(fault).collect()
+    own.fields_exceeded_by(&new.limits()).into_iter().map(fault).collect()
 }
 
 /// Faults of giving these permissions to a key of `owner`. One permission may have several faults.

@@ -55,7 +55,7 @@ pub(crate) fn is_owner_deleted(key: &ApiKey, settings: &Settings) -> bool {
 }
 
 pub(crate) fn require_not_revoked(key: &ApiKey, settings: &Settings) -> Result<(), Error> {
-    if key.lifecycle.revoked_at.is_some() || is_owner_deleted(key, settings) {
+    if key.revoked_at.is_some() || is_owner_deleted(key, settings) {
         return Err(Error::Conflict(Conflict::KeyRevoked));
     }
     Ok(())

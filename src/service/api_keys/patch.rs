@@ -5,7 +5,7 @@ use crate::{
     domain::{
         access::policy::Right,
         common::id::KeyId,
-        credentials::api_key::ApiKey,
+        credentials::api_key::{ApiKey, ApiKeyPatch},
         events::{Actor, EventType},
     },
     service::{
@@ -18,7 +18,7 @@ use crate::{
             },
             lookup::{key_event, lock_key, require_not_revoked, save},
             owner::ResolvedOwner,
-            types::{ApiKeyPatch, ApiKeyView},
+            types::ApiKeyView,
         },
         caller::Caller,
         common::{error::Rule, version::require_version},
@@ -40,25 +40,26 @@ pub async fn patch(
             let before = lock_key(tx, caller, &id, Right::Change)?;
             require_version(before.version, if_version)?;
             require_not_revoked(&before, &settings)?;
-            let mut key = apply(tx, caller, &settings, &before, patch)?;
+            let mut key = patch_attributes(tx, caller, &settings, &before, patch)?;
             if key == before {
                 return Ok(Outcome::without_event(ApiKeyView::new(key, tx.now(), &settings), NoEvent::Unchanged));
             }
             save(tx, &mut key)?;
-            if key.lifecycle.expires_at != before.lifecycle.expires_at {
-                store::api_keys::expiry_notifications::reset(tx, &key.id, key.lifecycle.expires_at)?;
+            let (attributes, earlier) = (&key.attributes, &before.attributes);
+            if attributes.expires_at != earlier.expires_at {
+                store::api_keys::expiry_notifications::reset(tx, &key.id, attributes.expires_at)?;
             }
-            last_administrator::require_administrator_after_change(tx, &before.permissions, &settings)?;
+            last_administrator::require_administrator_after_change(tx, &earlier.permissions, &settings)?;
             let event = key_event(EventType::ApiKeyUpdated, &key)
-                .with_data("changed", list_changed_members(&before, &key))
-                .with_data("permissions", key.permissions.to_string());
+                .with_data("changed", attributes.names_of_changed(earlier))
+                .with_data("permissions", attributes.permissions.to_string());
             Ok(Outcome::event(ApiKeyView::new(key, tx.now(), &settings), event))
         })
         .await
 }
 
 /// Returns the key after the patch, if the caller may change it so.
-fn apply(
+fn patch_attributes(
     tx: &mut Tx<'_>,
     caller: &Caller,
     settings: &Settings,
@@ -66,31 +67,21 @@ fn apply(
     patch: ApiKeyPatch,
 ) -> Result<ApiKey, Error> {
     let (mut key, mut faults) = (before.clone(), Vec::new());
-    if let Some(permissions) = patch.permissions {
-        let added = permissions.difference(&key.permissions).cloned().collect();
-        faults.extend(validate_permissions(tx, &ResolvedOwner::of(&key.ownership), &added, &caller.holdings)?);
-        key.permissions = permissions;
+    if let Some(permissions) = &patch.permissions {
+        let added = permissions.difference(&before.attributes.permissions).cloned().collect();
+        faults.extend(validate_permissions(tx, &ResolvedOwner::of(&before.ownership), &added, &caller.holdings)?);
     }
-    if let Some(audiences) = patch.audiences {
+    if let Some(audiences) = &patch.audiences {
         faults.extend(validate_audiences(tx, audiences.as_deref())?);
-        key.audiences = audiences;
     }
     if let Some(expires_at) = patch.expires_at {
-        faults.extend(validate_expiry(settings, key.created_at, tx.now(), expires_at));
-        key.lifecycle.expires_at = expires_at;
+        faults.extend(validate_expiry(settings, before.created_at, tx.now(), expires_at));
     }
-    if let Some(max_token_ttl) = patch.max_token_ttl {
-        faults.extend(validate_token_ttl(max_token_ttl));
-        key.max_token_ttl = max_token_ttl;
-    }
-    if let Some(exchanges_per_minute) = patch.exchanges_per_minute {
-        faults.extend(validate_rate_limit(exchanges_per_minute));
-        key.exchanges_per_minute = exchanges_per_minute;
-    }
+    faults.extend(patch.max_token_ttl.and_then(validate_token_ttl));
+    faults.extend(patch.exchanges_per_minute.and_then(validate_rate_limit));
     Error::if_any(faults)?;
-    key.name = patch.name.unwrap_or(key.name);
-    key.metadata = patch.metadata.unwrap_or(key.metadata);
-    if raises_limits(before, &key) {
+    key.attributes.apply(patch);
+    if raises_limits(&before.attributes, &key.attributes) {
         if caller.origin.actor == Actor::Key(key.id.clone()) {
             return Err(Error::NotAllowed(Rule::OwnLimits));
         }
@@ -98,18 +89,4 @@ fn apply(
         require_within_caller_limits(caller, &key)?;
     }
     Ok(key)
-}
-
-/// The names of the members that a patch changed.
-fn list_changed_members(before: &ApiKey, after: &ApiKey) -> Vec<&'static str> {
-    let members = [
-        ("name", before.name != after.name),
-        ("permissions", before.permissions != after.permissions),
-        ("audiences", before.audiences != after.audiences),
-        ("metadata", before.metadata != after.metadata),
-        ("max_token_ttl", before.max_token_ttl != after.max_token_ttl),
-        ("exchanges_per_minute", before.exchanges_per_minute != after.exchanges_per_minute),
-        ("expires_at", before.lifecycle.expires_at != after.lifecycle.expires_at),
-    ];
-    members.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }

@@ -1,13 +1,23 @@
 //! The row of an API key, as the table and the view of owner statuses give it.
 
 use crate::{
-    domain::{common::time::Timestamp, credentials::api_key::KeyLifecycle},
+    domain::{
+        access::{audience::Identifier, permission::PermissionSet},
+        common::{
+            json::Metadata,
+            name::DisplayName,
+            time::{Span, Timestamp},
+        },
+        credentials::api_key::{ApiKeyAttributes, KeyLifecycle},
+    },
     store::{
+        column_types::Json,
+        columns::{parsed, parsed_metadata, permission_set, span},
         error::StoreError,
         schema::{api_keys, key_owner_status},
     },
 };
-use diesel::{Queryable, Selectable};
+use diesel::{AsChangeset, Insertable, Queryable, Selectable};
 
 /// Declares `KeyRow`, and the same row as read from the view, with the columns that have another
 /// name there. Exchanges read the view only.
@@ -58,6 +68,45 @@ key_rows! {
     exchanges_per_minute: Option<i32>,
 }
 
+/// The columns of the attributes, for an insert or an update.
+#[derive(Insertable, AsChangeset)]
+#[diesel(table_name = api_keys, treat_none_as_null = true)]
+pub(crate) struct AttributeColumns<'a> {
+    name: &'a DisplayName,
+    permissions: &'a PermissionSet,
+    audiences: Option<Json<Vec<Identifier>>>,
+    metadata: &'a Metadata,
+    max_token_ttl: Option<Span>,
+    exchanges_per_minute: Option<i32>,
+    expires_at: Option<Timestamp>,
+}
+
+impl<'a> From<&'a ApiKeyAttributes> for AttributeColumns<'a> {
+    fn from(attributes: &'a ApiKeyAttributes) -> Self {
+        Self {
+            name: &attributes.name,
+            permissions: &attributes.permissions,
+            audiences: attributes.audiences.clone().map(Json),
+            metadata: &attributes.metadata,
+            max_token_ttl: attributes.max_token_ttl,
+            exchanges_per_minute: attributes.exchanges_per_minute.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)),
+            expires_at: attributes.expires_at,
+        }
+    }
+}
+
+pub(crate) fn attributes(row: &KeyRow) -> Result<ApiKeyAttributes, StoreError> {
+    Ok(ApiKeyAttributes {
+        name: parsed("key name", &row.name)?,
+        permissions: permission_set(&row.permissions)?,
+        audiences: audiences(row.audiences.as_deref())?,
+        metadata: parsed_metadata(&row.metadata)?,
+        max_token_ttl: span(row.max_token_ttl),
+        exchanges_per_minute: limit(row.exchanges_per_minute),
+        expires_at: row.expires_at,
+    })
+}
+
 pub(crate) fn life(row: &KeyRow) -> KeyLifecycle {
     KeyLifecycle { suspended_at: row.suspended_at, revoked_at: row.revoked_at, expires_at: row.expires_at }
 }
@@ -66,9 +115,7 @@ pub(crate) fn limit(column: Option<i32>) -> Option<u32> {
     column.and_then(|limit| u32::try_from(limit).ok())
 }
 
-pub(crate) fn audiences(
-    column: Option<&str>,
-) -> Result<Option<Vec<crate::domain::access::audience::Identifier>>, StoreError> {
+pub(crate) fn audiences(column: Option<&str>) -> Result<Option<Vec<Identifier>>, StoreError> {
     column
         .map(serde_json::from_str)
         .transpose()

@@ -24,11 +24,10 @@ use crate::{
     store::{
         api_keys::{
             credentials::{CredentialRow, NewCredential, credential_from_row, insert_credential},
-            key_row::{KeyRow, audiences, life, limit},
+            key_row::{AttributeColumns, KeyRow, attributes},
             owner_status::{self, OwnerRow},
         },
-        column_types::Json,
-        columns::{parsed, parsed_metadata, permission_set, span},
+        columns::parsed,
         error::StoreError,
         pool::Conn,
         rows::{lock_row, values},
@@ -41,18 +40,17 @@ pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Resu
     let ownership = &key.ownership;
     let home = &ownership.home;
     let due_days = |end| expiry_notification::due_notification_days(end, key.created_at);
-    let notified_days = key.lifecycle.expires_at.and_then(due_days);
+    let notified_days = key.attributes.expires_at.and_then(due_days);
     diesel::insert_into(api_keys::table)
-        .values(values!(api_keys, key =>
-            id, name, owner_type = ownership.owner.kind(), owner_id = ownership.owner.id(),
-            organization_id = home.organization(), user_id = home.user(), generation_id = home.generation_id(),
-            creator_id = ownership.creator_membership.as_ref().map(|(user, _)| user),
-            creator_generation_id = ownership.creator_membership.as_ref().map(|(_, generation_id)| generation_id),
-            exchanges_per_minute = limit_column(key), permissions, audiences = key.audiences.clone().map(Json),
-            metadata, max_token_ttl, suspended_at = key.lifecycle.suspended_at,
-            revoked_at = key.lifecycle.revoked_at, expires_at = key.lifecycle.expires_at, created_at,
-            created_by, version,
-            notified_days = notified_days,
+        .values((
+            AttributeColumns::from(&key.attributes),
+            values!(api_keys, key =>
+                id, owner_type = ownership.owner.kind(), owner_id = ownership.owner.id(),
+                organization_id = home.organization(), user_id = home.user(), generation_id = home.generation_id(),
+                creator_id = ownership.creator_membership.as_ref().map(|(user, _)| user),
+                creator_generation_id = ownership.creator_membership.as_ref().map(|(_, generation_id)| generation_id),
+                suspended_at, revoked_at, created_at, created_by, version, notified_days = notified_days,
+            ),
         ))
         .execute(&mut **tx)?;
     insert_credential(tx, &key.id, credential)
@@ -61,11 +59,11 @@ pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Resu
 /// Writes back a key that was read by `find_for_change` and modified. Increments its version.
 pub fn update(tx: &mut Tx<'_>, key: &ApiKey) -> Result<(), StoreError> {
     diesel::update(api_keys::table.find(&key.id))
-        .set(values!(api_keys, key =>
-            name, permissions, audiences = key.audiences.clone().map(Json), metadata, max_token_ttl,
-            suspended_at = key.lifecycle.suspended_at, revoked_at = key.lifecycle.revoked_at,
-            expires_at = key.lifecycle.expires_at, deleted_at = key.archived_at,
-            exchanges_per_minute = limit_column(key), version = api_keys::version + 1,
+        .set((
+            AttributeColumns::from(&key.attributes),
+            values!(api_keys, key =>
+                suspended_at, revoked_at, deleted_at = key.archived_at, version = api_keys::version + 1,
+            ),
         ))
         .execute(&mut **tx)?;
     Ok(())
@@ -243,21 +241,13 @@ fn key(row: KeyRow, owner: &OwnerRow, credentials: Vec<Credential>) -> Result<Ap
     Ok(ApiKey {
         ownership: owner_status::ownership(&row, owner)?,
         id: parsed("key id", &row.id)?,
-        name: parsed("key name", &row.name)?,
-        permissions: permission_set(&row.permissions)?,
-        audiences: audiences(row.audiences.as_deref())?,
-        metadata: parsed_metadata(&row.metadata)?,
-        max_token_ttl: span(row.max_token_ttl),
-        exchanges_per_minute: limit(row.exchanges_per_minute),
-        lifecycle: life(&row),
+        attributes: attributes(&row)?,
+        suspended_at: row.suspended_at,
+        revoked_at: row.revoked_at,
         archived_at: row.deleted_at,
         credentials,
         created_at: row.created_at,
         created_by: ActorRef::from_stored(&row.created_by),
         version: row.version,
     })
-}
-
-fn limit_column(key: &ApiKey) -> Option<i32> {
-    key.exchanges_per_minute.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX))
 }

@@ -7,7 +7,7 @@ use keyswap::{
             owner_status::{DirectorySnapshot, Ownership, ServiceClientSnapshot},
         },
         common::{derived_id::CredentialId, id::KeyId},
-        credentials::api_key::{ApiKey, Credential as StoredCredential, KeyLifecycle},
+        credentials::api_key::{ApiKey, ApiKeyAttributes, Credential as StoredCredential},
         directory::service_client::ServiceClient,
     },
     store::{self, StoreError, api_keys::credentials::NewCredential},
@@ -105,7 +105,14 @@ impl Builder<'_, '_> {
         let now = self.tx.now();
         ApiKey {
             id: id.clone(),
-            name: "a key".parse().unwrap(),
+            attributes: ApiKeyAttributes {
+                permissions: set(&key.permissions),
+                audiences: key.audiences.as_ref().map(|names| names.iter().map(|name| name.parse().unwrap()).collect()),
+                max_token_ttl: key.max_token_ttl.map(seconds),
+                exchanges_per_minute: key.exchanges_per_minute,
+                expires_at: key.expires_at.map(at),
+                ..ApiKeyAttributes::new("a key".parse().unwrap())
+            },
             ownership: Ownership {
                 owner,
                 home: home(&key.home),
@@ -119,16 +126,8 @@ impl Builder<'_, '_> {
                     .then(|| ServiceClientSnapshot { permissions: set(&key.permissions), deleted: false }),
                 directory: DirectorySnapshot::default(),
             },
-            permissions: set(&key.permissions),
-            audiences: key.audiences.as_ref().map(|names| names.iter().map(|name| name.parse().unwrap()).collect()),
-            metadata: Default::default(),
-            max_token_ttl: key.max_token_ttl.map(seconds),
-            exchanges_per_minute: key.exchanges_per_minute,
-            lifecycle: KeyLifecycle {
-                suspended_at: key.suspended.then_some(now),
-                revoked_at: key.revoked.then_some(now),
-                expires_at: key.expires_at.map(at),
-            },
+            suspended_at: key.suspended.then_some(now),
+            revoked_at: key.revoked.then_some(now),
             archived_at: key.archived.then_some(now),
             credentials: Vec::new(),
             created_at: now,
