@@ -201,6 +201,7 @@ fn print_key(shown: ApiKeyView, value: Option<&str>, output: &Output) -> Result<
     let lines = [
         ("id", key.id.to_string()),
         ("name", key.attributes.name.to_string()),
+        ("description", key.attributes.description.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)),
         ("state", state),
         (
             "owner",

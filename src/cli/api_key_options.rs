@@ -5,7 +5,7 @@ use crate::domain::{
     common::{
         id::{KeyId, OrganizationId, ServiceClientId, UserId},
         json::Metadata,
-        name::DisplayName,
+        name::{Description, DisplayName},
         time::{Span, Timestamp},
     },
     credentials::{
@@ -21,6 +21,9 @@ pub struct Create {
     /// Set the display name.
     #[arg(long)]
     pub name: DisplayName,
+    /// Say what the key is for, in up to 500 characters.
+    #[arg(long)]
+    pub description: Option<Description>,
     /// Assign the key to this service client. Without any owner option, the key
     /// is generic and acts for itself.
     #[arg(long, conflicts_with_all = ["user", "organization"])]
@@ -70,6 +73,12 @@ pub struct Patch {
     /// Set the display name.
     #[arg(long)]
     pub name: Option<DisplayName>,
+    /// Set the description.
+    #[arg(long, conflicts_with = "no_description")]
+    pub description: Option<Description>,
+    /// Remove the description.
+    #[arg(long)]
+    pub no_description: bool,
     /// Replace the permissions of the key with this one. Repeatable.
     #[arg(long = "permission", conflicts_with = "no_permissions")]
     pub permissions: Vec<PermissionName>,
@@ -115,6 +124,7 @@ impl Create {
         };
         let attributes = ApiKeyAttributes {
             name: self.name.clone(),
+            description: self.description.clone(),
             permissions: self.permissions.iter().cloned().collect(),
             audiences: (!self.audiences.is_empty()).then(|| self.audiences.clone()),
             metadata: self.metadata.clone().unwrap_or_default(),
@@ -133,6 +143,7 @@ impl Patch {
         let has_audiences = self.any_audience || !self.audiences.is_empty();
         ApiKeyPatch {
             name: self.name,
+            description: if self.no_description { Some(None) } else { self.description.map(Some) },
             permissions: has_permissions.then(|| self.permissions.into_iter().collect()),
             audiences: has_audiences.then(|| (!self.any_audience).then_some(self.audiences)),
             metadata: self.metadata,

@@ -77,6 +77,7 @@ diesel::table! {
     api_keys (id) {
         id -> Text,
         name -> Text,
+        description -> Nullable<Text>,
         owner_type -> Text,
         owner_id -> Nullable<Text>,
         organization_id -> Nullable<Text>,
@@ -296,6 +297,7 @@ diesel::table! {
     key_owner_status (key_id) {
         key_id -> Text,
         name -> Text,
+        description -> Nullable<Text>,
         owner_type -> Text,
         owner_id -> Nullable<Text>,
         organization_id -> Nullable<Text>,

@@ -235,10 +235,11 @@ class Shown:
     def row(self, name):
         return self.page.get_by_role("row").filter(has=self.page.get_by_role("rowheader", name=name, exact=True))
 
-    def create(self, name, permissions=("projects:read",)):
+    def create(self, name, permissions=("projects:read",), description=""):
         """Creates a key and returns its value. The dialog with the value stays open."""
         self.page.get_by_role("button", name="Create API key").click()
         self.dialog.get_by_label("Name").fill(name)
+        self.dialog.get_by_label("Description").fill(description)
         for permission in permissions:
             self.dialog.get_by_role("checkbox", name=permission).check()
         self.dialog.get_by_role("button", name="Create API key").click()

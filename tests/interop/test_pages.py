@@ -76,6 +76,15 @@ def test_key_is_created_used_and_revoked(keys, runway, page, name):
     assert [runway.swap(value), runway.swap(newer)] == [401, 401]
 
 
+def test_description_is_shown_with_the_name_and_found_by_a_search(keys, page, name):
+    keys.create(name, description=f"Nightly export of {name}")
+    keys.keep()
+    row = page.get_by_role("row").filter(has_text=f"Nightly export of {name}")
+    expect(row.get_by_role("rowheader")).to_contain_text(name)
+    page.get_by_label("Search").fill("nightly export of")
+    expect(row).to_be_visible()
+
+
 # Features: W25.
 @every_database
 def test_administrator_revokes_a_key_of_a_departed_creator(runway, page, name):

@@ -229,6 +229,7 @@ CREATE INDEX service_clients_user ON service_clients (user_id, id);
 CREATE TABLE api_keys (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
+    description TEXT,
     owner_type TEXT NOT NULL,
     owner_id TEXT,
     -- The user or organization behind the owner, and its generation. NULL for the account.
@@ -331,6 +332,7 @@ CREATE VIEW key_owner_status AS
 SELECT
     k.id AS key_id,
     k.name,
+    k.description,
     k.owner_type,
     k.owner_id,
     k.organization_id,

@@ -13,7 +13,7 @@ use crate::domain::{
         derived_id::CredentialId,
         id::{KeyId, OrganizationId, ServiceClientId, UserId},
         json::Metadata,
-        name::DisplayName,
+        name::{Description, DisplayName},
         text::text_enum,
         time::{Span, Timestamp},
     },
@@ -169,6 +169,7 @@ impl KeyLimits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyAttributes {
     pub name: DisplayName,
+    pub description: Option<Description>,
     pub permissions: PermissionSet,
     /// `None` allows any audience.
     pub audiences: Option<Vec<Identifier>>,
@@ -183,6 +184,7 @@ pub struct ApiKeyAttributes {
 #[derive(Debug, Clone, Default)]
 pub struct ApiKeyPatch {
     pub name: Option<DisplayName>,
+    pub description: Option<Option<Description>>,
     pub permissions: Option<PermissionSet>,
     pub audiences: Option<Option<Vec<Identifier>>>,
     pub metadata: Option<Metadata>,
@@ -195,6 +197,7 @@ impl ApiKeyAttributes {
     pub fn new(name: DisplayName) -> Self {
         Self {
             name,
+            description: None,
             permissions: PermissionSet::default(),
             audiences: None,
             metadata: Metadata::default(),
@@ -211,6 +214,7 @@ impl ApiKeyAttributes {
             }
         }
         set(&mut self.name, patch.name);
+        set(&mut self.description, patch.description);
         set(&mut self.permissions, patch.permissions);
         set(&mut self.audiences, patch.audiences);
         set(&mut self.metadata, patch.metadata);
@@ -223,6 +227,7 @@ impl ApiKeyAttributes {
     pub fn names_of_changed(&self, before: &Self) -> Vec<&'static str> {
         let attributes = [
             ("name", self.name != before.name),
+            ("description", self.description != before.description),
             ("permissions", self.permissions != before.permissions),
             ("audiences", self.audiences != before.audiences),
             ("metadata", self.metadata != before.metadata),

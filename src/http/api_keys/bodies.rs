@@ -7,7 +7,7 @@ use crate::{
             derived_id::CredentialId,
             id::{KeyId, OrganizationId},
             json::{Metadata, deserialize_nullable},
-            name::DisplayName,
+            name::{Description, DisplayName},
             time::{Span, Timestamp},
         },
         credentials::{
@@ -30,6 +30,7 @@ use utoipa::ToSchema;
 pub struct ApiKeyBody {
     id: KeyId,
     name: DisplayName,
+    description: Option<Description>,
     masked: Option<String>,
     owner: OwnerBody,
     permissions: PermissionSet,
@@ -97,6 +98,7 @@ impl ApiKeyBody {
         Self {
             id: key.id,
             name: attributes.name,
+            description: attributes.description,
             masked,
             owner: OwnerBody {
                 kind: owner.kind(),
@@ -134,6 +136,7 @@ impl From<Credential> for CredentialBody {
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     pub(crate) name: DisplayName,
+    pub(crate) description: Option<Description>,
     /// Defaults to the organization or the user that calls.
     pub(crate) owner: Option<ApiKeyOwnerRequest>,
     #[serde(default)]
@@ -154,6 +157,7 @@ impl CreateBody {
     pub(crate) fn into_key(self) -> NewApiKey {
         let attributes = ApiKeyAttributes {
             name: self.name,
+            description: self.description,
             permissions: self.permissions,
             audiences: self.audiences,
             metadata: self.metadata,
@@ -171,6 +175,7 @@ impl CreateBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct InitialKeyBody {
     name: DisplayName,
+    description: Option<Description>,
     #[serde(default)]
     permissions: PermissionSet,
     audiences: Option<Vec<Identifier>>,
@@ -185,6 +190,7 @@ impl From<InitialKeyBody> for ApiKeyAttributes {
     fn from(body: InitialKeyBody) -> Self {
         Self {
             name: body.name,
+            description: body.description,
             permissions: body.permissions,
             audiences: body.audiences,
             metadata: body.metadata,
@@ -211,6 +217,8 @@ pub(crate) struct ImportBody {
 #[serde(deny_unknown_fields)]
 pub struct PatchBody {
     name: Option<DisplayName>,
+    #[serde(default, deserialize_with = "deserialize_nullable")]
+    description: Option<Option<Description>>,
     permissions: Option<PermissionSet>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
     audiences: Option<Option<Vec<Identifier>>>,
@@ -227,6 +235,7 @@ impl From<PatchBody> for ApiKeyPatch {
     fn from(body: PatchBody) -> Self {
         Self {
             name: body.name,
+            description: body.description,
             permissions: body.permissions,
             audiences: body.audiences,
             metadata: body.metadata,

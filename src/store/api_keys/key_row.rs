@@ -5,7 +5,7 @@ use crate::{
         access::{audience::Identifier, permission::PermissionSet},
         common::{
             json::Metadata,
-            name::DisplayName,
+            name::{Description, DisplayName},
             time::{Span, Timestamp},
         },
         credentials::api_key::{ApiKeyAttributes, KeyLifecycle},
@@ -47,6 +47,7 @@ key_rows! {
     #[diesel(column_name = key_id)]
     id: String,
     name: String,
+    description: Option<String>,
     owner_type: String,
     owner_id: Option<String>,
     organization_id: Option<String>,
@@ -73,6 +74,7 @@ key_rows! {
 #[diesel(table_name = api_keys, treat_none_as_null = true)]
 pub(crate) struct AttributeColumns<'a> {
     name: &'a DisplayName,
+    description: Option<&'a Description>,
     permissions: &'a PermissionSet,
     audiences: Option<Json<Vec<Identifier>>>,
     metadata: &'a Metadata,
@@ -85,6 +87,7 @@ impl<'a> From<&'a ApiKeyAttributes> for AttributeColumns<'a> {
     fn from(attributes: &'a ApiKeyAttributes) -> Self {
         Self {
             name: &attributes.name,
+            description: attributes.description.as_ref(),
             permissions: &attributes.permissions,
             audiences: attributes.audiences.clone().map(Json),
             metadata: &attributes.metadata,
@@ -98,6 +101,7 @@ impl<'a> From<&'a ApiKeyAttributes> for AttributeColumns<'a> {
 pub(crate) fn attributes(row: &KeyRow) -> Result<ApiKeyAttributes, StoreError> {
     Ok(ApiKeyAttributes {
         name: parsed("key name", &row.name)?,
+        description: row.description.as_deref().map(|text| parsed("key description", text)).transpose()?,
         permissions: permission_set(&row.permissions)?,
         audiences: audiences(row.audiences.as_deref())?,
         metadata: parsed_metadata(&row.metadata)?,

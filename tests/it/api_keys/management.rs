@@ -33,7 +33,7 @@ both! {
         server.permissions(&["a"]).await;
         server.audience("https://a.test/", None).await;
         let body = json!({
-            "name": "käse", "owner": { "type": "none" }, "permissions": ["a"], "audiences": ["https://a.test/"],
+            "name": "käse", "description": "Für die Nacht", "owner": { "type": "none" }, "permissions": ["a"], "audiences": ["https://a.test/"],
             "metadata": { "b": [1, { "c": null }] }, "max_token_ttl": "90s", "expires_at": "2090-01-01T00:00:00Z",
         });
         let answer = call(&server, &server.admin, "POST", "/v1/api-keys", Some(body.clone()), &[]).await;
@@ -42,7 +42,7 @@ both! {
         let mut made: Value = answer.json().await.unwrap();
         made.as_object_mut().unwrap().remove("value").unwrap();
         assert_eq!(server.manage("GET", &location, None, 200).await, made);
-        for name in ["name", "permissions", "audiences", "metadata"] {
+        for name in ["name", "description", "permissions", "audiences", "metadata"] {
             assert_eq!(made[name], body[name]);
         }
         assert_eq!((&made["state"], &made["version"], &made["last_used_at"]), (&json!("active"), &json!(1), &json!(null)));
@@ -58,7 +58,7 @@ both! {
         let path = format!("/v1/api-keys/{}", key.id);
         let before = server.events().await.len();
         for (version, (name, value)) in (2_u64..).zip([
-            ("name", json!("new")), ("permissions", json!(["a", "b"])), ("audiences", json!(["https://a.test/"])), ("audiences", json!(null)),
+            ("name", json!("new")), ("description", json!("nightly export")), ("description", json!(null)), ("permissions", json!(["a", "b"])), ("audiences", json!(["https://a.test/"])), ("audiences", json!(null)),
             ("metadata", json!({ "x": 1 })), ("max_token_ttl", json!("1m")), ("max_token_ttl", json!(null)),
             ("expires_at", json!("2090-01-01T00:00:00.000Z")), ("expires_at", json!(null)), ("permissions", json!([])),
         ]) {
@@ -67,9 +67,30 @@ both! {
             let same = server.manage("PATCH", &path, Some(json!({ name: value })), 200).await;
             assert_eq!(same, changed, "what changes nothing is no version and no event");
         }
-        assert_eq!(events_after(&server, before).await, ["api_key.updated"; 10]);
+        assert_eq!(events_after(&server, before).await, ["api_key.updated"; 12]);
         for member in ["owner", "state", "version", "value", "credentials", "created_by", "id"] {
             server.manage("PATCH", &path, Some(json!({ member: null })), 422).await;
+        }
+    }
+
+    async fn a_description_has_up_to_500_characters_and_is_named_in_the_event_of_its_change(server: Server) {
+        let path = format!("/v1/api-keys/{}", server.generic_key(&[]).await.id);
+        assert_eq!(server.manage("GET", &path, None, 200).await["description"], json!(null));
+        let longest = "ä".repeat(500);
+        let changed = server.manage("PATCH", &path, Some(json!({ "description": longest })), 200).await;
+        assert_eq!(changed["description"], json!(longest));
+        let events = server.events().await;
+        let event = events.iter().find(|event| event["type"] == "api_key.updated").unwrap();
+        assert_eq!(event["data"]["changed"], json!(["description"]));
+        let made = server.generic_key(&[]).await;
+        for refused in [longest + "x", String::new(), "two\nlines".to_owned(), " spaces".to_owned(), format!("see {}", made.value)] {
+            let body = json!({ "name": "n", "description": refused });
+            for (method, path) in [("PATCH", path.as_str()), ("POST", "/v1/api-keys")] {
+                let refusal = server.manage(method, path, Some(body.clone()), 422).await;
+                assert_eq!(refusal["errors"][0]["field"], "description", "{refusal}");
+                assert!(refusal["errors"][0]["message"].as_str().unwrap().contains("500 characters"), "{refusal}");
+                assert!(!refusal.to_string().contains(&made.value), "{refusal}");
+            }
         }
     }
 

@@ -37,6 +37,7 @@ const EFFECTS: &[(&str, &str, &str)] = &[
         "--import-masked sk_…x",
         "sk_…x",
     ),
+    ("api-key create --name n --json", "--description nightly", "\"description\": \"nightly\""),
     ("api-key create --json", "--name other", "\"name\": \"other\""),
     ("api-key patch {plain} --json", "--permission projects:read", "projects:read"),
     ("api-key patch {plain} --json", "--audience http://keyswap.test", "\"http://keyswap.test\""),
@@ -44,9 +45,11 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("api-key patch {plain} --json", "--max-token-ttl 5m", "\"max_token_ttl\": \"5m\""),
     ("api-key patch {plain} --json", "--exchanges-per-minute 7", "\"exchanges_per_minute\": 7"),
     ("api-key patch {plain} --json", "--metadata {\"b\":2}", "\"b\": 2"),
+    ("api-key patch {plain} --json", "--description nightly", "\"description\": \"nightly\""),
     ("api-key patch {plain} --json", "--name other", "\"name\": \"other\""),
     ("api-key patch {limited}", "--no-permissions", "permissions  none"),
     ("api-key patch {limited} --json", "--any-audience", "\"audiences\": null"),
+    ("api-key patch {limited}", "--no-description", "description  none"),
     ("api-key patch {limited}", "--never-expires", "expires      never"),
     ("api-key patch {limited} --json", "--unlimited", "\"exchanges_per_minute\": null"),
     ("api-key rotate {plain}", "--grace 1000d", "grace"),
@@ -116,7 +119,16 @@ impl Setup {
     fn run(&self, line: &str) -> ProcessOutput {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         let permission = format!("[[permission]]\nname = \"fresh:{number}\"\nassignable_to = []\n");
-        let limits = ["--permission", "projects:read", "--audience", "http://keyswap.test", "--expires-in", "90d"];
+        let limits = [
+            "--description",
+            "nightly",
+            "--permission",
+            "projects:read",
+            "--audience",
+            "http://keyswap.test",
+            "--expires-in",
+            "90d",
+        ];
         let arguments = line.split(' ').filter(|word| !word.is_empty()).map(|word| {
             let mut word = word.to_owned();
             for (name, value) in &self.values {

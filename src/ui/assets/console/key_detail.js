@@ -96,6 +96,7 @@ function usagePanel({ data }) {
 function keyAttributes(key) {
   const { type, organization_id } = key.owner;
   return attributeList([
+    key.description && [fields.description, key.description],
     [columns.state, key.archived_at ? badge("revoked", texts.keyStates.deleted) : [badge(key.state), key.state_reason && h("small", {}, key.state_reason)]],
     [columns.key, h("code", {}, key.masked)],
     [columns.id, h("code", {}, key.id)],

@@ -20,6 +20,9 @@ const { fields } = texts;
 /** @type {KeyField} */
 const nameField = { name: "name", label: fields.name, hint: texts.nameHint, required: true, maxlength: 200 };
 
+/** @type {KeyField} */
+const descriptionField = { name: "description", label: fields.description, empty: null, maxlength: 500 };
+
 /** @type {KeyField[]} */
 const limitFields = [
   { name: "max_token_ttl", label: fields.maxTokenTtl, hint: fields.lifetimeHint, empty: null },
@@ -54,7 +57,7 @@ export async function createKey(page) {
     permissions = await permissionForm(type);
     fill(permissionsElement, permissions.elements);
   })({ name: "owner", label: fields.owner, hint: fields.keyOwnerHint }, organization && { type: "organization", id: organization, organization_id: organization }, []);
-  const [name, expiry, limits] = [await createForm(page, [nameField]), expiryField(), await createForm(page, limitFields)];
+  const [name, expiry, limits] = [await createForm(page, [nameField, descriptionField]), expiryField(), await createForm(page, limitFields)];
   const idempotencyKeyOf = createIdempotencyKeys();
   const content = [name.elements, owner.element, permissionsElement, expiry.element, h("details", {}, h("summary", {}, texts.limits), limits.elements)];
   const created = await openFormDialog(page, { title: texts.createTitles.key, submit: texts.create }, content, async () => {
@@ -78,7 +81,7 @@ export async function createKey(page) {
  */
 export async function changeKey(page, key) {
   const catalog = await loadAll(page, "permissions");
-  const { elements, read } = await createForm(page, [{ ...nameField, hint: "" }, permissionsField(catalog, key.owner.type), ...limitFields], key);
+  const { elements, read } = await createForm(page, [{ ...nameField, hint: "" }, descriptionField, permissionsField(catalog, key.owner.type), ...limitFields], key);
   const changed = await openFormDialog(page, { title: texts.changeTitle(key.name), submit: texts.save }, elements, async () => {
     const body = /** @type {V1.ApiKeyPatch | undefined} */ (read());
     return body && page.api.call("PATCH api-keys/{id}", { path: { id: key.id }, body, version: key.version });

@@ -44,15 +44,16 @@ export function expiryField(longest) {
  */
 export async function createKey(view, session, rights) {
   const name = field(texts.name, h("input", { type: "text", maxlength: 200, autocomplete: "off", required: true }), texts.nameHint);
+  const description = field(texts.description, h("input", { type: "text", maxlength: 500, autocomplete: "off" }));
   const choices = permissionChoices(session.choices, rights);
   const expiry = expiryField(session.max_lifetime ? session.max_lifetime * 1000 : undefined);
   const idempotencyKeyOf = createIdempotencyKeys();
-  const created = await openFormDialog(view, { title: texts.createTitle, submit: texts.create }, [name.element, choices.elements, expiry.element], async () => {
+  const created = await openFormDialog(view, { title: texts.createTitle, submit: texts.create }, [name.element, description.element, choices.elements, expiry.element], async () => {
     const [text, expires_at] = [name.control.value.trim(), expiry.read()];
     name.setError(text ? undefined : texts.nameNeeded);
     const permissions = choices.read(text);
     if (!text || !permissions || expires_at === undefined) return undefined;
-    const body = { name: text, owner: view.newKeyOwner(session), ...permissions, expires_at };
+    const body = { name: text, description: description.control.value.trim() || null, owner: view.newKeyOwner(session), ...permissions, expires_at };
     return view.api.call("POST api-keys", { body, idempotencyKey: idempotencyKeyOf(body) });
   });
   if (created?.value) await showSecret(view, { name: created.name, value: created.value });

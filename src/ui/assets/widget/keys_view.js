@@ -148,11 +148,11 @@ export class KeysView {
       texts,
       query: () => ({ ...FILTERS[this.filter].query?.(), ...owned }),
       matches: (key) => FILTERS[this.filter].matches?.(key) ?? true,
-      getSearchable: (key) => [key.name, key.masked, key.owner.id, key.permissions],
+      getSearchable: (key) => [key.name, key.description, key.masked, key.owner.id, key.permissions],
       emptyText: () => (this.filter === "active" ? texts.noKeys : texts.noMatches),
       actions: (key) => this.actions(key, this.rightsOver(key.owner, session, rights)),
       columns: [
-        { title: columns.name, show: (key) => key.name },
+        { title: columns.name, show: (key) => [key.name, key.description && h("small", {}, key.description)] },
         { title: columns.key, show: (key) => [h("code", {}, key.masked), otherOwner(key.owner)] },
         { title: columns.permissions, show: (key) => key.permissions.map((name) => h("span", { class: "tag" }, name)) },
         { title: columns.created, show: (key) => [time(key.created_at), h("small", {}, creator(key.created_by))] },

@@ -25,6 +25,7 @@ export const texts = {
   createTitle: "Create API key",
   name: "Name",
   nameHint: "What the key is for, for example “nightly export”.",
+  description: "Description",
   permissions: "Permissions",
   roles: "Roles",
   noRoles: "None of your roles can be given to these keys.",

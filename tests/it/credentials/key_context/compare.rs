@@ -217,7 +217,7 @@ impl Compared {
         let about = LookupContext { way, id, key, asked: None };
         for end_with_maker in [false, true] {
             let status_of_owner = found.ownership.root_owner_status(end_with_maker);
-            let (state, _) = api_key::state(&found.lifecycle, &status_of_owner, Timestamp::from_millis(model.now));
+            let (state, _) = api_key::state(&found.lifecycle(), &status_of_owner, Timestamp::from_millis(model.now));
             self.same(about, "state", &state.as_str(), &model.state(key, end_with_maker));
         }
         let working = key.credentials.iter().rev().filter(|credential| model.works(credential));
