@@ -36,8 +36,9 @@ pub struct Jobs {
 impl Jobs {
     pub fn start(services: &Arc<Services>) -> Self {
         let stop = watch::Sender::new(false);
-        let webhooks = webhooks::start(services, stop.subscribe());
-        let mut jobs = Self { services: services.clone(), running: vec![webhooks], stop };
+        let deliveries = webhooks::run(services.clone(), stop.subscribe());
+        let mut jobs = Self { services: services.clone(), running: Vec::new(), stop };
+        jobs.spawn("deliver events to webhooks", deliveries);
         let build = services.settings.timing.max_snapshot_age.duration() / 3;
         let refresh = build.min(MAX_REFRESH_INTERVAL);
         let flush = services.settings.usage.flush_interval.duration();
@@ -69,9 +70,7 @@ impl Jobs {
         // it holds.
         let _ = self.stop.send(true);
         for job in self.running {
-            if let Err(error) = job.await {
-                tracing::error!(%error, "a background job panicked and did not run until the shutdown");
-            }
+            let _ = job.await;
         }
         let services = &*self.services;
         log_failure_at_shutdown("flush last-used times", services.last_used.flush().await);
@@ -92,7 +91,7 @@ impl Jobs {
         E: Display + Send,
     {
         let (services, mut stopped) = (self.services.clone(), self.stop.subscribe());
-        self.running.push(tokio::spawn(async move {
+        self.spawn(task, async move {
             let mut ticks = interval(period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -102,20 +101,31 @@ impl Jobs {
                     _ = ticks.tick() => log_failure(task, job(services.clone()).await),
                 }
             }
-        }));
+        });
     }
 
     /// Flushes last-used times whenever many are buffered.
     fn run_early_flush(&mut self) {
         let (services, mut stopped) = (self.services.clone(), self.stop.subscribe());
-        self.running.push(tokio::spawn(async move {
+        let task = "flush last-used times early";
+        self.spawn(task, async move {
             loop {
                 tokio::select! {
                     _ = stopped.changed() => break,
                     () = services.last_used.early_flush() => {
-                        log_failure("flush last-used times early", services.last_used.flush_excess().await);
+                        log_failure(task, services.last_used.flush_excess().await);
                     }
                 }
+            }
+        });
+    }
+
+    /// Runs a job until it ends. A panic ends the job and not the process.
+    fn spawn(&mut self, task: &'static str, job: impl Future<Output = ()> + Send + 'static) {
+        let job = tokio::spawn(job);
+        self.running.push(tokio::spawn(async move {
+            if let Err(error) = job.await {
+                tracing::error!(%error, "a background job panicked: failed to {task}; it does not run again until the server restarts");
             }
         }));
     }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
@@ -34,35 +34,36 @@ const BATCHES: usize = 16;
 /// is sent again when its lease expires.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub fn start(services: &Arc<Services>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
-    let services = services.clone();
-    tokio::spawn(async move {
-        let mut delivery_worker = DeliveryWorker::new(services);
-        let mut ticks = interval(POLL_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                // `changed` fails when the sender is dropped. That also means stop.
-                _ = stopped.changed() => break,
-                Some(done) = delivery_worker.tasks.join_next() => {
-                    match done {
-                        Ok(webhook) => { delivery_worker.serving.remove(&webhook); }
-                        // The failed task does not identify its webhook, so all entries are
-                        // removed. Running tasks continue. A second task for the same webhook sends
-                        // nothing twice, because each delivery is leased.
-                        Err(_) => delivery_worker.serving.clear(),
-                    }
-                }
-                _ = ticks.tick() => {
-                    if let Err(error) = delivery_worker.poll().await {
-                        tracing::warn!(%error, "failed to look up due webhook deliveries; will retry");
-                        ticks.reset_after(ERROR_PAUSE);
+/// Delivers events until the jobs are stopped.
+pub async fn run(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
+    let mut delivery_worker = DeliveryWorker::new(services);
+    let mut ticks = interval(POLL_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            // `changed` fails when the sender is dropped. That also means stop.
+            _ = stopped.changed() => break,
+            Some(done) = delivery_worker.tasks.join_next() => {
+                match done {
+                    Ok(webhook) => { delivery_worker.serving.remove(&webhook); }
+                    // The failed task does not identify its webhook, so all entries are
+                    // removed. Running tasks continue. A second task for the same webhook sends
+                    // nothing twice, because each delivery is leased.
+                    Err(error) => {
+                        tracing::error!(%error, "a delivery to a webhook panicked; will retry after its lease expires");
+                        delivery_worker.serving.clear();
                     }
                 }
             }
+            _ = ticks.tick() => {
+                if let Err(error) = delivery_worker.poll().await {
+                    tracing::warn!(%error, "failed to look up due webhook deliveries; will retry");
+                    ticks.reset_after(ERROR_PAUSE);
+                }
+            }
         }
-        let _ = timeout(STOP_TIMEOUT, async { while delivery_worker.tasks.join_next().await.is_some() {} }).await;
-    })
+    }
+    let _ = timeout(STOP_TIMEOUT, async { while delivery_worker.tasks.join_next().await.is_some() {} }).await;
 }
 
 /// Creates the deliveries of new events, sends due deliveries, and returns when each attempt has
