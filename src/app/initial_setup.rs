@@ -95,7 +95,7 @@ pub(crate) async fn set_up_deployment(
                 events.extend(audience_changes::ensure_built_in_audience(tx, kind, identifier)?);
             }
             if !generated.is_empty() {
-                let mut publisher = KeyPublisher::new(master.clone(), entropy.clone(), generated);
+                let mut publisher = KeyPublisher::new(master.clone(), generated);
                 events.extend(publisher.ensure_signing_keys(tx, algorithm)?);
             }
             if is_new {

@@ -15,10 +15,13 @@ use crate::{
         events::{Actor, Origin},
         signing::master_key::{MasterKeyInfo, MasterKeyState},
     },
-    service::encryption::{
-        master_key_usage::{self, MasterKeyUsage, RowCounts, format_row_counts},
-        master_keys::{self, MissingKeyPolicy, RotationStart, format_replica_names},
-        re_encryption::{ReEncryption, ReencryptionReport},
+    service::{
+        common::conflict::{RowCounts, format_row_counts, join},
+        encryption::{
+            master_key_usage::{self, MasterKeyUsage},
+            master_keys::{self, MissingKeyPolicy, RotationStart},
+            re_encryption::{self, ReencryptionReport},
+        },
     },
     store::{DatabaseUrl, Store},
 };
@@ -193,7 +196,7 @@ async fn wait_for_replicas(store: &Store) -> Result<(), Failure> {
             return Ok(());
         }
         if !waited {
-            eprintln!("Waiting for replicas to report the new file: {}.", format_replica_names(&lacking));
+            eprintln!("Waiting for replicas to report the new file: {}.", join(&lacking));
             waited = true;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -231,11 +234,10 @@ async fn re_encrypt_all(
     origin: &Origin,
     re_encrypted: &mut ReencryptionReport,
 ) -> Result<BTreeMap<i32, RowCounts>, Failure> {
-    let work = ReEncryption { keys: keys.clone(), entropy: SystemEntropy::default() };
     let mut waited = false;
     loop {
         let progress = |done: &ReencryptionReport| eprintln!("{} rows re-encrypted so far", done.total());
-        work.run(store, origin, re_encrypted, progress).await?;
+        re_encryption::run(store, keys, origin, re_encrypted, progress).await?;
         let switchover = find_switchover_time(settings, store).await?;
         let now = store.now().await?;
         if now < switchover {

@@ -9,10 +9,10 @@ use crate::{
     service::{
         Error,
         caller::Caller,
-        credentials::{brute_force::BruteForceLimiter, use_buffer::UsageRecorder},
+        credentials::{brute_force::BruteForceLimiter, decoy::DecoyCredential, use_buffer::UsageRecorder},
         encryption::database_progress::RollbackGuard,
-        exchange::flushed_counts::FlushedExchangeCounts,
-        portal::key_counts_cache::KeyStatisticsCache,
+        exchange::counts::FlushedExchangeCounts,
+        portal::key_statistics::KeyStatisticsCache,
         replicas::registration::ReplicaRegistration,
         signing::{ClockMonitor, key_cache::KeyCache, live_tokens::LiveTokenCounts},
         status_lists::cache::StatusLists,
@@ -41,7 +41,7 @@ pub struct Services {
     pub outbound: Outbound,
     /// The credential that unknown keys are compared with. It makes their refusal cost the same
     /// work as that of a wrong key.
-    pub decoy: crate::service::credentials::decoy::DecoyCredential,
+    pub decoy: DecoyCredential,
     /// Period of the constant-time deadline: refusals are answered at whole multiples of it. No
     /// setting changes it. Zero answers immediately; tests use it to measure the work behind a
     /// refusal.

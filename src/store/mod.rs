@@ -175,6 +175,22 @@ impl Store {
         .await
     }
 
+    /// Like `read`, with the time of the database before it.
+    pub async fn read_at<T, E>(
+        &self,
+        body: impl FnOnce(&mut Conn, Timestamp) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.read(move |connection| {
+            let now = now(connection)?;
+            body(connection, now)
+        })
+        .await
+    }
+
     /// Runs a change of Keyswap itself that appends no event, for the reason given.
     pub async fn run_internal<T: Send + 'static>(
         &self,

@@ -14,7 +14,6 @@ use crate::service::{
     Error, Services,
     api_keys::expiry_notifications::{record_expiry_notifications, record_owner_deletions},
     encryption::{master_keys, rollback_guard},
-    exchange::counts,
     retention, signing, status_lists,
 };
 
@@ -54,7 +53,9 @@ impl Jobs {
         jobs.run_every(flush, "flush last-used times", |all| async move { all.last_used.flush().await });
         jobs.run_early_flush();
         jobs.run_every(flush, "flush counts of live tokens", |all| async move { all.live_tokens.flush().await });
-        jobs.run_every(flush, "flush exchange counts", |all| async move { counts::flush(&all).await });
+        jobs.run_every(flush, "flush exchange counts", |all| async move {
+            all.exchange_counts.flush(&all.store, &all.metrics).await
+        });
         jobs.run_every(NOTIFICATION_INTERVAL, "record expiry notifications", |all| async move {
             record_notifications(&all).await
         });
@@ -75,7 +76,10 @@ impl Jobs {
         let services = &*self.services;
         log_failure_at_shutdown("flush last-used times", services.last_used.flush().await);
         log_failure_at_shutdown("flush counts of live tokens", services.live_tokens.flush().await);
-        log_failure_at_shutdown("flush exchange counts", counts::flush(services).await);
+        log_failure_at_shutdown(
+            "flush exchange counts",
+            services.exchange_counts.flush(&services.store, &services.metrics).await,
+        );
         log_failure_at_shutdown("update the rollback guard", rollback_guard::update(services).await);
     }
 

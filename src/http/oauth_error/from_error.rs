@@ -10,7 +10,7 @@ use crate::{
         extract::body::BodyError,
         oauth_error::{OAuthError, RejectedKeyError},
     },
-    service::{Error, credentials::error::AuthError, introspection::revoke::RevocationError},
+    service::{Error, Unavailable, credentials::error::AuthError, introspection::revoke::RevocationError},
 };
 
 impl OAuthError {
@@ -30,6 +30,7 @@ impl OAuthError {
             // RFC 6749 §5.2 has no error for a conflict. Quotes are not in the character set of a
             // description.
             Error::Conflict(conflict) => Self::invalid_request(conflict.to_string().replace('"', "'")),
+            Error::Unavailable(Unavailable::RolledBack) => Self::temporarily_unavailable(ROLLED_BACK),
             Error::Unavailable(cause) => Self::unavailable(cause),
             Error::NotFound(_)
             | Error::Forbidden(_)
@@ -53,9 +54,8 @@ impl OAuthError {
             AuthError::OnBehalfOf(_) => Self::invalid_request(
                 "the token endpoint accepts no Keyswap-On-Behalf-Of: a token is for the owner of its key",
             ),
-            AuthError::Throttled(span) => Self::too_many_requests(THROTTLED).throttled_for(span),
+            AuthError::Throttled(throttled) => Self::too_many_requests(THROTTLED).throttled_for(throttled.retry_after),
             AuthError::Limited(window) => Self::too_many_requests(LIMITED).limited_by(&window),
-            AuthError::Restored => Self::temporarily_unavailable(ROLLED_BACK),
             AuthError::Failed(error) => Self::from_service_error(&error),
         }
     }

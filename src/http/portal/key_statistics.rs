@@ -14,10 +14,7 @@ use crate::{
         problem::Problem,
         response::Plain,
     },
-    service::{
-        Services,
-        portal::key_statistics::{self, KeyStatistics},
-    },
+    service::{Services, portal::key_statistics::KeyStatistics},
 };
 
 /// Maximum length of the reported period: 30 days.
@@ -42,5 +39,5 @@ pub async fn get(
     Query(PeriodQuery { hours }): Query<PeriodQuery>,
     services: Data<Services>,
 ) -> Result<Plain<KeyStatistics>, Problem> {
-    Ok(Plain(key_statistics::get_key_statistics(&services, hours.0).await?))
+    Ok(Plain(services.key_statistics.get(&services.store, hours.0).await?))
 }

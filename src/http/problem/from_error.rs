@@ -9,7 +9,7 @@ use crate::{
         extract::body::BodyError,
         problem::Problem,
     },
-    service::{Error, credentials::error::AuthError, introspection::revoke::RevocationError},
+    service::{Error, Unavailable, credentials::error::AuthError, introspection::revoke::RevocationError},
 };
 
 impl From<BodyError> for Problem {
@@ -53,6 +53,7 @@ impl From<Error> for Problem {
                 "too_early",
                 format!("the next signing key may sign from {from}: before that, some verifier may not know it"),
             ),
+            Error::Unavailable(Unavailable::RolledBack) => Self::unavailable(ROLLED_BACK),
             Error::Unavailable(cause) => Self::unavailable_because(&cause),
             Error::Internal(cause) => Self::internal(&cause),
         }
@@ -87,13 +88,11 @@ impl From<AuthError> for Problem {
                 "The audience is not granted",
                 describe_target_error(fault),
             ),
-            AuthError::Throttled(span) => {
-                Self::too_many_requests("throttled", "Too many failures", THROTTLED).throttled_for(span)
-            }
+            AuthError::Throttled(throttled) => Self::too_many_requests("throttled", "Too many failures", THROTTLED)
+                .throttled_for(throttled.retry_after),
             AuthError::Limited(window) => {
                 Self::too_many_requests("rate_limited", "Too many exchanges", LIMITED).limited_by(&window)
             }
-            AuthError::Restored => Self::unavailable(ROLLED_BACK),
             AuthError::Failed(error) => error.into(),
         }
     }

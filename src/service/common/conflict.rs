@@ -1,13 +1,19 @@
 //! Conflicts: changes that the current state does not permit, whatever permissions the caller has.
 
-use crate::domain::{
-    access::{audience::Identifier, permission::PermissionName, role::RoleName},
-    common::{derived_id::SigningKeyId, id::ServiceClientId, time::Timestamp},
-    signing::{Algorithm, rotation::ClockJump},
+use std::collections::BTreeMap;
+
+use crate::{
+    crypto::master_key_file::MasterKeyError,
+    domain::{
+        access::{audience::Identifier, permission::PermissionName, role::RoleName},
+        common::{derived_id::SigningKeyId, id::ServiceClientId, time::Timestamp},
+        signing::{Algorithm, rotation::ClockJump},
+    },
+    store::{encryption::columns::EncryptedColumn, signing::replicas::Replica},
 };
 
 /// The reason of `Error::Conflict`. Its text states what is in the way and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Conflict {
     /// A concurrent transaction changed or created the object.
     #[error("the {0} was changed by a concurrent request: read it again and repeat the request")]
@@ -73,22 +79,30 @@ pub enum Conflict {
     #[error("master.{0} contains a key that is or was in use already")]
     MasterKeyReused(i32),
     #[error("master.{version}: {fault}")]
-    MasterKeyFileUnusable { version: i32, fault: String },
+    MasterKeyFileUnusable {
+        version: i32,
+        #[source]
+        fault: MasterKeyFileError,
+    },
     #[error(
-        "these running replicas do not have master.{version}: {replicas}. Copy the file to keys.dir there; or continue with --force: they \
-         answer 503 for rows that are encrypted with it"
+        "these running replicas do not have master.{version}: {}. Copy the file to keys.dir there; or continue with --force: they \
+         answer 503 for rows that are encrypted with it",
+        join(replicas)
     )]
-    ReplicasWithoutMasterKey { version: i32, replicas: String },
+    ReplicasWithoutMasterKey { version: i32, replicas: Vec<Replica> },
     #[error("master.{0} encrypts new rows: rotate first, `keyswap master-key rotate`")]
     MasterKeyCurrent(i32),
-    #[error("master.{version} is still needed by {rows}: run `keyswap master-key rotate --continue`")]
-    MasterKeyInUse { version: i32, rows: String },
+    #[error(
+        "master.{version} is still needed by {}: run `keyswap master-key rotate --continue`",
+        format_row_counts(rows)
+    )]
+    MasterKeyInUse { version: i32, rows: RowCounts },
     #[error("master.{0} is not retired yet: run `keyswap master-key rotate --continue`")]
     MasterKeyNotRetired(i32),
 
     #[error(
         "several service clients have this name: {}; rename all but one first",
-        .0.iter().map(ServiceClientId::as_str).collect::<Vec<_>>().join(", ")
+        join(.0)
     )]
     SeveralServiceClients(Vec<ServiceClientId>),
     #[error("there are {0} webhooks already, which is the maximum: delete one first")]
@@ -97,6 +111,30 @@ pub enum Conflict {
     WebhookDisabled,
     #[error("the delivery is being sent now: try again in a moment")]
     DeliveryInProgress,
+}
+
+/// Why the file of a master key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterKeyFileError {
+    #[error("missing")]
+    Missing,
+    #[error("another key is here")]
+    AnotherKey,
+    #[error(transparent)]
+    Unusable(#[from] MasterKeyError),
+}
+
+/// Row counts by encrypted column. Columns without rows are omitted.
+pub type RowCounts = BTreeMap<EncryptedColumn, i64>;
+
+/// Formats the counts: "3 credentials, 1 webhooks".
+pub fn format_row_counts(counts: &RowCounts) -> String {
+    join(counts.iter().map(|(column, count)| format!("{count} {}", column.as_str())))
+}
+
+/// Formats a list: "one, two".
+pub fn join(items: impl IntoIterator<Item: ToString>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn describe_jump(jump: &ClockJump) -> String {

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::sync::OnceLock;
 
 /// A public document with a strong ETag.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CachedDocument {
     pub body: Vec<u8>,
     /// Includes the quotes (RFC 9110 §8.8.3).

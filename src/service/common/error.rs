@@ -76,12 +76,31 @@ pub enum Unavailable {
     SigningKeysChanged,
     #[error("the database's clock was set just now: no signing key is changed")]
     ClockUnsteady,
-    #[error("no key can sign: {0}")]
-    Signing(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("the snapshot of the signing keys is too old: another replica may have rotated them")]
+    StaleSigningKeys,
+    #[error("no signing key is usable")]
+    NoSigningKey,
     #[error("the status list is being built")]
     StatusListNotBuilt,
     #[error("the status lists of this server may be out of date")]
     StatusListsStale,
+}
+
+impl Unavailable {
+    /// Returns the metric label of a reason why nothing is signed.
+    pub const fn signing_refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::RolledBack => Some("restored"),
+            Self::StaleSigningKeys => Some("stale"),
+            Self::NoSigningKey => Some("no_key"),
+            Self::Database(_)
+            | Self::MasterKeyMissing(_)
+            | Self::SigningKeysChanged
+            | Self::ClockUnsteady
+            | Self::StatusListNotBuilt
+            | Self::StatusListsStale => None,
+        }
+    }
 }
 
 /// A file that could not be written.
@@ -93,7 +112,7 @@ pub struct WriteFileError {
 }
 
 /// Rules that no permission overrides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Rule {
     #[error("an API key cannot change its own limits; use another key with `keyswap:keys`")]
     OwnLimits,

@@ -64,12 +64,12 @@ pub(crate) async fn verify_api_key<T>(
         let Some(CredentialLookup { record, details }) = find(services, &key, targets, detail).await? else {
             let decoy = &services.decoy;
             key.matches(&decoy.id, &decoy.encrypted, &decoy.master)?;
-            return Err(AuthError::Credential(CredentialError::Unknown));
+            return Err(CredentialError::Unknown.into());
         };
         let encrypted = Encrypted { master_version: record.master_version, bytes: record.encrypted_secret };
         let context = record.context;
         if !key.matches(&context.key.credential_id, &encrypted, &services.master_keys)? {
-            return Err(AuthError::Credential(CredentialError::SecretMismatch));
+            return Err(CredentialError::SecretMismatch.into());
         }
         let decision = rule(&context).await?;
         record_use(services, presented, &context);

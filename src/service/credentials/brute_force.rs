@@ -56,7 +56,6 @@ impl From<IpAddr> for Source {
 pub struct BruteForceLimiter {
     sources: FailureBudget,
     credentials: FailureBudget,
-    started: Instant,
 }
 
 impl fmt::Debug for BruteForceLimiter {
@@ -66,7 +65,8 @@ impl fmt::Debug for BruteForceLimiter {
 }
 
 /// The budget is spent. `retry_after` is the time until the next attempt is admitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
+#[error("too many failures")]
 pub struct Throttled {
     pub retry_after: Span,
 }
@@ -76,22 +76,20 @@ impl BruteForceLimiter {
         Self {
             sources: FailureBudget::new(settings.per_source, settings.refill),
             credentials: FailureBudget::new(settings.per_credential, settings.refill),
-            started: Instant::now(),
         }
     }
 
     /// Returns an error if the budget of the source is spent.
     pub fn admit_source(&self, source: Source) -> Result<(), Throttled> {
-        if source == Source::UNKNOWN { Ok(()) } else { self.sources.check_budget(&source, self.now()) }
+        if source == Source::UNKNOWN { Ok(()) } else { self.sources.check_budget(&source) }
     }
 
     /// Returns an error if the budget of the credential is spent and the source has failed
     /// recently.
     pub fn admit_credential(&self, source: Source, credential: Option<&CredentialId>) -> Result<(), Throttled> {
-        let now = self.now();
         match credential {
-            Some(credential) if source != Source::UNKNOWN && !self.sources.is_full(&source, now) => {
-                self.credentials.check_budget(credential, now)
+            Some(credential) if source != Source::UNKNOWN && !self.sources.is_full(&source) => {
+                self.credentials.check_budget(credential)
             }
             Some(_) | None => Ok(()),
         }
@@ -102,24 +100,19 @@ impl BruteForceLimiter {
     /// `record_failure`.
     pub fn admit_failure(&self, source: Source, credential: Option<&CredentialId>) -> Result<(), Throttled> {
         match credential {
-            Some(credential) if source == Source::UNKNOWN => self.credentials.check_budget(credential, self.now()),
+            Some(credential) if source == Source::UNKNOWN => self.credentials.check_budget(credential),
             Some(_) | None => Ok(()),
         }
     }
 
     /// Counts a failed attempt.
     pub fn record_failure(&self, source: Source, credential: Option<&CredentialId>) {
-        let now = self.now();
         if source != Source::UNKNOWN {
-            self.sources.spend_failure(&source, now);
+            self.sources.spend_failure(&source);
         }
         if let Some(credential) = credential {
-            self.credentials.spend_failure(credential, now);
+            self.credentials.spend_failure(credential);
         }
-    }
-
-    fn now(&self) -> u64 {
-        millis(self.started.elapsed())
     }
 }
 
@@ -132,6 +125,7 @@ fn millis(span: Duration) -> u64 {
 /// from it, and its keyed limiter grows with the number of keys.
 struct FailureBudget {
     full_at_millis: Box<[AtomicU64]>,
+    started: Instant,
     hasher: RandomState,
     /// Cost of one failure in milliseconds.
     failure_cost_millis: u64,
@@ -144,30 +138,36 @@ impl FailureBudget {
         let failure_cost_millis = millis(refill.duration()).max(1);
         Self {
             full_at_millis: (0..BUDGET_CELLS).map(|_| AtomicU64::new(0)).collect(),
+            started: Instant::now(),
             hasher: RandomState::new(),
             failure_cost_millis,
             capacity_millis: failure_cost_millis.saturating_mul(u64::from(burst)),
         }
     }
 
-    fn cell_of<K: Hash>(&self, key: &K) -> &AtomicU64 {
+    fn now(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
+
+    fn cell_of(&self, key: &impl Hash) -> &AtomicU64 {
         let position = usize::try_from(self.hasher.hash_one(key) % BUDGET_CELLS as u64).unwrap_or(0);
         &self.full_at_millis[position]
     }
 
-    fn check_budget<K: Hash>(&self, key: &K, now: u64) -> Result<(), Throttled> {
-        let spent = self.cell_of(key).load(Ordering::Relaxed).saturating_sub(now);
+    fn check_budget(&self, key: &impl Hash) -> Result<(), Throttled> {
+        let spent = self.cell_of(key).load(Ordering::Relaxed).saturating_sub(self.now());
         // The budget must have room for a whole failure. A fraction of one is restored after a
         // millisecond, which would be the only wait for an attacker.
         let excess = spent.saturating_add(self.failure_cost_millis).saturating_sub(self.capacity_millis);
         if excess == 0 { Ok(()) } else { Err(Throttled { retry_after: Span::from_millis(excess) }) }
     }
 
-    fn is_full<K: Hash>(&self, key: &K, now: u64) -> bool {
-        self.cell_of(key).load(Ordering::Relaxed) <= now
+    fn is_full(&self, key: &impl Hash) -> bool {
+        self.cell_of(key).load(Ordering::Relaxed) <= self.now()
     }
 
-    fn spend_failure<K: Hash>(&self, key: &K, now: u64) {
+    fn spend_failure(&self, key: &impl Hash) {
+        let now = self.now();
         let latest = now.saturating_add(self.capacity_millis);
         let after =
             |full_at_millis: u64| Some(full_at_millis.max(now).saturating_add(self.failure_cost_millis).min(latest));

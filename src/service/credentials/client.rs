@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// A caller that authenticated with a key, or with a token of a key.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Client {
     pub caller: Caller,
     /// The `client_id` claim of tokens that are issued for its key.
@@ -81,7 +81,7 @@ impl Client {
         verify(services, presented, parse, async |claims: Claims| {
             let found = find_key_of_token(services, &claims, request.targets.clone(), LookupDetail::Context).await?;
             let scope = claims.scope.as_deref().map(PermissionSet::from_stored).transpose();
-            let scope = scope.map_err(|_| AuthError::Credential(CredentialError::Malformed))?.unwrap_or_default();
+            let scope = scope.map_err(|_| CredentialError::Malformed)?.unwrap_or_default();
             Self::new(services, &found.record.context, &request, Some(scope), call)
         })
         .await

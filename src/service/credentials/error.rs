@@ -2,7 +2,6 @@
 
 use crate::{
     domain::{
-        common::time::Span,
         credentials::error::CredentialError,
         exchange::{
             refusal::{DenyReason, ScopeError, TargetError},
@@ -17,7 +16,7 @@ use crate::{
 pub enum AuthError {
     /// Any fault of the credential. Clients cannot distinguish the faults.
     #[error("the credential is not accepted")]
-    Credential(CredentialError),
+    Credential(#[from] CredentialError),
     #[error("the scope is not granted")]
     Scope(ScopeError),
     #[error("the target is not granted")]
@@ -25,21 +24,18 @@ pub enum AuthError {
     /// The key is valid but may not act on behalf of the named user.
     #[error(transparent)]
     OnBehalfOf(#[from] OnBehalfOfError),
-    #[error("too many failures")]
-    Throttled(Span),
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// The key is valid but has reached its limit for the current minute.
     #[error("too many exchanges in this minute")]
     Limited(RateLimitWindow),
-    /// The database was rolled back, so credentials that were revoked later appear to be in force.
-    #[error("the database was rolled back: run `keyswap restore status` on the server")]
-    Restored,
     /// The verification, or the operation that followed it, failed.
     #[error(transparent)]
     Failed(Error),
 }
 
 /// The reason why a caller may not act on behalf of a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum OnBehalfOfError {
     #[error("a portal session acts for its own user only")]
     PortalSession,
@@ -56,12 +52,6 @@ impl From<DenyReason> for AuthError {
             DenyReason::Scope(fault) => Self::Scope(fault),
             DenyReason::Target(fault) => Self::Target(fault),
         }
-    }
-}
-
-impl From<Throttled> for AuthError {
-    fn from(throttled: Throttled) -> Self {
-        Self::Throttled(throttled.retry_after)
     }
 }
 

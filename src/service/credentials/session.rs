@@ -7,7 +7,7 @@ use crate::{
     },
     domain::{
         access::policy::GrantablePermissions,
-        common::{derived_id::PortalSessionId, time::Timestamp},
+        common::derived_id::PortalSessionId,
         credentials::{
             error::CredentialError,
             format::{Prefix, PresentedKey},
@@ -23,7 +23,10 @@ use crate::{
             verify::{PresentedCredential, verify},
         },
     },
-    store::{self, StoreError, portal::sessions::StoredPortalSession},
+    store::{
+        StoreError,
+        portal::sessions::{self, StoredPortalSession},
+    },
     telemetry::labels::Form,
 };
 
@@ -58,10 +61,19 @@ pub(crate) async fn verify_session(
     };
     verify(services, presented, parse, async |token: PresentedKey| {
         let id = PortalSessionId::from(&token.credential_id);
-        let Some((stored, user, now)) = find(services, id).await? else {
+        let found = services.store.read_at(move |connection, now| {
+            let Some(stored) = sessions::find(connection, &id)? else { return Ok::<_, StoreError>(None) };
+            let home = &stored.session.home;
+            let user = match home.user() {
+                Some(user) => owners::find_user(connection, user, home.organization())?,
+                None => None,
+            };
+            Ok(Some((stored, user, now)))
+        });
+        let Some((stored, user, now)) = found.await? else {
             let decoy = &services.decoy;
             credential::verify(&decoy.master, SecretKind::Credential, &decoy.id, &decoy.encrypted, &token)?;
-            return Err(AuthError::Credential(CredentialError::Unknown));
+            return Err(CredentialError::Unknown.into());
         };
         let StoredPortalSession { session, encrypted_secret, master_version } = stored;
         let encrypted = Encrypted { master_version, bytes: encrypted_secret };
@@ -82,24 +94,4 @@ pub(crate) async fn verify_session(
         }))
     })
     .await
-}
-
-/// Returns the session, the current directory entry of its user, and the time of the database.
-async fn find(
-    services: &Services,
-    id: PortalSessionId,
-) -> Result<Option<(StoredPortalSession, Option<DirectoryEntry>, Timestamp)>, StoreError> {
-    services
-        .store
-        .read(move |connection| {
-            let now = store::now(connection)?;
-            let Some(stored) = store::portal::sessions::find(connection, &id)? else { return Ok(None) };
-            let home = &stored.session.home;
-            let user = match home.user() {
-                Some(user) => owners::find_user(connection, user, home.organization())?,
-                None => None,
-            };
-            Ok(Some((stored, user, now)))
-        })
-        .await
 }

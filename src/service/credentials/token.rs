@@ -5,12 +5,16 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    domain::{access::audience::Identifier, credentials::error::CredentialError, exchange::claims::Claims},
+    domain::{
+        access::audience::Identifier,
+        credentials::error::CredentialError,
+        exchange::{claims::Claims, key_context::KeyContext},
+    },
     service::{Services, credentials::error::AuthError},
     store::{
-        CredentialLookup, LookupDetail, StoreError,
+        Conn, CredentialLookup, LookupDetail, StoreError,
         credentials::{
-            key_context::KeySelector,
+            key_context::{self, KeySelector},
             key_details::{self, CredentialQuery},
             revoked_tokens,
         },
@@ -21,6 +25,12 @@ use crate::{
 /// first of which is a JSON object in base64url. An imported key may contain dots as well.
 pub(crate) fn has_token_format(credential: &str) -> bool {
     credential.starts_with("eyJ") && credential.bytes().filter(|byte| *byte == b'.').count() == 2
+}
+
+/// Reads a key without looking up audiences.
+pub(crate) async fn load_key(services: &Services, selector: KeySelector) -> Result<Option<KeyContext>, StoreError> {
+    let load = move |connection: &mut Conn| key_context::load(connection, &selector, &BTreeSet::new());
+    Ok(services.store.read(load).await?.map(|record| record.context))
 }
 
 /// Looks up the key of a token whose signature is verified. Returns `AuthError::Credential` if the
@@ -39,5 +49,5 @@ pub(crate) async fn find_key_of_token(
         let state = revoked_tokens::read_token_state(connection, &claims, now)?;
         Ok::<_, StoreError>(claims.check_in_force(now, &state).map(|()| found))
     });
-    found.await?.map_err(AuthError::Credential)
+    Ok(found.await??)
 }

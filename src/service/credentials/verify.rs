@@ -10,7 +10,7 @@ use crate::{
         common::derived_id::CredentialId, credentials::error::CredentialError, exchange::key_context::KeyContext,
     },
     service::{
-        Error, Services,
+        Error, Services, Unavailable,
         credentials::{brute_force::Source, error::AuthError},
     },
     telemetry::labels::{ExchangeResult, Form},
@@ -51,11 +51,12 @@ pub(crate) async fn verify<P, V>(
     let (limiter, started) = (&services.brute_force, Instant::now());
     let result = async {
         if services.keys.is_halted() {
-            return Err(AuthError::Restored);
+            // Credentials that were revoked since appear to be in force.
+            return Err(Unavailable::RolledBack.into());
         }
         limiter.admit_source(source)?;
         let (id, result) = match parse(value) {
-            None => (None, Err(AuthError::Credential(CredentialError::Malformed))),
+            None => (None, Err(CredentialError::Malformed.into())),
             Some((parsed, id)) => {
                 limiter.admit_credential(source, id.as_ref())?;
                 (id, check(parsed).await)
@@ -121,7 +122,7 @@ const fn exchange_result<V>(result: &Result<V, AuthError>) -> ExchangeResult {
         AuthError::Target(_) => ExchangeResult::Target,
         AuthError::Throttled(_) => ExchangeResult::Throttled,
         AuthError::Limited(_) => ExchangeResult::Limited,
-        AuthError::Failed(Error::Unavailable(_)) | AuthError::Restored => ExchangeResult::Unavailable,
+        AuthError::Failed(Error::Unavailable(_)) => ExchangeResult::Unavailable,
         AuthError::OnBehalfOf(_) | AuthError::Failed(_) => ExchangeResult::Internal,
     }
 }

@@ -56,13 +56,13 @@ pub enum GuardState {
     /// The database is behind the guard file or has diverged from it.
     RolledBack(Box<Rollback>),
     /// The guard file is corrupt.
-    Corrupt(String),
+    Corrupt,
 }
 
 impl GuardState {
     /// Returns whether an operator must decide before anything is signed.
     pub const fn requires_decision(&self) -> bool {
-        matches!(self, Self::RolledBack(_) | Self::Corrupt(_))
+        matches!(self, Self::RolledBack(_) | Self::Corrupt)
     }
 
     /// Returns a description of the problem in one line.
@@ -71,7 +71,7 @@ impl GuardState {
             Self::Consistent => return None,
             Self::FileUnavailable(reason) => return Some(reason.clone()),
             Self::RolledBack(rollback) => rollback.to_string(),
-            Self::Corrupt(reason) => reason.clone(),
+            Self::Corrupt => "the content of the rollback guard is not valid".to_owned(),
         };
         Some(format!("{problem}; nothing is signed or accepted until `keyswap restore accept` is run here"))
     }

@@ -3,17 +3,17 @@
 use crate::{
     crypto::master_key_file,
     domain::signing::master_key::MasterKeyInfo,
-    service::Error,
+    service::{
+        Error,
+        common::conflict::{MasterKeyFileError, RowCounts},
+    },
     store::{self, Conn, Store, StoreError, encryption::columns::EncryptedColumn},
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, path::Path};
-
-/// Row counts by encrypted column. Columns without rows are omitted.
-pub type RowCounts = BTreeMap<EncryptedColumn, i64>;
+use std::path::Path;
 
 /// A master key with the number of rows that need it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct MasterKeyUsage {
     #[serde(flatten)]
     pub info: MasterKeyInfo,
@@ -32,7 +32,7 @@ pub async fn list(store: &Store, dir: &Path) -> Result<Vec<MasterKeyUsage>, Erro
             let registered = store::encryption::master_keys::list(connection)?;
             let usage = registered.into_iter().map(|info| {
                 let rows_by_column = count_rows(connection, info.version)?;
-                let file = check_file(&dir, &info).err().unwrap_or_else(|| "here".to_owned());
+                let file = check_file(&dir, &info).map_or_else(|fault| fault.to_string(), |()| "here".to_owned());
                 Ok(MasterKeyUsage { file, rows: rows_by_column.values().sum(), rows_by_column, info })
             });
             usage.collect()
@@ -41,28 +41,16 @@ pub async fn list(store: &Store, dir: &Path) -> Result<Vec<MasterKeyUsage>, Erro
 }
 
 /// Returns what is wrong with the file of a master key.
-pub(crate) fn check_file(dir: &Path, info: &MasterKeyInfo) -> Result<(), String> {
-    match master_key_file::read_key_of_version(dir, info.version) {
-        Ok(Some(key)) if key.fingerprint() == info.fingerprint => Ok(()),
-        Ok(Some(_)) => Err("another key is here".to_owned()),
-        Ok(None) => Err("missing".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+pub(crate) fn check_file(dir: &Path, info: &MasterKeyInfo) -> Result<(), MasterKeyFileError> {
+    let key = master_key_file::read_key_of_version(dir, info.version)?.ok_or(MasterKeyFileError::Missing)?;
+    if key.fingerprint() == info.fingerprint { Ok(()) } else { Err(MasterKeyFileError::AnotherKey) }
 }
 
 pub(crate) fn count_rows(connection: &mut Conn, version: i32) -> Result<RowCounts, StoreError> {
     let mut counts = RowCounts::new();
     for column in EncryptedColumn::ALL {
-        let count = store::encryption::columns::count(connection, column, version)?;
-        if count > 0 {
-            counts.insert(column, count);
-        }
+        counts.insert(column, store::encryption::columns::count(connection, column, version)?);
     }
+    counts.retain(|_, count| *count > 0);
     Ok(counts)
-}
-
-/// Formats the counts: "3 credentials, 1 webhooks".
-pub fn format_row_counts(counts: &RowCounts) -> String {
-    let parts: Vec<_> = counts.iter().map(|(column, count)| format!("{count} {}", column.as_str())).collect();
-    parts.join(", ")
 }

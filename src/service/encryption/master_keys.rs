@@ -19,11 +19,12 @@ use crate::{
     },
     service::{
         Conflict, Error, Services, WriteFileError,
-        encryption::master_key_usage::{RowCounts, check_file, count_rows, format_row_counts},
+        common::conflict::RowCounts,
+        encryption::master_key_usage::{check_file, count_rows},
         replicas,
     },
     store::{
-        self, Conn, Lock, NoEvent, Outcome, Store, StoreError, encryption::master_keys, signing::replicas::Replica,
+        self, Conn, Lock, NoEvent, Outcome, Store, StoreError, Tx, encryption::master_keys, signing::replicas::Replica,
     },
 };
 
@@ -69,7 +70,7 @@ pub(crate) fn refresh_if_stale(connection: &mut Conn, master: &MasterKeys) -> Re
 }
 
 /// The next master key and its origin.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct RotationStart {
     #[serde(flatten)]
     pub info: MasterKeyInfo,
@@ -85,6 +86,20 @@ impl RotationStart {
     }
 }
 
+/// Runs a change of the master keys, of which no other is made until the transaction ends.
+async fn change<T: Send + 'static>(
+    store: &Store,
+    origin: Origin,
+    body: impl FnOnce(&mut Tx<'_>, Vec<MasterKeyInfo>) -> Result<Outcome<T>, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let body = move |tx: &mut Tx<'_>| {
+        tx.lock(Lock::Setup)?;
+        let listed = master_keys::list(tx)?;
+        body(tx, listed)
+    };
+    store.run_transaction(origin, body).await
+}
+
 /// Creates the file `master.<next>`, or uses an existing one, and registers its key. Replicas can
 /// load the key from then on, but it does not encrypt anything yet. The file is on disk before the
 /// key is registered. Returns `Error::Conflict` if the file holds a key that was registered before.
@@ -98,23 +113,20 @@ pub async fn begin(store: &Store, dir: &Path, origin: Origin, entropy: &SystemEn
     master_key_file::remove_temporary_files(dir);
     let (key, file_created) = master_key_file::create_or_read_key(dir, version, entropy)?;
     let fingerprint = key.fingerprint();
-    store
-        .run_transaction(origin, move |tx| {
-            tx.lock(Lock::Setup)?;
-            let listed = master_keys::list(tx)?;
-            if let Some(info) = in_state(&listed, MasterKeyState::Incoming) {
-                return Ok(Outcome::without_event(RotationStart::resumed(info.clone()), NoEvent::AlreadyRecorded));
-            }
-            if listed.iter().any(|info| info.fingerprint == fingerprint) {
-                return Err(Conflict::MasterKeyReused(version).into());
-            }
-            master_keys::insert(tx, version, &fingerprint, MasterKeyState::Incoming)?;
-            let info = in_state(&master_keys::list(tx)?, MasterKeyState::Incoming).cloned();
-            let info = info.ok_or_else(|| StoreError::invalid_data("a registered master key disappeared"))?;
-            let event = master_key_event(EventType::MasterKeyRegistered, &info);
-            Ok(Outcome::event(RotationStart { info, file_created, registered: true }, event))
-        })
-        .await
+    change(store, origin, move |tx, listed| {
+        if let Some(info) = in_state(&listed, MasterKeyState::Incoming) {
+            return Ok(Outcome::without_event(RotationStart::resumed(info.clone()), NoEvent::AlreadyRecorded));
+        }
+        if listed.iter().any(|info| info.fingerprint == fingerprint) {
+            return Err(Conflict::MasterKeyReused(version).into());
+        }
+        master_keys::insert(tx, version, &fingerprint, MasterKeyState::Incoming)?;
+        let info = in_state(&master_keys::list(tx)?, MasterKeyState::Incoming).cloned();
+        let info = info.ok_or_else(|| StoreError::invalid_data("a registered master key disappeared"))?;
+        let event = master_key_event(EventType::MasterKeyRegistered, &info);
+        Ok(Outcome::event(RotationStart { info, file_created, registered: true }, event))
+    })
+    .await
 }
 
 /// Returns whether a rotation has begun and not finished.
@@ -148,12 +160,6 @@ fn find_replicas_without_key(connection: &mut Conn, info: &MasterKeyInfo) -> Res
     Ok(replicas)
 }
 
-/// Formats the replicas: "one (rep_…), two (rep_…)".
-pub fn format_replica_names(replicas: &[Replica]) -> String {
-    let names: Vec<_> = replicas.iter().map(|replica| format!("{} ({})", replica.name, replica.id)).collect();
-    names.join(", ")
-}
-
 /// Returns the longest staleness among `own` and those of the replicas. Within this time each
 /// replica has refreshed its keys.
 pub async fn max_replica_staleness(store: &Store, own: Span) -> Result<Span, Error> {
@@ -171,37 +177,28 @@ pub async fn activate(
     missing_keys: MissingKeyPolicy,
 ) -> Result<Option<MasterKeyInfo>, Error> {
     let dir = dir.to_owned();
-    store
-        .run_transaction(origin, move |tx| {
-            tx.lock(Lock::Setup)?;
-            let listed = master_keys::list(tx)?;
-            let Some(incoming) = in_state(&listed, MasterKeyState::Incoming).cloned() else {
-                return Ok(Outcome::without_event(None, NoEvent::Unchanged));
-            };
-            check_file(&dir, &incoming)
-                .map_err(|fault| Conflict::MasterKeyFileUnusable { version: incoming.version, fault })?;
-            let without = find_replicas_without_key(tx, &incoming)?;
-            if missing_keys == MissingKeyPolicy::Refuse && !without.is_empty() {
-                let replicas = format_replica_names(&without);
-                return Err(Conflict::ReplicasWithoutMasterKey { version: incoming.version, replicas }.into());
-            }
-            let faster = || Error::from(Conflict::ChangedConcurrently("master key"));
-            let old = in_state(&listed, MasterKeyState::Current).ok_or_else(faster)?;
-            if !master_keys::transition_state(tx, old.version, MasterKeyState::Current, MasterKeyState::Retiring)?
-                || !master_keys::transition_state(
-                    tx,
-                    incoming.version,
-                    MasterKeyState::Incoming,
-                    MasterKeyState::Current,
-                )?
-            {
-                return Err(faster());
-            }
-            let event = master_key_event(EventType::MasterKeyActivated, &incoming);
-            let current = in_state(&master_keys::list(tx)?, MasterKeyState::Current).cloned();
-            Ok(Outcome::event(current, event))
-        })
-        .await
+    change(store, origin, move |tx, listed| {
+        let Some(incoming) = in_state(&listed, MasterKeyState::Incoming).cloned() else {
+            return Ok(Outcome::without_event(None, NoEvent::Unchanged));
+        };
+        check_file(&dir, &incoming)
+            .map_err(|fault| Conflict::MasterKeyFileUnusable { version: incoming.version, fault })?;
+        let replicas = find_replicas_without_key(tx, &incoming)?;
+        if missing_keys == MissingKeyPolicy::Refuse && !replicas.is_empty() {
+            return Err(Conflict::ReplicasWithoutMasterKey { version: incoming.version, replicas }.into());
+        }
+        let faster = || Error::from(Conflict::ChangedConcurrently("master key"));
+        let old = in_state(&listed, MasterKeyState::Current).ok_or_else(faster)?;
+        if !master_keys::transition_state(tx, old.version, MasterKeyState::Current, MasterKeyState::Retiring)?
+            || !master_keys::transition_state(tx, incoming.version, MasterKeyState::Incoming, MasterKeyState::Current)?
+        {
+            return Err(faster());
+        }
+        let event = master_key_event(EventType::MasterKeyActivated, &incoming);
+        let current = in_state(&master_keys::list(tx)?, MasterKeyState::Current).cloned();
+        Ok(Outcome::event(current, event))
+    })
+    .await
 }
 
 fn master_key_event(kind: EventType, info: &MasterKeyInfo) -> NewEvent {
@@ -215,54 +212,42 @@ fn in_state(listed: &[MasterKeyInfo], state: MasterKeyState) -> Option<&MasterKe
 /// Marks each retiring key that no row needs as retired. Returns the rows that still need other
 /// retiring or retired keys, by version.
 pub async fn retire(store: &Store, origin: Origin) -> Result<BTreeMap<i32, RowCounts>, Error> {
-    store
-        .run_transaction(origin, |tx| {
-            tx.lock(Lock::Setup)?;
-            let (mut left, mut events) = (BTreeMap::new(), Vec::new());
-            for info in master_keys::list(tx)? {
-                if !matches!(info.state, MasterKeyState::Retiring | MasterKeyState::Retired) {
-                    continue;
-                }
-                let rows = count_rows(tx, info.version)?;
-                if !rows.is_empty() {
-                    left.insert(info.version, rows);
-                } else if info.state == MasterKeyState::Retiring
-                    && master_keys::transition_state(
-                        tx,
-                        info.version,
-                        MasterKeyState::Retiring,
-                        MasterKeyState::Retired,
-                    )?
-                {
-                    events.push(master_key_event(EventType::MasterKeyRetired, &info));
-                }
+    change(store, origin, |tx, listed| {
+        let (mut left, mut events) = (BTreeMap::new(), Vec::new());
+        let is_old = |state| matches!(state, MasterKeyState::Retiring | MasterKeyState::Retired);
+        for info in listed.into_iter().filter(|info| is_old(info.state)) {
+            let rows = count_rows(tx, info.version)?;
+            if !rows.is_empty() {
+                left.insert(info.version, rows);
+            } else if info.state == MasterKeyState::Retiring
+                && master_keys::transition_state(tx, info.version, MasterKeyState::Retiring, MasterKeyState::Retired)?
+            {
+                events.push(master_key_event(EventType::MasterKeyRetired, &info));
             }
-            Ok(Outcome::events_unless(NoEvent::Unchanged, left, events))
-        })
-        .await
+        }
+        Ok(Outcome::events_unless(NoEvent::Unchanged, left, events))
+    })
+    .await
 }
 
 /// Removes the registration of a master key that no row needs. The operator must destroy the file.
 /// Returns `Error::Conflict` if the key is current or retiring, or if a row needs it.
 pub async fn remove(store: &Store, origin: Origin, version: i32) -> Result<MasterKeyInfo, Error> {
-    store
-        .run_transaction(origin, move |tx| {
-            tx.lock(Lock::Setup)?;
-            let listed = master_keys::list(tx)?;
-            let info = listed.into_iter().find(|info| info.version == version).ok_or(Error::NotFound("master key"))?;
-            if info.state == MasterKeyState::Current {
-                return Err(Conflict::MasterKeyCurrent(version).into());
-            }
-            let rows = count_rows(tx, version)?;
-            if !rows.is_empty() {
-                return Err(Conflict::MasterKeyInUse { version, rows: format_row_counts(&rows) }.into());
-            }
-            if info.state == MasterKeyState::Retiring {
-                return Err(Conflict::MasterKeyNotRetired(version).into());
-            }
-            master_keys::delete(tx, version)?;
-            let event = master_key_event(EventType::MasterKeyRemoved, &info).with_data("state", info.state.as_str());
-            Ok(Outcome::event(info, event))
-        })
-        .await
+    change(store, origin, move |tx, listed| {
+        let info = listed.into_iter().find(|info| info.version == version).ok_or(Error::NotFound("master key"))?;
+        if info.state == MasterKeyState::Current {
+            return Err(Conflict::MasterKeyCurrent(version).into());
+        }
+        let rows = count_rows(tx, version)?;
+        if !rows.is_empty() {
+            return Err(Conflict::MasterKeyInUse { version, rows }.into());
+        }
+        if info.state == MasterKeyState::Retiring {
+            return Err(Conflict::MasterKeyNotRetired(version).into());
+        }
+        master_keys::delete(tx, version)?;
+        let event = master_key_event(EventType::MasterKeyRemoved, &info).with_data("state", info.state.as_str());
+        Ok(Outcome::event(info, event))
+    })
+    .await
 }

@@ -122,9 +122,7 @@ fn compare_progress(
 /// Returns the recorded progress, or the state that a file without a record causes.
 fn read(file: &Path) -> Result<Option<DatabaseProgress>, GuardState> {
     match fs::read(file) {
-        Ok(text) => serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|_| GuardState::Corrupt("the content of the rollback guard is not valid".to_owned())),
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|_| GuardState::Corrupt),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unavailable("read", &error)),
     }
@@ -166,7 +164,7 @@ pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<GuardS
             .with_data("seen_seq", rollback.recorded.seq)
             .with_data("seen_hash", rollback.recorded.hash.clone())
             .with_data("seq", rollback.database.seq),
-        GuardState::Corrupt(_) | GuardState::Consistent | GuardState::FileUnavailable(_) => {
+        GuardState::Corrupt | GuardState::Consistent | GuardState::FileUnavailable(_) => {
             NewEvent::new(EventType::RestoreAccepted, "rollback_guard")
         }
     };

@@ -1,7 +1,6 @@
 //! The exchange of an API key for a signed token.
 
 pub mod counts;
-pub mod flushed_counts;
 
 use serde::Serialize;
 
@@ -18,14 +17,13 @@ use crate::{
         },
     },
     service::{
-        Services,
+        Error, Services,
         credentials::{
             api_key::{Verified, verify_api_key},
             error::AuthError,
             rate_limit,
             verify::PresentedCredential,
         },
-        signing::key_snapshot::SigningUnavailable,
         status_lists,
     },
     store::LookupDetail,
@@ -64,21 +62,25 @@ pub(super) async fn issue_token(
         let window = rate_limit::count(services, &context.key).await?;
         Ok((grant, window))
     });
-    let Verified { decision: (mut grant, window), context, .. } = verified.await.inspect_err(|error| {
-        if matches!(error, AuthError::Restored) {
-            services.metrics.record_signing_refusal(SigningUnavailable::Restored.as_str());
+    let issued = async {
+        let Verified { decision: (mut grant, window), context, .. } = verified.await?;
+        let (snapshot, algorithm) = (services.keys.snapshot_at(context.now).await, grant.token_profile.algorithm);
+        let signer = snapshot.signer(algorithm, services.settings.signing_keys.algorithm, context.now)?;
+        let jti = random::generate_token_id(&services.entropy)?;
+        grant.status = status_lists::assign_token_index(services, &grant, &jti).await?;
+        services.live_tokens.count(&signer.jwk().kid, grant.expires_at);
+        let typ = grant.token_profile.typ.clone();
+        let claims = grant.into_claims(services.issuer(), jti);
+        let token = signer.sign_token(&typ, &claims).await?;
+        Ok(IssuedToken { token, claims, window, replaced: context.key.replacement() })
+    };
+    issued.await.inspect_err(|error| {
+        if let AuthError::Failed(Error::Unavailable(cause)) = error
+            && let Some(reason) = cause.signing_refusal()
+        {
+            services.metrics.record_signing_refusal(reason);
         }
-    })?;
-    let snapshot = services.keys.snapshot_at(context.now).await;
-    let signer = snapshot.signer(grant.token_profile.algorithm, services.settings.signing_keys.algorithm, context.now);
-    let signer = signer.inspect_err(|error| services.metrics.record_signing_refusal(error.as_str()))?;
-    let jti = random::generate_token_id(&services.entropy)?;
-    grant.status = status_lists::assign_token_index(services, &grant, &jti).await?;
-    services.live_tokens.count(&signer.jwk().kid, grant.expires_at);
-    let typ = grant.token_profile.typ.clone();
-    let claims = grant.into_claims(services.issuer(), jti);
-    let token = signer.sign_token(&typ, &claims).await?;
-    Ok(IssuedToken { token, claims, window, replaced: context.key.replacement() })
+    })
 }
 
 /// The result that an exchange would have.
@@ -122,27 +124,22 @@ pub async fn explain(
         Ok((grant::explain(context, request, limits)?, grant::decide(context, request, limits)))
     })
     .await;
-    let explanation = match verified.map(|verified| verified.decision) {
-        Ok((evaluation, decision)) => Explanation {
-            granted: decision.is_ok(),
-            audience,
-            scope: evaluation.granted,
-            removed: evaluation.removed,
-            authorization_details: evaluation.authorization_details,
-            expires_in: decision.as_ref().ok().map(Grant::expires_in),
-            error: decision.is_err().then_some("invalid_scope"),
-            reason: None,
-        },
-        Err(AuthError::Target(fault)) => Explanation {
-            audience,
-            error: Some("invalid_target"),
-            reason: Some(fault.as_str()),
-            ..Explanation::default()
-        },
-        Err(AuthError::Scope(ScopeError::Malformed)) => {
-            Explanation { audience, error: Some("invalid_scope"), ..Explanation::default() }
+    let mut explanation = Explanation { audience, ..Explanation::default() };
+    match verified.map(|verified| verified.decision) {
+        Ok((evaluation, decision)) => {
+            explanation.granted = decision.is_ok();
+            explanation.scope = evaluation.granted;
+            explanation.removed = evaluation.removed;
+            explanation.authorization_details = evaluation.authorization_details;
+            explanation.expires_in = decision.as_ref().ok().map(Grant::expires_in);
+            explanation.error = decision.is_err().then_some("invalid_scope");
         }
+        Err(AuthError::Target(fault)) => {
+            explanation.error = Some("invalid_target");
+            explanation.reason = Some(fault.as_str());
+        }
+        Err(AuthError::Scope(ScopeError::Malformed)) => explanation.error = Some("invalid_scope"),
         Err(error) => return Err(error),
-    };
+    }
     Ok((explanation, replaced))
 }

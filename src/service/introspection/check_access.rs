@@ -19,11 +19,13 @@ use crate::{
             validation::{CredentialRequirements, find_missing_permissions},
         },
     },
-    service::{Services, access::owners, credentials::error::AuthError, introspection::resolve::resolve_token},
-    store::{
-        self, Conn, LookupDetail, StoreError,
-        credentials::key_context::{self, KeyRecord, KeySelector},
+    service::{
+        Services,
+        access::owners,
+        credentials::{error::AuthError, token::load_key},
+        introspection::resolve::resolve_token,
     },
+    store::{self, Conn, LookupDetail, StoreError, credentials::key_context::KeySelector},
 };
 
 /// The principal of an access check.
@@ -69,10 +71,8 @@ pub async fn check(
             check_credential(services, &value, audience, permission, &resource).await
         }
         AccessSubject::Principal(PrincipalReference::ApiKey { id, organization_id: organization }) => {
-            let selector = KeySelector::Key(id);
-            let found =
-                services.store.read(move |connection| key_context::load(connection, &selector, &[].into())).await?;
-            Ok(found.is_some_and(|KeyRecord { context: KeyContext { key, now, .. }, .. }| {
+            let found = load_key(services, KeySelector::Key(id)).await?;
+            Ok(found.is_some_and(|KeyContext { key, now, .. }| {
                 is_within(&key.ownership.home, organization.as_ref())
                     && key.permits_access(now, &services.settings.limits, &permission, &resource)
             }))
@@ -133,14 +133,14 @@ fn is_covered_by_access_records(
     permission: &PermissionName,
     resource: &Resource,
 ) -> Result<bool, StoreError> {
-    let organization = match home.organization() {
+    let found = match home.organization() {
         None => None,
-        Some(id) => match store::directory::organizations::find(connection, id)? {
-            None => return Ok(false),
-            found => found,
-        },
+        Some(id) => store::directory::organizations::find(connection, id)?,
     };
-    let organization = organization.as_ref().map(|found| (&found.id, &found.generation_id));
+    if found.is_none() && home.organization().is_some() {
+        return Ok(false);
+    }
+    let organization = found.as_ref().map(|found| (&found.id, &found.generation_id));
     let rules = store::access::effective_statements::find_rules_of_principal(connection, principal, organization)?;
     Ok(rules.iter().any(|rule| rule.covers(permission, resource)))
 }

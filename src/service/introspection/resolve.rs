@@ -42,7 +42,25 @@ pub(crate) async fn resolve_token<T>(
     let value = strip_bearer(value);
     let presented = PresentedCredential { value, source: Source::UNKNOWN, form: Some(Form::Validation) };
     let verified = if has_token_format(value) {
-        verify_token(services, presented, audiences, detail, rule).await
+        // A token is subject to the current state of its key. Of its own claims only the audience and
+        // the scope limit it further.
+        let parse = |text: &str| Some((services.keys.view().verify_any(text, services.issuer())?, None));
+        verify(services, presented, parse, async |(typ, claims): (TokenTypeHeader, Claims)| {
+            let bounds = token_bounds(services, &claims, audiences);
+            let bounds = bounds.ok_or(AuthError::Target(TargetError::NotAllowed))?;
+            let CredentialLookup { record, details } =
+                find_key_of_token(services, &claims, bounds.audiences.clone(), detail).await?;
+            let context = record.context;
+            let is_profile = typ == TokenTypeHeader::ACCESS_TOKEN
+                || context.audiences.iter().any(|audience| audience.token_profile.typ == typ);
+            if !is_profile {
+                return Err(CredentialError::Malformed.into());
+            }
+            let decision = rule(&context, &bounds)?;
+            record_use(services, presented, &context);
+            Ok(Verified { decision, context, details, claims: Some(claims) })
+        })
+        .await
     } else {
         let bounds = CredentialBounds { scope: None, audiences: audiences.cloned().unwrap_or_default() };
         let request = Request { targets: bounds.audiences.clone(), ..Request::default() };
@@ -52,11 +70,7 @@ pub(crate) async fn resolve_token<T>(
         Ok(verified) => Ok(Some(verified)),
         Err(AuthError::Credential(_) | AuthError::Target(_) | AuthError::Scope(_)) => Ok(None),
         Err(
-            error @ (AuthError::OnBehalfOf(_)
-            | AuthError::Throttled(_)
-            | AuthError::Limited(_)
-            | AuthError::Restored
-            | AuthError::Failed(_)),
+            error @ (AuthError::OnBehalfOf(_) | AuthError::Throttled(_) | AuthError::Limited(_) | AuthError::Failed(_)),
         ) => Err(error),
     }
 }
@@ -68,34 +82,6 @@ fn strip_bearer(value: &str) -> &str {
         Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => credential.trim_matches(' '),
         Some(_) | None => value,
     }
-}
-
-/// A token is subject to the current state of its key. Of its own claims only the audience and the
-/// scope limit it further.
-async fn verify_token<T>(
-    services: &Services,
-    presented: PresentedCredential<'_>,
-    audiences: Option<&BTreeSet<Identifier>>,
-    detail: LookupDetail,
-    rule: impl FnOnce(&KeyContext, &CredentialBounds) -> Result<T, DenyReason>,
-) -> Result<Verified<T>, AuthError> {
-    let parse = |text: &str| Some((services.keys.view().verify_any(text, services.issuer())?, None));
-    verify(services, presented, parse, async |(typ, claims): (TokenTypeHeader, Claims)| {
-        let bounds = token_bounds(services, &claims, audiences);
-        let bounds = bounds.ok_or(AuthError::Target(TargetError::NotAllowed))?;
-        let CredentialLookup { record, details } =
-            find_key_of_token(services, &claims, bounds.audiences.clone(), detail).await?;
-        let context = record.context;
-        let is_profile = typ == TokenTypeHeader::ACCESS_TOKEN
-            || context.audiences.iter().any(|audience| audience.token_profile.typ == typ);
-        if !is_profile {
-            return Err(AuthError::Credential(CredentialError::Malformed));
-        }
-        let decision = rule(&context, &bounds)?;
-        record_use(services, presented, &context);
-        Ok(Verified { decision, context, details, claims: Some(claims) })
-    })
-    .await
 }
 
 /// Returns the limits from the claims of a token, or `None` if it is for none of the requested

@@ -23,14 +23,11 @@ use crate::{
             brute_force::Source,
             error::AuthError,
             session::parse_session_token,
-            token::has_token_format,
+            token::{has_token_format, load_key},
             verify::{PresentedCredential, verify, wait_for_deadline},
         },
     },
-    store::{
-        self, LookupDetail, NoEvent, Outcome,
-        credentials::key_context::{self, KeySelector},
-    },
+    store::{self, LookupDetail, NoEvent, Outcome, credentials::key_context::KeySelector},
     telemetry::labels::Form,
 };
 
@@ -90,14 +87,12 @@ async fn revoke_presented_token(services: &Services, caller: &Caller, token: &st
     let parse = |text: &str| Some((services.keys.view().verify_any(text, services.issuer())?.1, None));
     let (claims, context) = verify(services, presented, parse, async |claims: Claims| {
         // This lookup precedes the transaction, so that unauthorized callers do not lock a key.
-        let selector = KeySelector::Key(claims.key_id.clone());
-        let found = services.store.read(move |connection| key_context::load(connection, &selector, &[].into()));
-        let found = found.await?.ok_or(AuthError::Credential(CredentialError::Unknown))?;
-        Ok((claims, found.context))
+        let found = load_key(services, KeySelector::Key(claims.key_id.clone())).await?;
+        Ok((claims, found.ok_or(CredentialError::Unknown)?))
     })
     .await?;
     match find_revoking_caller(caller, &context.key) {
-        Some(caller) if claims.exp > context.now.seconds() => Ok(revoke_token(services, caller, claims).await?),
+        Some(caller) if claims.exp > context.now.seconds() => Ok(revoke_token(services, &caller, claims).await?),
         Some(_) | None => Ok(false),
     }
 }
@@ -115,13 +110,12 @@ fn find_revoking_caller(caller: &Caller, key: &KeyProperties) -> Option<Caller> 
 
 /// Revokes a token and returns whether the caller may do so. Only the first revocation appends an
 /// event.
-async fn revoke_token(services: &Services, caller: Caller, claims: Claims) -> Result<bool, Error> {
+async fn revoke_token(services: &Services, caller: &Caller, claims: Claims) -> Result<bool, Error> {
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, caller| {
             // The key is locked here, so the second of two concurrent revocations finds the result
             // of the first.
-            let Some(key) = lock_key_to_end(tx, &caller, &claims.key_id)? else {
+            let Some(key) = lock_key_to_end(tx, caller, &claims.key_id)? else {
                 return Ok(Outcome::without_event(false, NoEvent::Unchanged));
             };
             if store::credentials::revoked_tokens::is_revoked(tx, &claims.jti)? {

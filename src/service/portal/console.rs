@@ -54,9 +54,12 @@ pub async fn sign_in(services: &Services, key: &str, call: &RequestContext) -> R
             scope: grant.scope.clone(),
             tenant_scope: TenantScope::of(&context.key.ownership.home),
         };
-        let nothing = || DenyReason::Scope(ScopeError::Empty(Vec::new()));
         // The console page begins with this action.
-        if authority.allows::<ReadOwnIdentity>() { Ok(grant) } else { Err(nothing()) }
+        if authority.allows::<ReadOwnIdentity>() {
+            Ok(grant)
+        } else {
+            Err(DenyReason::Scope(ScopeError::Empty(Vec::new())))
+        }
     });
     let IssuedToken { token, claims, .. } = match issued.await {
         Ok(issued) => issued,

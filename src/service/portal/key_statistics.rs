@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tokio::time::{Duration, Instant};
+use tokio::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 use utoipa::ToSchema;
 
 use crate::{
@@ -12,8 +15,8 @@ use crate::{
         credentials::api_key::KeyCounts,
         exchange::usage::UtcHour,
     },
-    service::{Error, Services},
-    store::{self, StoreError},
+    service::Error,
+    store::{Store, StoreError, exchange_counts, portal::key_statistics},
 };
 
 /// Keys that expire within this time count as expiring.
@@ -48,39 +51,41 @@ struct HourlyExchanges {
     refused: BTreeMap<String, i64>,
 }
 
-/// Returns the results of the last `hours` hours, including the current one, and the number of
-/// keys.
-pub async fn get_key_statistics(services: &Services, hours: i64) -> Result<KeyStatistics, Error> {
-    let (now, exchanges) = services
-        .store
-        .read(move |connection| {
-            let now = store::now(connection)?;
-            let first = UtcHour::of(now).minus(hours - 1);
-            Ok::<_, StoreError>((now, store::exchange_counts::read_counts_since(connection, first)?))
-        })
-        .await?;
-    let exchanges = exchanges.into_iter().map(|(hour, mut refused)| {
-        let granted = refused.remove("granted").unwrap_or_default();
-        HourlyExchanges { at: hour.start_time(), granted, refused }
-    });
-    Ok(KeyStatistics { exchanges: exchanges.collect(), keys: count_keys_cached(services).await, as_of: now })
-}
+/// The result of the last count on this server, and the time of the last attempt.
+#[derive(Debug, Default)]
+pub struct KeyStatisticsCache(Mutex<Option<(Instant, Option<KeyCounts>)>>);
 
-/// Counts the keys while concurrent requests wait for the result. After a failure the previous
-/// counts are returned, and there is no new attempt for `MIN_COUNT_INTERVAL`.
-async fn count_keys_cached(services: &Services) -> Option<KeyCounts> {
-    let mut last = services.key_statistics.0.lock().await;
-    let before = match *last {
-        Some((at, keys)) if at.elapsed() < MIN_COUNT_INTERVAL => return keys,
-        Some((_, keys)) => keys,
-        None => None,
-    };
-    let count = services.store.read(|connection| {
-        let now = store::now(connection)?;
-        store::portal::key_statistics::keys(connection, now, EXPIRING_WITHIN)
-    });
-    let keys = count.await.inspect_err(|error: &StoreError| tracing::warn!(%error, "the keys could not be counted"));
-    let keys = keys.ok().or(before);
-    *last = Some((Instant::now(), keys));
-    keys
+impl KeyStatisticsCache {
+    /// Returns the results of the last `hours` hours, including the current one, and the number of
+    /// keys.
+    pub async fn get(&self, store: &Store, hours: i64) -> Result<KeyStatistics, Error> {
+        let (now, exchanges) = store
+            .read_at(move |connection, now| {
+                let first = UtcHour::of(now).minus(hours - 1);
+                Ok::<_, StoreError>((now, exchange_counts::read_counts_since(connection, first)?))
+            })
+            .await?;
+        let exchanges = exchanges.into_iter().map(|(hour, mut refused)| {
+            let granted = refused.remove("granted").unwrap_or_default();
+            HourlyExchanges { at: hour.start_time(), granted, refused }
+        });
+        Ok(KeyStatistics { exchanges: exchanges.collect(), keys: self.count_keys(store).await, as_of: now })
+    }
+
+    /// Counts the keys while concurrent requests wait for the result. After a failure the previous
+    /// counts are returned, and there is no new attempt for `MIN_COUNT_INTERVAL`.
+    async fn count_keys(&self, store: &Store) -> Option<KeyCounts> {
+        let mut last = self.0.lock().await;
+        let before = match *last {
+            Some((at, keys)) if at.elapsed() < MIN_COUNT_INTERVAL => return keys,
+            Some((_, keys)) => keys,
+            None => None,
+        };
+        let count = store.read_at(|connection, now| key_statistics::keys(connection, now, EXPIRING_WITHIN));
+        let keys =
+            count.await.inspect_err(|error: &StoreError| tracing::warn!(%error, "the keys could not be counted"));
+        let keys = keys.ok().or(before);
+        *last = Some((Instant::now(), keys));
+        keys
+    }
 }

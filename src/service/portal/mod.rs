@@ -5,24 +5,17 @@
 pub mod branding;
 pub mod console;
 pub mod current;
-pub mod key_counts_cache;
 pub mod key_statistics;
 pub mod page;
 
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{
-        credential,
-        encryption::{EncryptionError, SecretKind},
-        master_keys::MasterKeys,
-        random::SystemEntropy,
-    },
+    crypto::{credential, encryption::SecretKind, master_keys::MasterKeys},
     domain::{
         access::{owner::OwnerScope, policy::GrantablePermissions},
         common::{
             derived_id::{CredentialId, PortalSessionId},
-            entropy::EntropyUnavailable,
             id::{OrganizationId, UserId},
             time::{Span, Timestamp},
         },
@@ -35,7 +28,7 @@ use crate::{
         access::owners::{self, DirectoryEntry},
         caller::Caller,
     },
-    store::{self, Outcome, StoreError, Tx, portal::sessions::StoredPortalSession},
+    store::{self, Outcome, Tx, portal::sessions::StoredPortalSession},
 };
 
 /// A new session, for the only response that contains its token.
@@ -68,9 +61,8 @@ pub async fn open(
     services
         .change(caller, move |tx, _| {
             let home = lock_user_entry(tx, &user, organization.as_ref())?.home;
-            let (token, session) =
-                factory.create::<Error>(tx, PortalSessionKind::Token, home.clone(), grantable.clone())?;
-            let (code, code_session) = factory.create::<Error>(tx, PortalSessionKind::Code, home, grantable)?;
+            let (token, session) = factory.create(tx, PortalSessionKind::Token, home.clone(), grantable.clone())?;
+            let (code, code_session) = factory.create(tx, PortalSessionKind::Code, home, grantable)?;
             let page = if organization.is_some() { "organization-keys" } else { "user-keys" };
             // In the fragment, which browsers do not send to servers or proxies, nor in `Referer`.
             let url = Zeroizing::new(format!("{base}/portal/{page}#code={}", code.expose()));
@@ -92,30 +84,25 @@ fn creation_event(session: &PortalSession) -> NewEvent {
 /// The dependencies of session creation.
 struct SessionFactory {
     master: MasterKeys,
-    entropy: SystemEntropy,
     ttl: Span,
 }
 
 impl SessionFactory {
     fn of(services: &Services) -> Self {
-        Self {
-            master: services.master_keys.clone(),
-            entropy: services.entropy.clone(),
-            ttl: services.settings.portal.session_ttl,
-        }
+        Self { master: services.master_keys.clone(), ttl: services.settings.portal.session_ttl }
     }
 
-    fn create<E: From<StoreError> + From<EncryptionError> + From<EntropyUnavailable>>(
+    fn create(
         &self,
         tx: &mut Tx<'_>,
         kind: PortalSessionKind,
         home: OwnerScope,
         grantable_permissions: GrantablePermissions,
-    ) -> Result<(ApiKeyValue, PortalSession), E> {
-        let id = CredentialId::generate(&self.entropy)?;
-        let secret = Secret::generate(&self.entropy)?;
+    ) -> Result<(ApiKeyValue, PortalSession), Error> {
+        let id = CredentialId::generate(tx.entropy())?;
+        let secret = Secret::generate(tx.entropy())?;
         let value = ApiKeyValue::format(&Prefix::portal_session(), &id, &secret);
-        let encrypted = credential::encrypt(&self.master, SecretKind::PortalSession, &id, &secret, &self.entropy)?;
+        let encrypted = credential::encrypt(&self.master, SecretKind::PortalSession, &id, &secret, tx.entropy())?;
         let ttl = if kind == PortalSessionKind::Code { SIGN_IN_CODE_TTL } else { self.ttl };
         let session = PortalSession {
             id: PortalSessionId::from(&id),

@@ -9,7 +9,7 @@ use crate::{
         portal::session::PortalSessionKind,
     },
     service::{
-        Services,
+        Error, Services,
         credentials::{
             error::AuthError,
             request_context::RequestContext,
@@ -46,12 +46,11 @@ pub async fn sign_in(
             if !store::portal::sessions::delete(tx, &code)? {
                 return Ok(Outcome::without_event(None, NoEvent::Unchanged));
             }
-            let (cookie, session) =
-                factory.create::<AuthError>(tx, PortalSessionKind::Page, user.home, grantable_permissions)?;
-            Ok::<_, AuthError>(Outcome::event(Some(cookie), creation_event(&session)))
+            let (cookie, session) = factory.create(tx, PortalSessionKind::Page, user.home, grantable_permissions)?;
+            Ok::<_, Error>(Outcome::event(Some(cookie), creation_event(&session)))
         })
         .await?;
-    let cookie = cookie.ok_or(AuthError::Credential(CredentialError::Unknown))?;
+    let cookie = cookie.ok_or(CredentialError::Unknown)?;
     if let Some(replaced) = replaced {
         // If this fails, the replaced session expires by itself soon.
         let _ = sign_out(services, replaced, call).await;
@@ -64,22 +63,19 @@ pub async fn sign_out(services: &Services, cookie: &str, call: &RequestContext) 
     if parse_session_token(cookie).is_none() {
         return Ok(());
     }
-    let session = match verify_session(services, cookie, PortalSessionKind::Page, call.source).await {
-        // The session is no longer valid.
-        Err(AuthError::Credential(_)) => return Ok(()),
-        session => session?,
-    };
-    let VerifiedSession { id, user, .. } = session;
+    let VerifiedSession { id, user, .. } =
+        match verify_session(services, cookie, PortalSessionKind::Page, call.source).await {
+            // The session is no longer valid.
+            Err(AuthError::Credential(_)) => return Ok(()),
+            session => session?,
+        };
     let origin = call.origin(Actor::PortalSession(id.clone()), user.home.user().cloned());
     services
         .store
         .run_transaction(origin, move |tx| {
-            if !store::portal::sessions::delete(tx, &id)? {
-                return Ok(Outcome::without_event((), NoEvent::Unchanged));
-            }
-            let ended = NewEvent::new(EventType::PortalSessionEnded, &id);
-            Ok::<_, AuthError>(Outcome::event((), ended.with_organization(user.home.organization())))
+            let ended = store::portal::sessions::delete(tx, &id)?
+                .then(|| NewEvent::new(EventType::PortalSessionEnded, &id).with_organization(user.home.organization()));
+            Ok(Outcome::events_unless(NoEvent::Unchanged, (), ended.into_iter().collect()))
         })
-        .await?;
-    Ok(())
+        .await
 }

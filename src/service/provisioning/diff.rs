@@ -26,7 +26,7 @@ pub enum Action {
 }
 
 /// The change of one resource.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Change {
     pub action: Action,
     pub kind: &'static str,
@@ -37,7 +37,7 @@ pub struct Change {
 }
 
 /// One changed member with its old and its new value. `null`: not set.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Member {
     pub member: String,
     pub before: Value,

@@ -27,7 +27,7 @@ use crate::{
         },
         api_keys::service_clients::{self, NewServiceClient, ServiceClientPatch},
         caller::Caller,
-        common::entry::Effect,
+        common::entry::{Effect, Entry},
         provisioning::{
             diff::Described,
             stored::{PlanRollback, StoredConfiguration},
@@ -76,8 +76,7 @@ pub async fn apply(
 ) -> Result<Vec<Change>, Error> {
     let mut run = ConfigurationRun::new(services, caller, &desired).await?;
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, _| {
             run.execute(tx, &desired, prune)?;
             Ok(Outcome::events_unless(NoEvent::Unchanged, run.changes, run.events))
         })
@@ -113,17 +112,11 @@ impl ConfigurationRun {
         let stored = StoredConfiguration::lock(tx, desired, prune)?;
         for input in desired.permissions.iter().flatten() {
             let before = stored.permissions.iter().find(|permission| permission.name == input.name);
-            let put = permissions::put_in(tx, input.clone(), None)
-                .map(Effect::into_parts)
-                .map(|(after, _, event)| (Some(after), event));
-            self.record(input.name.as_str(), before, put)?;
+            self.record_effect(input.name.as_str(), before, permissions::put_in(tx, input.clone(), None))?;
         }
         for input in desired.roles.iter().flatten() {
             let before = stored.roles.iter().find(|role| role.name == input.name);
-            let put = roles::put_in(tx, input.clone(), None)
-                .map(Effect::into_parts)
-                .map(|(after, _, event)| (Some(after), event));
-            self.record(input.name.as_str(), before, put)?;
+            self.record_effect(input.name.as_str(), before, roles::put_in(tx, input.clone(), None))?;
         }
         for input in desired.audiences.iter().flatten() {
             let before = stored.audiences.iter().find(|audience| audience.identifier == input.identifier);
@@ -169,6 +162,15 @@ impl ConfigurationRun {
         Ok(())
     }
 
+    fn record_effect<T: Described + Entry>(
+        &mut self,
+        name: &str,
+        before: Option<&T>,
+        put: Result<Effect<T>, Error>,
+    ) -> Result<(), Error> {
+        self.record(name, before, put.map(Effect::into_parts).map(|(after, _, event)| (Some(after), event)))
+    }
+
     fn record_deletion<T: Described>(&mut self, deleted: &T, done: Result<NewEvent, Error>) -> Result<(), Error> {
         self.record(deleted.identity().0, Some(deleted), done.map(|event| (None, [event])))
     }
@@ -184,20 +186,19 @@ impl ConfigurationRun {
         let put = match same[..] {
             [] => {
                 let new = NewServiceClient { name: Some(name.clone()), owner: None, permissions, metadata };
-                service_clients::create_in(tx, new, &self.caller).map(|(client, event)| (client, Some(event)))
+                let created = service_clients::create_in(tx, new, &self.caller);
+                created.map(|(client, event)| Effect::Created(client, event))
             }
             [before] => {
                 let patch = ServiceClientPatch { name: None, permissions: Some(permissions), metadata: Some(metadata) };
                 service_clients::patch_in(tx, before.clone(), patch, &self.caller, &self.settings)
-                    .map(Effect::into_parts)
-                    .map(|(client, _, event)| (client, event))
             }
             [..] => {
                 let ids = same.iter().map(|client| client.id.clone()).collect();
                 Err(Conflict::SeveralServiceClients(ids).into())
             }
         };
-        self.record(name.as_str(), same.first().copied(), put.map(|(after, event)| (Some(after), event)))
+        self.record_effect(name.as_str(), same.first().copied(), put)
     }
 
     /// Deletes the resources that the file does not name.

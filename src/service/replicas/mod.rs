@@ -27,6 +27,7 @@ use crate::{
 /// Registers a server before it serves: its settings apply from its first response.
 pub async fn register(store: &Store, settings: &Settings) -> Result<ReplicaRegistration, Error> {
     let settings = settings.clone();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let registered = store.run_internal(NoEvent::InternalState, move |tx| {
         // Excludes transitions of signing keys: the next activation takes the token lifetime of this
         // replica into account, and the keys marked as seen below were committed before.
@@ -34,7 +35,7 @@ pub async fn register(store: &Store, settings: &Settings) -> Result<ReplicaRegis
         let now = store::now(tx)?;
         let replica = Replica {
             id: tx.generate_id()?,
-            name: process_name(),
+            name: format!("{} {}", host.trim(), std::process::id()).trim().to_owned(),
             started_at: now,
             last_heartbeat_at: now,
             published_kids: String::new(),
@@ -90,11 +91,6 @@ pub(crate) async fn report(services: &Services) -> Result<(), Error> {
     let reported = reported.await?;
     *services.replica_registration.lock() = Some(reported);
     Ok(())
-}
-
-fn process_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{} {}", host.trim(), std::process::id()).trim().to_owned()
 }
 
 /// Returns the replicas that are running according to their entries.

@@ -5,19 +5,20 @@
 use crate::{
     domain::{
         common::derived_id::SigningKeyId,
-        signing::{Algorithm, SigningKeyMetadata, SigningKeyState, rotation::RevocationBounds},
+        signing::{SigningKeyState, rotation::RevocationBounds},
     },
     service::{
         Conflict, Error, Services,
         caller::Caller,
         signing::{
             key_change::{self, KeyChange},
-            key_publisher::{KeyPublisher, concurrent_change},
+            key_publisher::KeyPublisher,
+            key_snapshot::is_usable_for_signing,
             rotation::confirm_publication,
             rotation_state::SigningKeyItem,
         },
     },
-    store,
+    store::signing::signing_keys,
 };
 
 /// The result of an emergency revocation, with its worst-case consequences.
@@ -36,12 +37,11 @@ pub struct Revocation {
 /// at once.
 pub async fn revoke(services: &Services, caller: &Caller, kid: SigningKeyId) -> Result<Revocation, Error> {
     // From the database: the snapshot in memory omits keys that it cannot parse.
-    let published = services.store.read(|connection| store::signing::signing_keys::list(connection, true)).await?;
+    let published = services.store.read(|connection| signing_keys::list(connection, true)).await?;
     let algorithm = published.into_iter().find(|key| key.info.kid == kid).map(|key| key.info.algorithm);
     // One key follows the successor. The other is the successor if there is no usable next key.
     let mut publisher = KeyPublisher::generate(services, algorithm.into_iter().chain(algorithm)).await?;
-    let revoked =
-        key_change::run(services, caller.origin.clone(), move |change| revoke_key(change, &kid, &mut publisher));
+    let revoked = key_change::run(services, caller, None, move |change| revoke_key(change, &kid, &mut publisher));
     let revoked = revoked.await?;
     confirm_publication(services).await;
     Ok(revoked)
@@ -57,10 +57,19 @@ fn revoke_key(
         return Err(Conflict::SigningKeyNotPublished(kid.clone()).into());
     }
     change.transition(&key, SigningKeyState::Revoked)?;
-    let successor = match key.state {
-        SigningKeyState::Active => Some(activate_successor(change, key.algorithm, publisher)?),
-        SigningKeyState::Next | SigningKeyState::Retiring | SigningKeyState::Removed | SigningKeyState::Revoked => None,
-    };
+    let mut successor = None;
+    if key.state == SigningKeyState::Active {
+        let mut stored = signing_keys::list(change.tx, true)?.into_iter();
+        let next = stored.find(|next| next.info.state == SigningKeyState::Next && next.info.algorithm == key.algorithm);
+        let next = match next {
+            Some(next) if is_usable_for_signing(&publisher.master_keys, &next) => next.info,
+            Some(_) | None => change.replace_next(publisher, key.algorithm)?,
+        };
+        // Without the revoked key, which was active.
+        change.reload()?;
+        change.activate(&next)?;
+        successor = Some(next);
+    }
     change.reload()?;
     let has_next = change.state.find_in_state(key.algorithm, SigningKeyState::Next).is_some();
     if !has_next && change.state.rules.requires_algorithm(key.algorithm) {
@@ -75,27 +84,4 @@ fn revoke_key(
         activated: successor.and_then(|next| describe(&next.kid)),
         bounds: state.rules.timing.revocation_bounds(&key, state.now, successor_published),
     })
-}
-
-/// Activates the next key, or a new one if the next key cannot sign.
-fn activate_successor(
-    change: &mut KeyChange<'_, '_>,
-    algorithm: Algorithm,
-    publisher: &mut KeyPublisher,
-) -> Result<SigningKeyMetadata, Error> {
-    let mut stored = store::signing::signing_keys::list(change.tx, true)?.into_iter();
-    let next = stored.find(|key| key.info.state == SigningKeyState::Next && key.info.algorithm == algorithm);
-    let next = match next {
-        Some(next) if publisher.can_sign_with(&next) => next.info,
-        unusable => {
-            if let Some(unusable) = unusable {
-                change.transition(&unusable.info, SigningKeyState::Removed)?;
-            }
-            change.publish(publisher, algorithm)?.ok_or_else(concurrent_change)?
-        }
-    };
-    // Without the revoked key, which was active.
-    change.reload()?;
-    change.activate(&next)?;
-    Ok(next)
 }

@@ -2,13 +2,12 @@
 
 use crate::{
     crypto::{key_import, signer::Signer},
-    domain::signing::SigningKeyState,
     service::{
         Conflict, Error, Services,
         caller::Caller,
         signing::{
             clock_monitor, key_change,
-            key_publisher::{KeyPublisher, concurrent_change},
+            key_publisher::KeyPublisher,
             rotation::{confirm_publication, require_trusted_database},
             rotation_state::SigningKeyItem,
         },
@@ -25,17 +24,13 @@ pub async fn import(services: &Services, caller: &Caller, text: &str) -> Result<
         key_import::parse_private_key(text, algorithm).map_err(|error| Error::invalid("key", error.to_string()))?;
     let signer = Signer::from_pkcs8(algorithm, &der).map_err(|error| Error::invalid("key", error.to_string()))?;
     let kid = signer.jwk().kid.clone();
-    let mut publisher =
-        KeyPublisher::new(services.master_keys.clone(), services.entropy.clone(), vec![(algorithm, der)]);
-    let imported = key_change::run_timed(services, caller.origin.clone(), move |change| {
+    let mut publisher = KeyPublisher::new(services.master_keys.clone(), vec![(algorithm, der)]);
+    let reference = services.clock_monitor.reference();
+    let imported = key_change::run(services, caller, Some(reference), move |change| {
         if change.state.find(&kid).is_some() {
             return Err(Conflict::SigningKeyExists(kid).into());
         }
-        let replaced = change.state.find_in_state(algorithm, SigningKeyState::Next).cloned();
-        if let Some(replaced) = replaced {
-            change.transition(&replaced, SigningKeyState::Removed)?;
-        }
-        let key = change.publish(&mut publisher, algorithm)?.ok_or_else(concurrent_change)?;
+        let key = change.replace_next(&mut publisher, algorithm)?;
         Ok(change.state.describe(&key))
     });
     let imported = imported.await?;

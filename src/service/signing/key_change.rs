@@ -4,14 +4,15 @@ use crate::{
     config::Settings,
     domain::{
         common::derived_id::SigningKeyId,
-        events::{EventType, NewEvent, Origin},
+        events::{EventType, NewEvent},
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState, rotation::RotationStep},
     },
     service::{
         Conflict, Error, Services, Unavailable,
+        caller::Caller,
         signing::{
             clock_reference::ClockReference,
-            key_publisher::{KeyPublisher, Publication, signing_key_event},
+            key_publisher::{KeyPublisher, Publication, concurrent_change, signing_key_event},
             rotation_state::RotationState,
         },
     },
@@ -26,58 +27,37 @@ pub(crate) struct KeyChange<'a, 'tx> {
     pub events: Vec<NewEvent>,
 }
 
-/// Runs a change of signing keys.
+/// Runs a change of signing keys, which are locked until the transaction ends. Returns
+/// `Error::Unavailable` if the clock jumped since `reference`, which is given for steps that are due
+/// by time.
 pub(crate) async fn run<T: Send + 'static>(
     services: &Services,
-    origin: Origin,
+    caller: &Caller,
+    reference: Option<ClockReference>,
     body: impl FnOnce(&mut KeyChange<'_, '_>) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let settings = services.settings.clone();
     services
-        .store
-        .run_transaction(origin, move |tx| {
-            let mut change = KeyChange::begin(tx, &settings)?;
+        .change(caller, move |tx, _| {
+            tx.lock(Lock::SigningKeys)?;
+            // After the wait for the lock.
+            let now = store::now(tx)?;
+            let state = RotationState::read(tx, &settings, now)?;
+            if let Some(reference) = reference {
+                if reference.is_steady_until(now, settings.timing.clock_skew) == Some(false) {
+                    return Err(Unavailable::ClockUnsteady.into());
+                }
+                // No timestamp of a key may be later than the recorded reading of the clock.
+                store::signing::clock::record_observation(tx, now)?;
+            }
+            let mut change = KeyChange { tx, settings: &settings, state, events: Vec::new() };
             let value = body(&mut change)?;
             Ok(Outcome::events_unless(NoEvent::InternalState, value, change.events))
         })
         .await
 }
 
-/// Like `run`, for steps that are due by time.
-pub(crate) async fn run_timed<T: Send + 'static>(
-    services: &Services,
-    origin: Origin,
-    body: impl FnOnce(&mut KeyChange<'_, '_>) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let reference = services.clock_monitor.reference();
-    run(services, origin, move |change| {
-        change.require_steady_clock(&reference)?;
-        body(change)
-    })
-    .await
-}
-
-impl<'a, 'tx> KeyChange<'a, 'tx> {
-    /// Locks the signing keys until the transaction ends, and reads them. The time is taken after
-    /// the wait for the lock.
-    fn begin(tx: &'a mut Tx<'tx>, settings: &'a Settings) -> Result<Self, StoreError> {
-        tx.lock(Lock::SigningKeys)?;
-        let now = store::now(tx)?;
-        let state = RotationState::read(tx, settings, now)?;
-        Ok(Self { tx, settings, state, events: Vec::new() })
-    }
-
-    /// Returns `Error::Unavailable` if the clock jumped since `reference`. Called before steps that
-    /// are due by time.
-    fn require_steady_clock(&mut self, reference: &ClockReference) -> Result<(), Error> {
-        let now = self.state.now;
-        if reference.is_steady_until(now, self.settings.timing.clock_skew) == Some(false) {
-            return Err(Unavailable::ClockUnsteady.into());
-        }
-        // No timestamp of a key may be later than the recorded reading of the clock.
-        Ok(store::signing::clock::record_observation(self.tx, now)?)
-    }
-
+impl KeyChange<'_, '_> {
     /// Reads the keys again, with the changes that were made.
     pub fn reload(&mut self) -> Result<(), StoreError> {
         self.state = RotationState::read(self.tx, self.settings, self.state.now)?;
@@ -126,6 +106,18 @@ impl<'a, 'tx> KeyChange<'a, 'tx> {
             self.events.push(event);
             key
         }))
+    }
+
+    /// Publishes a next key of `algorithm` in place of the current one, which has never signed.
+    pub fn replace_next(
+        &mut self,
+        publisher: &mut KeyPublisher,
+        algorithm: Algorithm,
+    ) -> Result<SigningKeyMetadata, Error> {
+        if let Some(replaced) = self.state.find_in_state(algorithm, SigningKeyState::Next).cloned() {
+            self.transition(&replaced, SigningKeyState::Removed)?;
+        }
+        self.publish(publisher, algorithm)?.ok_or_else(concurrent_change)
     }
 
     /// Activates a next key and retires the active key of its algorithm. The recorded longest token

@@ -4,7 +4,6 @@ use crate::{
     crypto::{
         encryption::SecretKind,
         master_keys::MasterKeys,
-        random::SystemEntropy,
         signer::{PrivateKeyDer, Signer},
     },
     domain::{
@@ -12,7 +11,7 @@ use crate::{
         events::{EventType, NewEvent},
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState},
     },
-    service::{Error, Services, Unavailable, signing::key_snapshot},
+    service::{Error, Services, Unavailable},
     store::{
         self, Lock, Tx,
         signing::signing_keys::{self, StoredSigningKey},
@@ -22,8 +21,7 @@ use crate::{
 /// Private keys that are ready for publication. They are generated before the transaction begins:
 /// generating an RSA key takes about a second, for which no locks should be held.
 pub(crate) struct KeyPublisher {
-    master_keys: MasterKeys,
-    entropy: SystemEntropy,
+    pub master_keys: MasterKeys,
     keys: Vec<(Algorithm, PrivateKeyDer)>,
 }
 
@@ -45,8 +43,8 @@ impl Publication {
 }
 
 impl KeyPublisher {
-    pub const fn new(master_keys: MasterKeys, entropy: SystemEntropy, keys: Vec<(Algorithm, PrivateKeyDer)>) -> Self {
-        Self { master_keys, entropy, keys }
+    pub const fn new(master_keys: MasterKeys, keys: Vec<(Algorithm, PrivateKeyDer)>) -> Self {
+        Self { master_keys, keys }
     }
 
     /// Generates a key for each of `algorithms`.
@@ -55,7 +53,7 @@ impl KeyPublisher {
         for algorithm in algorithms {
             keys.push((algorithm, generate(algorithm).await?));
         }
-        Ok(Self::new(services.master_keys.clone(), services.entropy.clone(), keys))
+        Ok(Self::new(services.master_keys.clone(), keys))
     }
 
     /// Generates a key for each of `algorithms` that has no next key.
@@ -65,11 +63,6 @@ impl KeyPublisher {
             algorithms.retain(|algorithm| !has_next(&keys, *algorithm));
         }
         Self::generate(services, algorithms).await
-    }
-
-    /// Whether `key` can sign with the master keys of this process.
-    pub fn can_sign_with(&self, key: &StoredSigningKey) -> bool {
-        key_snapshot::is_usable_for_signing(&self.master_keys, key)
     }
 
     /// Publishes one of the keys; `None` if there is no more key of `algorithm`.
@@ -84,7 +77,7 @@ impl KeyPublisher {
         let (_, der) = self.keys.swap_remove(position);
         let jwk = Signer::from_pkcs8(algorithm, &der)?.jwk().clone();
         let encrypted =
-            self.master_keys.encrypt(SecretKind::SigningKey, jwk.kid.as_str(), der.expose(), &self.entropy)?;
+            self.master_keys.encrypt(SecretKind::SigningKey, jwk.kid.as_str(), der.expose(), tx.entropy())?;
         let is_active = publication.state == SigningKeyState::Active;
         let info = SigningKeyMetadata {
             kid: jwk.kid.clone(),

@@ -29,17 +29,14 @@ use std::{
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-type PreparedSigners = BTreeMap<SigningKeyId, Arc<TokenSigner>>;
-
 /// A snapshot of the signing keys.
 pub struct KeySnapshot {
     pub published: Vec<(SigningKeyMetadata, PublicJwk)>,
-    signers: PreparedSigners,
-    /// Next keys that are prepared for signing. They do not sign yet.
-    next_signers: PreparedSigners,
+    /// The active and next keys, prepared for signing. Next keys do not sign yet.
+    signers: Vec<(SigningKeyState, Arc<TokenSigner>)>,
     /// The fallback key. It signs if neither the requested nor the configured algorithm has an active
     /// key.
-    fallback_key: Option<SigningKeyId>,
+    fallback_key: Option<Arc<TokenSigner>>,
     verifiers: Vec<TokenVerifier>,
     pub jwks: CachedDocument,
     /// One JWKS for each algorithm, with the keys of this algorithm only.
@@ -67,34 +64,6 @@ impl fmt::Debug for KeySnapshot {
     }
 }
 
-/// The reason why nothing can be signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SigningUnavailable {
-    #[error("the snapshot of the signing keys is too old: another replica may have rotated them")]
-    StaleSnapshot,
-    #[error("no signing key is usable")]
-    NoKey,
-    #[error("the database was rolled back: run `keyswap restore status` on the server")]
-    Restored,
-}
-
-impl SigningUnavailable {
-    /// Returns the metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::StaleSnapshot => "stale",
-            Self::NoKey => "no_key",
-            Self::Restored => "restored",
-        }
-    }
-}
-
-impl From<SigningUnavailable> for Error {
-    fn from(error: SigningUnavailable) -> Self {
-        Unavailable::Signing(error.into()).into()
-    }
-}
-
 impl KeySnapshot {
     /// Returns the key that signs: the active key of the requested algorithm, else of the configured
     /// one, else the fallback key, which signs until the first rotation to the configured
@@ -108,14 +77,14 @@ impl KeySnapshot {
         requested: Option<Algorithm>,
         configured: Algorithm,
         now: Timestamp,
-    ) -> Result<&TokenSigner, SigningUnavailable> {
+    ) -> Result<&TokenSigner, Unavailable> {
         if self.is_halted() {
-            return Err(SigningUnavailable::Restored);
+            return Err(Unavailable::RolledBack);
         }
         if !self.is_fresh_at(now) {
-            return Err(SigningUnavailable::StaleSnapshot);
+            return Err(Unavailable::StaleSigningKeys);
         }
-        self.find_signer(requested, configured).ok_or(SigningUnavailable::NoKey)
+        self.find_signer(requested, configured).ok_or(Unavailable::NoSigningKey)
     }
 
     /// Returns the algorithm of the key that `signer` selects, or `None` if no key can sign. The
@@ -125,14 +94,17 @@ impl KeySnapshot {
     }
 
     fn find_signer(&self, requested: Option<Algorithm>, configured: Algorithm) -> Option<&TokenSigner> {
-        let of = |algorithm: Algorithm| self.signers.values().find(|signer| signer.jwk().alg == algorithm);
-        let fallback = || self.signers.get(self.fallback_key.as_ref()?);
-        requested.and_then(of).or_else(|| of(configured)).or_else(fallback).map(Arc::as_ref)
+        let of = |algorithm: Algorithm| self.active_signers().find(|signer| signer.jwk().alg == algorithm);
+        requested.and_then(of).or_else(|| of(configured)).or(self.fallback_key.as_ref()).map(Arc::as_ref)
+    }
+
+    fn active_signers(&self) -> impl Iterator<Item = &Arc<TokenSigner>> {
+        self.signers.iter().filter(|(state, _)| *state == SigningKeyState::Active).map(|(_, signer)| signer)
     }
 
     /// Like `signer` for the configured algorithm, if the current time of the database is not
     /// available. Only the clock of the process limits the age of the snapshot.
-    pub fn select_signer_at_refresh(&self, configured: Algorithm) -> Result<&TokenSigner, SigningUnavailable> {
+    pub fn select_signer_at_refresh(&self, configured: Algorithm) -> Result<&TokenSigner, Unavailable> {
         self.signer(None, configured, self.as_of)
     }
 
@@ -153,10 +125,6 @@ impl KeySnapshot {
 
     pub fn age(&self) -> Duration {
         self.seen_at.elapsed()
-    }
-
-    fn find_prepared(&self, kid: &SigningKeyId) -> Option<&Arc<TokenSigner>> {
-        self.signers.get(kid).or_else(|| self.next_signers.get(kid))
     }
 
     /// Verifies a token for `audience` with the published keys and returns its claims.
@@ -189,19 +157,17 @@ impl SnapshotLoader {
         let (seen_at, machine_time) = (Instant::now(), self.clock.now());
         let (as_of, stored, required) = self
             .store
-            .read(|connection| {
-                let now = store::now(connection)?;
+            .read_at(|connection, now| {
                 let keys = store::signing::signing_keys::list(connection, false)?;
                 Ok::<_, StoreError>((now, keys, store::access::audiences::list_required_algorithms(connection)?))
             })
             .await?;
         let mut snapshot = KeySnapshot {
             published: Vec::new(),
-            signers: PreparedSigners::new(),
-            next_signers: PreparedSigners::new(),
+            signers: Vec::new(),
             fallback_key: None,
             verifiers: Vec::new(),
-            jwks: build_jwks([])?,
+            jwks: CachedDocument::default(),
             jwks_by_algorithm: BTreeMap::new(),
             unusable: Vec::new(),
             halted: Arc::clone(&self.halted),
@@ -221,19 +187,15 @@ impl SnapshotLoader {
             }
         }
         let published = || snapshot.published.iter().map(|(_, jwk)| jwk);
-        let jwks = build_jwks(published())?;
+        snapshot.jwks = build_jwks(published())?;
         for algorithm in Algorithm::ALL {
             let document = build_jwks(published().filter(|jwk| jwk.alg == algorithm))?;
             snapshot.jwks_by_algorithm.insert(algorithm, document);
         }
-        snapshot.jwks = jwks;
         // Algorithms that no audience requires are preferred, and among these the one that was
         // published first: it is most likely the previously configured one.
-        let signing =
-            snapshot.published.iter().map(|(info, _)| info).filter(|info| snapshot.signers.contains_key(&info.kid));
-        let first =
-            signing.min_by_key(|info| (required.contains(&info.algorithm), first_published.get(&info.algorithm)));
-        snapshot.fallback_key = first.map(|info| info.kid.clone());
+        let rank = |algorithm| (required.contains(&algorithm), first_published.get(&algorithm));
+        snapshot.fallback_key = snapshot.active_signers().min_by_key(|signer| rank(signer.jwk().alg)).cloned();
         Ok(snapshot)
     }
 
@@ -250,15 +212,14 @@ impl SnapshotLoader {
             let is_next = key.info.state == SigningKeyState::Next;
             // A prepared key is reused if its public half is unchanged. The private half of a next
             // key is decrypted at each refresh, because its row may have been altered since.
-            let known = previous.and_then(|previous| previous.find_prepared(&key.info.kid));
-            let known = known.filter(|known| *known.jwk() == jwk);
+            let mut known = previous.into_iter().flat_map(|previous| &previous.signers).map(|(_, signer)| signer);
+            let known = known.find(|known| *known.jwk() == jwk);
             let signer = match known.filter(|_| !is_next || decrypt(&self.master_keys, &key).is_ok()) {
                 Some(signer) => Some(Arc::clone(signer)),
                 None => self.prepare(&key, &jwk).await,
             };
             match signer {
-                Some(signer) if is_next => drop(snapshot.next_signers.insert(key.info.kid.clone(), signer)),
-                Some(signer) => drop(snapshot.signers.insert(key.info.kid.clone(), signer)),
+                Some(signer) => snapshot.signers.push((key.info.state, signer)),
                 None => snapshot.unusable.push(key.info.kid.clone()),
             }
         }

@@ -15,12 +15,9 @@ pub mod metadata;
 pub mod rotation;
 pub mod rotation_state;
 
-use crate::{
-    service::{
-        Error, Services,
-        signing::rotation_state::{RotationState, Timeline},
-    },
-    store,
+use crate::service::{
+    Error, Services,
+    signing::rotation_state::{RotationState, Timeline},
 };
 
 pub use clock_reference::ClockMonitor;
@@ -30,12 +27,5 @@ pub use rotation::{RotationResult, preview_rotation, rotate, run_due_rotation};
 
 /// Returns the signing keys, the rotation plan and the running replicas.
 pub async fn timeline(services: &Services) -> Result<Timeline, Error> {
-    let settings = services.settings.clone();
-    services
-        .store
-        .read(move |connection| {
-            let now = store::now(connection)?;
-            Ok(RotationState::read(connection, &settings, now)?.timeline())
-        })
-        .await
+    Ok(RotationState::load(services).await?.timeline())
 }

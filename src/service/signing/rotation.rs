@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::{
     domain::{
         common::derived_id::SigningKeyId,
-        events::Origin,
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState, rotation::RotationStep},
     },
     service::{
@@ -34,12 +33,7 @@ pub async fn run_due_rotation(services: &Services) -> Result<(), Error> {
         return Ok(());
     }
     for _ in 0..MAX_ROUNDS {
-        let settings = services.settings.clone();
-        let state = services.store.read(move |connection| {
-            let now = store::now(connection)?;
-            RotationState::read(connection, &settings, now)
-        });
-        let state = state.await?;
+        let state = RotationState::load(services).await?;
         services.metrics.set_signing_key_metrics(&state.collect_metrics());
         let unusable = services.keys.view().unusable.clone();
         let due = state.due_steps(&unusable);
@@ -54,7 +48,8 @@ pub async fn run_due_rotation(services: &Services) -> Result<(), Error> {
             .filter_map(|planned| state.algorithm_of(&planned.step))
             .collect();
         let mut publisher = KeyPublisher::generate(services, algorithms).await?;
-        key_change::run_timed(services, Origin::SYSTEM, move |change| {
+        let reference = services.clock_monitor.reference();
+        key_change::run(services, &Caller::for_system(), Some(reference), move |change| {
             change.execute_due_steps(&unusable, &mut publisher)
         })
         .await?;
@@ -89,7 +84,8 @@ pub async fn rotate(
     let algorithm = services.settings.signing_keys.algorithm;
     let mut publisher = KeyPublisher::generate(services, [algorithm]).await?;
     let unusable = services.keys.view().unusable.clone();
-    let rotated = key_change::run_timed(services, caller.origin.clone(), move |change| {
+    let reference = services.clock_monitor.reference();
+    let rotated = key_change::run(services, caller, Some(reference), move |change| {
         let next = find_activatable_key(&change.state, algorithm, &unusable)?.clone();
         if expected.is_some_and(|expected| expected != next.kid) {
             return Err(Conflict::NextSigningKeyChanged(next.kid).into());
@@ -126,35 +122,27 @@ pub(crate) fn require_trusted_database(services: &Services) -> Result<(), Error>
 /// nothing.
 pub async fn preview_rotation(services: &Services) -> Result<(Result<RotationResult, Error>, Timeline), Error> {
     require_trusted_database(services)?;
-    let (settings, unusable) = (services.settings.clone(), services.keys.view().unusable.clone());
-    services
-        .store
-        .read(move |connection| {
-            let now = store::now(connection)?;
-            let state = RotationState::read(connection, &settings, now)?;
-            let rotated = find_activatable_key(&state, settings.signing_keys.algorithm, &unusable).map(|next| {
-                let retires = |key: &&SigningKeyMetadata| {
-                    key.state == SigningKeyState::Active
-                        && (key.algorithm == next.algorithm || !state.rules.requires_algorithm(key.algorithm))
-                };
-                // The removal time is reported as if the key were retired now.
-                let retire = |key: &SigningKeyMetadata| {
-                    let (state_now, retired_at) = (SigningKeyState::Retiring, Some(now));
-                    let retired = SigningKeyMetadata { state: state_now, retired_at, ..key.clone() };
-                    SigningKeyItem {
-                        may_be_removed_from: state.rules.removal_time(&retired, now),
-                        ..state.describe(key)
-                    }
-                };
-                RotationResult {
-                    activated: state.describe(next),
-                    next: None,
-                    retired: state.keys.iter().filter(retires).map(retire).collect(),
-                }
-            });
-            Ok((rotated, state.timeline()))
-        })
-        .await
+    let state = RotationState::load(services).await?;
+    let (algorithm, view) = (services.settings.signing_keys.algorithm, services.keys.view());
+    let rotated = find_activatable_key(&state, algorithm, &view.unusable).map(|next| {
+        let retires = |key: &&SigningKeyMetadata| {
+            key.state == SigningKeyState::Active
+                && (key.algorithm == next.algorithm || !state.rules.requires_algorithm(key.algorithm))
+        };
+        // The removal time is reported as if the key were retired now.
+        let retire = |key: &SigningKeyMetadata| {
+            let retired =
+                SigningKeyMetadata { state: SigningKeyState::Retiring, retired_at: Some(state.now), ..key.clone() };
+            let may_be_removed_from = state.rules.removal_time(&retired, state.now);
+            SigningKeyItem { may_be_removed_from, ..state.describe(key) }
+        };
+        RotationResult {
+            activated: state.describe(next),
+            next: None,
+            retired: state.keys.iter().filter(retires).map(retire).collect(),
+        }
+    });
+    Ok((rotated, state.timeline()))
 }
 
 /// The next key of `algorithm`, if it may sign now and this replica can use it.

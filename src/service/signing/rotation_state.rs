@@ -12,7 +12,7 @@ use crate::{
             rotation::{PlannedStep, RotationRules, RotationStep, WaitReason},
         },
     },
-    service::replicas,
+    service::{Services, replicas},
     store::{self, Conn, StoreError, signing::replicas::Replica},
     telemetry::metrics::SigningKeys,
 };
@@ -102,6 +102,11 @@ pub(crate) struct RotationState {
 }
 
 impl RotationState {
+    pub(crate) async fn load(services: &Services) -> Result<Self, StoreError> {
+        let settings = services.settings.clone();
+        services.store.read_at(move |connection, now| Self::read(connection, &settings, now)).await
+    }
+
     pub(crate) fn read(connection: &mut Conn, settings: &Settings, now: Timestamp) -> Result<Self, StoreError> {
         let keys = store::signing::signing_keys::list(connection, false)?.into_iter().map(|key| key.info).collect();
         let replicas = store::signing::replicas::list(connection)?;
@@ -198,13 +203,9 @@ impl RotationState {
     }
 
     pub(crate) fn algorithm_of(&self, step: &RotationStep) -> Option<Algorithm> {
-        match step {
-            RotationStep::Publish(algorithm) => Some(*algorithm),
-            RotationStep::ConfirmPublication(kid)
-            | RotationStep::Activate(kid)
-            | RotationStep::Retire(kid)
-            | RotationStep::DestroyPrivateKey(kid)
-            | RotationStep::Remove(kid) => self.find(kid).map(|key| key.algorithm),
+        match (step, step.kid()) {
+            (RotationStep::Publish(algorithm), _) => Some(*algorithm),
+            (_, kid) => Some(self.find(kid?)?.algorithm),
         }
     }
 }

@@ -3,10 +3,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::Ordering,
+    io::{self, Write},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use flate2::{Compression, write::ZlibEncoder};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -17,11 +18,12 @@ use crate::{
         common::{
             derived_id::{CredentialId, SigningKeyId},
             id::StatusListId,
-            time::{Span, Timestamp},
+            time::Timestamp,
         },
+        exchange::key_context::Limits,
         status_lists::{StatusArray, StatusListKind, StatusSize, TokenStatus},
     },
-    service::{Error, Services, status_lists::encoding},
+    service::{Error, Services},
     store::{
         self, Conn, NoEvent, StoreError,
         status_lists::{
@@ -54,12 +56,8 @@ struct StatusListClaim<'a> {
 
 /// The inputs of a build from outside the database.
 struct BuildInputs {
-    issuer: String,
-    ends_with_creator: bool,
+    limits: Limits,
     ttl: u64,
-    /// Lifetime of a signed list, equal to the maximum lifetime of a token, so that its signing key
-    /// stays published until the list expires (invariant K6).
-    lifetime: Span,
     published: BTreeSet<SigningKeyId>,
     /// Whether all statuses are read even if the audit log has no new events.
     is_full: bool,
@@ -85,10 +83,10 @@ struct UnsignedList {
 /// their lifetime, or whose signing key is no longer published. Of several replicas, one writes;
 /// the others find the work done.
 pub async fn build_lists(services: &Services) -> Result<(), Error> {
-    let _building = services.status_lists.build_lock.lock().await;
+    let mut has_completed = services.status_lists.has_completed_build.lock().await;
     for _ in 0..MAX_ATTEMPTS {
         let began = Instant::now();
-        if try_build(services).await? {
+        if try_build(services, &mut has_completed).await? {
             services.status_lists.record_build(began);
             return Ok(());
         }
@@ -100,31 +98,26 @@ pub async fn build_lists(services: &Services) -> Result<(), Error> {
 
 /// Returns whether the lists are current; `false` if another replica has written first, from the
 /// same earlier state.
-async fn try_build(services: &Services) -> Result<bool, Error> {
+async fn try_build(services: &Services, has_completed: &mut bool) -> Result<bool, Error> {
     let view = services.keys.view();
     let inputs = BuildInputs {
-        issuer: services.issuer().to_owned(),
-        ends_with_creator: services.settings.limits.end_with_creator,
+        limits: services.settings.limits.clone(),
         ttl: ttl(services),
-        lifetime: services.settings.limits.max_ttl,
         published: view.published.iter().map(|(info, _)| info.kid.clone()).collect(),
-        is_full: !services.status_lists.has_completed_build.load(Ordering::Relaxed),
+        is_full: !*has_completed,
     };
-    let Some(plan) = services.store.read(move |connection| plan_build(connection, &inputs)).await? else {
+    let Some(plan) = services.store.read_at(move |connection, now| plan_build(connection, &inputs, now)).await? else {
         return Ok(true);
     };
     let mut signed = Vec::new();
     for list in plan.lists {
         signed.push(sign(services, list, plan.now).await?);
     }
-    let (before, seq, next_expiry) = (plan.before, plan.seq, plan.next_expiry);
-    let written = services
-        .store
-        .run_internal(NoEvent::InternalState, move |tx| signed_lists::write(tx, &before, seq, next_expiry, &signed));
+    let written = services.store.run_internal(NoEvent::InternalState, move |tx| {
+        signed_lists::write(tx, &plan.before, plan.seq, plan.next_expiry, &signed)
+    });
     let written = written.await?;
-    if written {
-        services.status_lists.has_completed_build.store(true, Ordering::Relaxed);
-    }
+    *has_completed |= written;
     Ok(written)
 }
 
@@ -132,12 +125,14 @@ async fn sign(services: &Services, list: UnsignedList, now: Timestamp) -> Result
     let view = services.keys.snapshot_at(now).await;
     let signer = view.signer(None, services.settings.signing_keys.algorithm, now)?;
     let uri = list.id.uri(services.issuer());
-    let lifetime = services.settings.limits.max_ttl;
+    // The maximum lifetime of a token, so that the signing key stays published until the list
+    // expires (invariant K6).
+    let expires_at = now.plus(services.settings.limits.max_ttl);
     let claims = StatusListTokenClaims {
         iss: services.issuer(),
         sub: &uri,
         iat: now.seconds(),
-        exp: now.plus(lifetime).seconds(),
+        exp: expires_at.seconds(),
         ttl: ttl(services),
         status_list: StatusListClaim { bits: StatusSize::DEFAULT, lst: &list.lst },
     };
@@ -147,14 +142,13 @@ async fn sign(services: &Services, list: UnsignedList, now: Timestamp) -> Result
         kid: signer.jwk().kid.clone(),
         content_digest: list.content_digest,
         issued_at: now,
-        expires_at: now.plus(lifetime),
+        expires_at,
     };
     Ok(SignedList { info, jwt })
 }
 
 /// Returns `None` in most cases, after a few small reads.
-fn plan_build(connection: &mut Conn, inputs: &BuildInputs) -> Result<Option<BuildPlan>, Error> {
-    let now = store::now(connection)?;
+fn plan_build(connection: &mut Conn, inputs: &BuildInputs, now: Timestamp) -> Result<Option<BuildPlan>, Error> {
     let before = signed_lists::read_build_state(connection)?;
     let lists = store::status_lists::list(connection)?;
     let infos: BTreeMap<_, _> =
@@ -166,11 +160,16 @@ fn plan_build(connection: &mut Conn, inputs: &BuildInputs) -> Result<Option<Buil
         || seq != before.event_cursor
         || before.revoked_token_count != before.included_revoked_token_count
         || before.next_expiration.is_some_and(|end| end <= now);
-    let is_old = |list: &StatusListInfo| infos.get(&list.id).is_none_or(|info| needs_renewal(info, inputs, now));
+    let is_old = |list: &StatusListInfo| {
+        infos.get(&list.id).is_none_or(|info| {
+            let (lived, left) = (now.millis() - info.issued_at.millis(), info.expires_at.millis() - now.millis());
+            left <= lived || lived < 0 || !inputs.published.contains(&info.kid)
+        })
+    };
     if !has_news && !lists.iter().any(is_old) {
         return Ok(None);
     }
-    let mut statuses = read_statuses(connection, &lists, now, inputs.ends_with_creator)?;
+    let mut statuses = read_statuses(connection, &lists, now, inputs.limits.end_with_creator)?;
     let mut unsigned = Vec::new();
     for list in &lists {
         let Some(statuses) = statuses.remove(&list.id.to_string()) else { continue };
@@ -178,16 +177,18 @@ fn plan_build(connection: &mut Conn, inputs: &BuildInputs) -> Result<Option<Buil
         if !is_old(list) && infos.get(&list.id).is_some_and(|info| info.content_digest == content_digest) {
             continue;
         }
-        let deflated = encoding::compress_zlib(statuses.as_bytes()).map_err(Error::internal)?;
+        let deflated = compress_zlib(statuses.as_bytes()).map_err(Error::internal)?;
         unsigned.push(UnsignedList { id: list.id.clone(), content_digest, lst: URL_SAFE_NO_PAD.encode(deflated) });
     }
     let next_expiry = revoked_credentials::find_next_expiration(connection, now)?;
     Ok(Some(BuildPlan { before, seq, next_expiry, now, lists: unsigned }))
 }
 
-fn needs_renewal(info: &SignedListMetadata, inputs: &BuildInputs, now: Timestamp) -> bool {
-    let (lived, left) = (now.millis() - info.issued_at.millis(), info.expires_at.millis() - now.millis());
-    left <= lived || lived < 0 || !inputs.published.contains(&info.kid)
+/// DEFLATE in the zlib format, as §4.1 of the draft requires.
+pub fn compress_zlib(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 /// The current content of all lists.
@@ -239,7 +240,8 @@ fn read_statuses(
 }
 
 fn content_digest(id: &StatusListId, statuses: &StatusArray, inputs: &BuildInputs) -> String {
-    let terms = format!("{}\n{}\n{}\n", id.uri(&inputs.issuer), inputs.ttl, inputs.lifetime.as_secs());
+    let lifetime = inputs.limits.max_ttl.as_secs();
+    let terms = format!("{}\n{}\n{lifetime}\n", id.uri(&inputs.limits.issuer), inputs.ttl);
     sha256_hex(&[terms.as_bytes(), statuses.as_bytes()].concat())
 }
 

@@ -11,7 +11,7 @@ use crate::{
 use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, atomic::AtomicBool},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 use tokio::{sync::Mutex, time::Instant};
@@ -20,11 +20,10 @@ use tokio::{sync::Mutex, time::Instant};
 #[derive(Debug)]
 pub struct StatusLists {
     pub(crate) view: ArcSwap<StatusListSnapshot>,
-    /// One build at a time: a waiting caller finds the result of the previous build.
-    pub(crate) build_lock: Mutex<()>,
-    /// Whether this replica has completed a full build. Its settings may differ from those of the
+    /// One build at a time: a waiting caller finds the result of the previous build. The value is
+    /// whether this replica has completed a full build. Its settings may differ from those of the
     /// replica that built last.
-    pub(crate) has_completed_build: AtomicBool,
+    pub(crate) has_completed_build: Mutex<bool>,
     /// When the last successful build of this replica began; initially, when the replica started.
     built_at: std::sync::Mutex<Instant>,
     pub(crate) gate: RefreshGate,
@@ -50,8 +49,7 @@ impl StatusLists {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             view: ArcSwap::default(),
-            build_lock: Mutex::new(()),
-            has_completed_build: AtomicBool::new(false),
+            has_completed_build: Mutex::new(false),
             built_at: std::sync::Mutex::new(Instant::now()),
             gate: RefreshGate::new("refresh the stale status lists", clock),
         }

@@ -3,12 +3,8 @@
 
 pub mod build;
 pub mod cache;
-pub mod encoding;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -20,13 +16,16 @@ use crate::{
     service::{
         Error, Services, Unavailable,
         common::document::CachedDocument,
-        credentials::error::AuthError,
+        credentials::{error::AuthError, token::load_key},
         status_lists::cache::{ServedStatusList, StatusListSnapshot},
     },
     store::{
         self, NoEvent, Tx,
         credentials::key_context::KeySelector,
-        status_lists::{TokenStatusRequest, signed_lists::ServedList},
+        status_lists::{
+            TokenStatusRequest,
+            signed_lists::{self, ServedList},
+        },
     },
 };
 
@@ -35,8 +34,16 @@ pub use build::build_lists;
 /// Returns a list, identical on every replica. A list that was just created is signed now, so that
 /// no token refers to a missing list.
 pub async fn get(services: &Services, id: &StatusListId) -> Result<Arc<ServedStatusList>, Error> {
-    ensure_fresh(services).await?;
-    let cached = || services.status_lists.view.load().lists.get(id).cloned();
+    let lists = &services.status_lists;
+    // A verifier uses a list for its whole `ttl`, regardless of cache headers, so lists that may be
+    // outdated are not served. Without a response, verifiers correctly use the list they have until
+    // its `ttl` ends.
+    let is_fresh = || lists.is_fresh(services.settings.timing.max_snapshot_age);
+    lists.gate.refresh_if_stale(is_fresh, refresh(services)).await;
+    if !is_fresh() {
+        return Err(Unavailable::StatusListsStale.into());
+    }
+    let cached = || lists.view.load().lists.get(id).cloned();
     if let Some(list) = cached() {
         return Ok(list);
     }
@@ -53,16 +60,6 @@ pub async fn get(services: &Services, id: &StatusListId) -> Result<Arc<ServedSta
     cached().ok_or(Error::Unavailable(Unavailable::StatusListNotBuilt))
 }
 
-/// Refreshes the lists if they are too old, within a time limit. A verifier uses a list for its whole
-/// `ttl`, regardless of cache headers, so lists that may be outdated are not served. Without a
-/// response, verifiers correctly use the list they have until its `ttl` ends.
-async fn ensure_fresh(services: &Services) -> Result<(), Error> {
-    let lists = &services.status_lists;
-    let is_fresh = || lists.is_fresh(services.settings.timing.max_snapshot_age);
-    lists.gate.refresh_if_stale(is_fresh, refresh(services)).await;
-    if is_fresh() { Ok(()) } else { Err(Unavailable::StatusListsStale.into()) }
-}
-
 /// Builds and refreshes the lists.
 pub async fn update(services: &Services) -> Result<(), Error> {
     build_lists(services).await?;
@@ -76,15 +73,18 @@ pub async fn refresh(services: &Services) -> Result<(), Error> {
     let before = services.status_lists.view.load_full();
     let (as_of, lists) = services
         .store
-        .read(move |connection| {
-            let as_of = store::now(connection)?;
+        .read_at(move |connection, as_of| {
             let mut lists = BTreeMap::new();
-            for (id, version) in store::status_lists::signed_lists::list_versions(connection)? {
+            for (id, version) in signed_lists::list_versions(connection)? {
                 let known = before.lists.get(&id);
                 let list = match known.filter(|list| list.version == version) {
                     Some(list) => Some(Arc::clone(list)),
-                    None => match store::status_lists::signed_lists::find(connection, &id)? {
-                        Some(signed) => Some(Arc::new(compress_list(signed)?)),
+                    None => match signed_lists::find(connection, &id)? {
+                        Some(ServedList { jwt, version, expires_at }) => {
+                            let plain = CachedDocument::from_bytes(jwt.into_bytes());
+                            let gzip = plain.compress()?;
+                            Some(Arc::new(ServedStatusList { version, expires_at, plain, gzip }))
+                        }
                         None => known.cloned(),
                     },
                 };
@@ -103,13 +103,6 @@ pub async fn refresh(services: &Services) -> Result<(), Error> {
     let (lists, bytes) = services.status_lists.size();
     services.metrics.set_status_list_size(lists, bytes);
     Ok(())
-}
-
-fn compress_list(signed: ServedList) -> Result<ServedStatusList, Error> {
-    let ServedList { jwt, version, expires_at } = signed;
-    let plain = CachedDocument::from_bytes(jwt.into_bytes());
-    let gzip = plain.compress()?;
-    Ok(ServedStatusList { version, expires_at, plain, gzip })
 }
 
 /// Returns the status list index of the token to be signed: an index of its own if an audience
@@ -135,14 +128,10 @@ pub async fn assign_token_index(
         key: grant.key.clone(),
         exp: grant.expires_at,
     };
-    let selector = KeySelector::Credential(grant.credential_id);
     let assign = move |tx: &mut Tx<'_>| store::status_lists::assign_token_index(tx, &token);
     let index = services.store.run_internal(NoEvent::InternalState, assign).await?;
-    let context = services
-        .store
-        .read(move |connection| store::credentials::key_context::load(connection, &selector, &BTreeSet::new()))
-        .await?;
-    let context = context.ok_or(AuthError::Credential(CredentialError::Unknown))?.context;
-    context.key.check_in_force(context.now, &services.settings.limits).map_err(AuthError::Credential)?;
+    let context = load_key(services, KeySelector::Credential(grant.credential_id)).await?;
+    let context = context.ok_or(CredentialError::Unknown)?;
+    context.key.check_in_force(context.now, &services.settings.limits)?;
     Ok(Some(index))
 }

@@ -19,7 +19,7 @@ use crate::{
         caller::Caller,
         webhooks::message::{EncryptedEndpoint, Message},
     },
-    store::{self, NoEvent, Outcome, webhooks},
+    store::{NoEvent, Outcome, webhooks},
 };
 
 /// The type of a test message; no event in the audit log has it.
@@ -61,8 +61,7 @@ pub async fn retry(
     id: DeliveryId,
 ) -> Result<Delivery, Error> {
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, _| {
             let webhook = webhooks::find_for_change(tx, &webhook)?.ok_or(Error::NotFound("webhook"))?;
             let delivery = webhooks::deliveries::find_for_change(tx, &webhook.id, &id)?;
             let mut delivery = delivery.ok_or(Error::NotFound("delivery"))?;
@@ -88,26 +87,23 @@ pub async fn retry(
 pub async fn test(services: &Services, id: WebhookId) -> Result<TestDelivery, Error> {
     let (endpoint, webhook, now) = services
         .store
-        .read(move |connection| {
-            let now = store::now(connection)?;
+        .read_at(move |connection, now| {
             let webhook = webhooks::find(connection, &id)?.ok_or(Error::NotFound("webhook"))?;
             Ok::<_, Error>((EncryptedEndpoint::load(connection, &webhook, now)?, webhook, now))
         })
         .await?;
     let data = serde_json::json!({ "webhook_id": webhook.id });
     let message_id = DeliveryId::generate(now, &services.entropy)?;
-    let message = Message { id: message_id.to_string(), kind: TEST_EVENT_TYPE.to_owned(), at: now, data };
+    let message = Message { id: message_id.to_string(), kind: TEST_EVENT_TYPE.to_owned(), timestamp: now, data };
     let endpoint = endpoint.decrypt(&services.master_keys)?;
     let started = Instant::now();
     let response = endpoint.send(&services.outbound, &message, now).await;
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (status, error) = match response {
-        Ok(WebhookResponse { status, .. }) if (200..=299).contains(&status) => (Some(status), None),
-        Ok(WebhookResponse { status, .. }) => (
-            Some(status),
-            Some("only a status from 200 to 299 counts as delivered; redirects are not followed".to_owned()),
-        ),
-        Err(error) => (None, Some(error.to_string())),
+    let status = response.as_ref().ok().map(|response| response.status);
+    let error = match response {
+        Ok(WebhookResponse { status: 200..=299, .. }) => None,
+        Ok(_) => Some("only a status from 200 to 299 counts as delivered; redirects are not followed".to_owned()),
+        Err(error) => Some(error.to_string()),
     };
     Ok(TestDelivery { delivered: error.is_none(), status, error, took_ms })
 }

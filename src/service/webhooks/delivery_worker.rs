@@ -43,21 +43,14 @@ struct LeasedBatch {
 
 /// Returns the webhooks with deliveries to send now.
 pub async fn due(services: &Services) -> Result<Vec<WebhookId>, StoreError> {
-    services
-        .store
-        .read(|connection| {
-            let now = store::now(connection)?;
-            deliveries::list_webhooks_with_due_deliveries(connection, now)
-        })
-        .await
+    services.store.read_at(deliveries::list_webhooks_with_due_deliveries).await
 }
 
 /// Returns the age of the oldest waiting delivery of an enabled webhook.
 pub async fn get_oldest_delivery_age(services: &Services) -> Result<Span, StoreError> {
     services
         .store
-        .read(|connection| {
-            let now = store::now(connection)?;
+        .read_at(|connection, now| {
             let oldest = deliveries::find_oldest_waiting(connection)?;
             Ok(oldest.map_or(Span::ZERO, |since| now.elapsed_since(since)))
         })
@@ -93,7 +86,7 @@ async fn lease_deliveries(services: &Services, id: WebhookId) -> Result<Option<L
                     StoreError::invalid_data(format!("event {} is missing", delivery.event_sequence_number))
                 })?;
                 let data = serde_json::to_value(&event).map_err(StoreError::invalid_data)?;
-                let message = Message { id: event.id.to_string(), kind: event.kind, at: event.at, data };
+                let message = Message { id: event.id.to_string(), kind: event.kind, timestamp: event.at, data };
                 deliveries.push((delivery, message));
             }
             let endpoint = EncryptedEndpoint::load(tx, &webhook, now)?;
@@ -166,24 +159,19 @@ fn record(
         (Err(error), _) => Some(error.to_string()),
     };
     match decision {
-        DeliveryDecision::Delivered => finish(&mut delivery, DeliveryState::Delivered, now),
+        DeliveryDecision::Delivered => delivery.state = DeliveryState::Delivered,
         DeliveryDecision::Retry { after, .. } => delivery.next_attempt_at = Some(now.plus(after)),
         // The delivery keeps waiting, and is sent if the webhook is enabled again.
         DeliveryDecision::ReceiverGone => {}
-        DeliveryDecision::RetriesExhausted => finish(&mut delivery, DeliveryState::Failed, now),
+        DeliveryDecision::RetriesExhausted => delivery.state = DeliveryState::Failed,
+    }
+    if delivery.state != DeliveryState::Waiting {
+        delivery.next_attempt_at = None;
+        delivery.finished_at = Some(now);
     }
     deliveries::update(tx, &delivery)?;
     let disabled = webhook.map(|webhook| apply_to_webhook(tx, webhook, &delivery, decision)).transpose()?.flatten();
-    Ok(match disabled {
-        Some(event) => Outcome::event((), event),
-        None => Outcome::without_event((), NoEvent::DeliveryLog),
-    })
-}
-
-fn finish(delivery: &mut Delivery, state: DeliveryState, now: Timestamp) {
-    delivery.state = state;
-    delivery.next_attempt_at = None;
-    delivery.finished_at = Some(now);
+    Ok(Outcome::events_unless(NoEvent::DeliveryLog, (), disabled.into_iter().collect()))
 }
 
 /// Pauses or disables the webhook. Returns the event if it was disabled.

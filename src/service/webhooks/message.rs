@@ -14,24 +14,17 @@ use crate::{
     store::{Conn, StoreError, webhooks::EncryptedSecret},
 };
 
-/// The body, with its members in the order of the specification.
-#[derive(Serialize)]
-struct Body<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    timestamp: Timestamp,
-    data: &'a Value,
-}
-
-/// A message before it is signed.
-#[derive(Debug, Clone)]
+/// A message. Its body has the members in the order of the specification.
+#[derive(Debug, Serialize)]
 pub struct Message {
     /// Identical for every attempt, so that receivers can detect duplicates. It contains no dot,
     /// which separates the signed parts, and no text from outside Keyswap.
+    #[serde(skip)]
     pub id: String,
+    #[serde(rename = "type")]
     pub kind: String,
     /// When the event occurred.
-    pub at: Timestamp,
+    pub timestamp: Timestamp,
     pub data: Value,
 }
 
@@ -76,8 +69,7 @@ impl Endpoint {
         message: &Message,
         now: Timestamp,
     ) -> Result<WebhookResponse, RequestError> {
-        let body = Body { kind: &message.kind, timestamp: message.at, data: &message.data };
-        let body = serde_json::to_vec(&body).map_err(|_| RequestError::Broken)?;
+        let body = serde_json::to_vec(message).map_err(|_| RequestError::Broken)?;
         // The time of the attempt and not of the event: receivers reject timestamps older than five
         // minutes.
         let timestamp = now.seconds();

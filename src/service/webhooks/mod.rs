@@ -89,10 +89,9 @@ pub async fn create(
     once: Option<IdempotencyRequest>,
 ) -> Result<CreateOutcome<WebhookWithSecret, Webhook>, Error> {
     require_allowed_url(services, &new.url)?;
-    let (master_keys, entropy) = (services.master_keys.clone(), services.entropy.clone());
+    let master_keys = services.master_keys.clone();
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, _| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let existing = webhooks::find(tx, &id.parse()?)?.ok_or(NOT_FOUND)?;
                 return Ok(Outcome::without_event(CreateOutcome::Existing(existing), NoEvent::AlreadyRecorded));
@@ -101,8 +100,8 @@ pub async fn create(
                 return Err(Conflict::TooManyWebhooks(MAX_WEBHOOKS).into());
             }
             let id: WebhookId = tx.generate_id()?;
-            let secret = WebhookSecret::generate(&entropy)?;
-            let encrypted = secret.encrypt(&master_keys, id.as_str(), &entropy)?;
+            let secret = WebhookSecret::generate(tx.entropy())?;
+            let encrypted = secret.encrypt(&master_keys, id.as_str(), tx.entropy())?;
             let webhook = Webhook {
                 id,
                 url: new.url,
@@ -144,8 +143,7 @@ pub async fn patch(
 ) -> Result<Webhook, Error> {
     let reachable = patch.url.as_ref().map_or(Ok(()), |url| require_allowed_url(services, url));
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, _| {
             let mut webhook = find_for_change(tx, &id, if_version)?;
             reachable?;
             let before = webhook.clone();
@@ -153,23 +151,20 @@ pub async fn patch(
             if webhook == before {
                 return Ok(Outcome::without_event(webhook, NoEvent::Unchanged));
             }
-            let kind = match (before.state, webhook.state) {
-                (WebhookState::Enabled, WebhookState::Disabled(_)) => EventType::WebhookDisabled,
-                (WebhookState::Disabled(_), WebhookState::Enabled) => EventType::WebhookEnabled,
+            let event = |kind| NewEvent::new(kind, &id);
+            let event = match (before.state, webhook.state) {
+                (WebhookState::Enabled, WebhookState::Disabled(reason)) => {
+                    event(EventType::WebhookDisabled).with_data("reason", reason.as_str())
+                }
+                (WebhookState::Disabled(_), WebhookState::Enabled) => {
+                    webhooks::deliveries::reset_waiting(tx, &id)?;
+                    event(EventType::WebhookEnabled)
+                }
                 (WebhookState::Enabled, WebhookState::Enabled)
-                | (WebhookState::Disabled(_), WebhookState::Disabled(_)) => EventType::WebhookUpdated,
+                | (WebhookState::Disabled(_), WebhookState::Disabled(_)) => event(EventType::WebhookUpdated),
             };
-            if kind == EventType::WebhookEnabled {
-                webhooks::deliveries::reset_waiting(tx, &id)?;
-            }
             webhooks::update(tx, &webhook)?;
             webhook.version += 1;
-            let event = NewEvent::new(kind, &webhook.id);
-            let event = if kind == EventType::WebhookDisabled {
-                event.with_data("reason", DisableReason::ByAdministrator.as_str())
-            } else {
-                event
-            };
             Ok(Outcome::event(webhook, event))
         })
         .await
@@ -183,15 +178,9 @@ fn apply_patch(webhook: &mut Webhook, patch: WebhookPatch) {
         // The previous receiver requested the pause.
         webhook.paused_until = None;
     }
-    if let Some(description) = patch.description {
-        webhook.description = description;
-    }
-    if let Some(event_types) = patch.event_types {
-        webhook.event_types = event_types;
-    }
-    if let Some(organization) = patch.organization_id {
-        webhook.organization = organization;
-    }
+    patch.description.into_iter().for_each(|description| webhook.description = description);
+    patch.event_types.into_iter().for_each(|event_types| webhook.event_types = event_types);
+    patch.organization_id.into_iter().for_each(|organization| webhook.organization = organization);
     match (patch.state, webhook.state) {
         (Some(Activation::Enabled), WebhookState::Disabled(_)) => {
             webhook.state = WebhookState::Enabled;
@@ -208,12 +197,10 @@ fn apply_patch(webhook: &mut Webhook, patch: WebhookPatch) {
 
 pub async fn delete(services: &Services, caller: &Caller, id: WebhookId, if_version: Option<i64>) -> Result<(), Error> {
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, _| {
             find_for_change(tx, &id, if_version)?;
             webhooks::delete(tx, &id)?;
-            let event = NewEvent::new(EventType::WebhookDeleted, &id);
-            Ok(Outcome::event((), event))
+            Ok(Outcome::event((), NewEvent::new(EventType::WebhookDeleted, &id)))
         })
         .await
 }
@@ -227,16 +214,15 @@ pub async fn rotate_secret(
     overlap: Span,
     if_version: Option<i64>,
 ) -> Result<WebhookWithSecret, Error> {
-    let (master_keys, entropy) = (services.master_keys.clone(), services.entropy.clone());
+    let master_keys = services.master_keys.clone();
     services
-        .store
-        .run_transaction(caller.origin.clone(), move |tx| {
+        .change(caller, move |tx, _| {
             let mut webhook = find_for_change(tx, &id, if_version)?;
             if overlap > MAX_SECRET_OVERLAP {
                 return Err(Error::invalid("overlap", format!("may be {MAX_SECRET_OVERLAP} at most")));
             }
-            let secret = WebhookSecret::generate(&entropy)?;
-            let encrypted = secret.encrypt(&master_keys, id.as_str(), &entropy)?;
+            let secret = WebhookSecret::generate(tx.entropy())?;
+            let encrypted = secret.encrypt(&master_keys, id.as_str(), tx.entropy())?;
             let old_secret_until = (overlap > Span::ZERO).then(|| tx.now().plus(overlap));
             webhooks::rotate(tx, &id, &(encrypted.bytes, encrypted.master_version), old_secret_until)?;
             webhook.previous_secret_expires_at = old_secret_until;

@@ -1,5 +1,7 @@
 //! The replicas that are running or were running recently.
 
+use std::fmt;
+
 use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl, SelectableHelper};
 
 use crate::{
@@ -28,6 +30,12 @@ pub struct Replica {
     pub timing: RotationTiming,
     /// The fingerprints of the master keys that are available to it, separated by single spaces.
     pub master_key_fingerprints: String,
+}
+
+impl fmt::Display for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.id)
+    }
 }
 
 selectable!(replicas => Replica {

@@ -1,7 +1,11 @@
 //! The HTTP interface of the operator console: sessions, authorization and console-only endpoints.
 //! `tests/interop/test_console.py` tests the user interface.
 
-use keyswap::{domain::common::time::Span, service::exchange::counts, store::Clock};
+use keyswap::{
+    domain::common::time::Span,
+    service::Services,
+    store::{Clock, StoreError},
+};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -15,6 +19,10 @@ async fn enter(server: &Server, key: &str) -> Response {
 async fn with_cookie(server: &Server, method: &str, path: &str, cookie: &str) -> Response {
     let request = server.http.request(method.parse().unwrap(), server.url(path));
     request.header("cookie", cookie).header("keyswap-page", "console").send().await.unwrap()
+}
+
+async fn flush_counts(services: &Services) -> Result<(), StoreError> {
+    services.exchange_counts.flush(&services.store, &services.metrics).await
 }
 
 both! {
@@ -137,9 +145,9 @@ both! {
         for one in [&server, &other, &server] {
             assert_eq!(one.exchange(&key.value).await.status(), StatusCode::OK);
         }
-        let (a, b) = tokio::join!(counts::flush(&server.services), counts::flush(&other.services));
+        let (a, b) = tokio::join!(flush_counts(&server.services), flush_counts(&other.services));
         assert!(a.is_ok() && b.is_ok());
-        let (a, b) = tokio::join!(counts::flush(&server.services), counts::flush(&server.services));
+        let (a, b) = tokio::join!(flush_counts(&server.services), flush_counts(&server.services));
         assert!(a.is_ok() && b.is_ok());
         let reported = server.manage("GET", "/v1/overview?hours=2", None, 200).await;
         let granted: i64 = reported["exchanges"].as_array().unwrap().iter().map(|hour| hour["granted"].as_i64().unwrap()).sum();
@@ -156,7 +164,7 @@ both! {
         assert_eq!(server.exchange("ks_nonsense").await.status(), StatusCode::UNAUTHORIZED);
         // `explain` does not count as an exchange.
         server.post("/v1/exchange/explain").bearer_auth(&server.admin).send().await.unwrap();
-        counts::flush(&server.services).await.unwrap();
+        flush_counts(&server.services).await.unwrap();
         let first = server.manage("GET", "/v1/overview", None, 200).await;
         assert_eq!(first["exchanges"].as_array().unwrap().len(), 1, "{first}");
         let hour = &first["exchanges"][0];
@@ -166,8 +174,8 @@ both! {
         server.advance(3600);
         server.step(&key, "resume").await;
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::OK);
-        counts::flush(&server.services).await.unwrap();
-        counts::flush(&server.services).await.unwrap();
+        flush_counts(&server.services).await.unwrap();
+        flush_counts(&server.services).await.unwrap();
         let later = server.manage("GET", "/v1/overview?hours=2", None, 200).await;
         let granted: Vec<_> = later["exchanges"].as_array().unwrap().iter().map(|hour| &hour["granted"]).collect();
         assert_eq!(granted, [3, 1], "each once");

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use flate2::read::ZlibDecoder;
 use keyswap::{
     domain::status_lists::{StatusArray, StatusSize},
-    service::status_lists::encoding::compress_zlib,
+    service::status_lists::build::compress_zlib,
 };
 use serde_json::Value;
 

@@ -5,7 +5,6 @@ use keyswap::{
     app::jobs::{self, webhooks},
     service::{
         encryption::rollback_guard,
-        exchange::counts,
         retention, signing, status_lists,
         webhooks::{delivery_worker, fan_out},
     },
@@ -31,7 +30,7 @@ impl Server {
         status_lists::update(&self.services).await.unwrap();
         self.services.last_used.flush().await.unwrap();
         self.services.live_tokens.flush().await.unwrap();
-        counts::flush(&self.services).await.unwrap();
+        self.services.exchange_counts.flush(&self.services.store, &self.services.metrics).await.unwrap();
         jobs::record_notifications(&self.services).await.unwrap();
         retention::delete_expired_rows(&self.services).await.unwrap();
         webhooks::deliver_once(&self.services).await.unwrap();

@@ -17,7 +17,7 @@ use keyswap::{
         caller::Caller,
         encryption::{
             master_keys,
-            re_encryption::{ReEncryption, ReencryptionReport},
+            re_encryption::{self, ReencryptionReport},
         },
         introspection::revoke,
         signing,
@@ -155,8 +155,7 @@ pub async fn perform(services: &Services, perform: Operation, value: &str) {
             }
             master_keys::activate(&services.store, dir, origin(), master_keys::MissingKeyPolicy::Ignore).await.unwrap();
             let mut done = ReencryptionReport::default();
-            let work = ReEncryption { keys: services.master_keys.clone(), entropy };
-            work.run(&services.store, &origin(), &mut done, |_| ()).await.unwrap();
+            re_encryption::run(&services.store, &services.master_keys, &origin(), &mut done, |_| ()).await.unwrap();
             assert!(master_keys::retire(&services.store, origin()).await.unwrap().is_empty());
         }
         Operation::Revoke => revoke::revoke(services, &Caller::for_system(), value).await.unwrap(),

@@ -9,7 +9,8 @@ use keyswap::{
         signing::{Algorithm, rotation::ClockJump},
     },
     http::oauth_error::OAuthError,
-    service::{Conflict, Error, introspection::revoke::RevocationError},
+    service::{Conflict, Error, common::conflict::MasterKeyFileError, introspection::revoke::RevocationError},
+    store::encryption::columns::EncryptedColumn,
 };
 
 /// One conflict of each kind. The match keeps the list complete.
@@ -37,10 +38,10 @@ fn conflicts() -> Vec<Conflict> {
         Conflict::ClockJumped(ClockJump::Forward(Span::from_secs(60))),
         Conflict::NothingToAccept,
         Conflict::MasterKeyReused(2),
-        Conflict::MasterKeyFileUnusable { version: 2, fault: "missing".to_owned() },
-        Conflict::ReplicasWithoutMasterKey { version: 2, replicas: "a".to_owned() },
+        Conflict::MasterKeyFileUnusable { version: 2, fault: MasterKeyFileError::Missing },
+        Conflict::ReplicasWithoutMasterKey { version: 2, replicas: Vec::new() },
         Conflict::MasterKeyCurrent(2),
-        Conflict::MasterKeyInUse { version: 2, rows: "3 credentials".to_owned() },
+        Conflict::MasterKeyInUse { version: 2, rows: [(EncryptedColumn::Credentials, 3)].into() },
         Conflict::MasterKeyNotRetired(2),
         Conflict::TooManyWebhooks(1000),
         Conflict::WebhookDisabled,

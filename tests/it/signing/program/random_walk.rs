@@ -6,12 +6,7 @@ use std::time::Duration;
 use keyswap::{
     crypto::jwk::PublicJwk,
     domain::signing::rotation::has_key_in_state,
-    service::{
-        Error, Unavailable,
-        caller::Caller,
-        encryption::rollback_guard,
-        signing::{self, key_snapshot::SigningUnavailable},
-    },
+    service::{Error, Unavailable, caller::Caller, encryption::rollback_guard, signing},
 };
 
 use super::{
@@ -195,7 +190,7 @@ impl Walk {
         let now = keyswap::domain::common::time::Timestamp::from_millis(self.deployment.time.of_database());
         let jwk: PublicJwk = match view.signer(None, configured, now) {
             Ok(signer) => signer.jwk().clone(),
-            Err(SigningUnavailable::StaleSnapshot)
+            Err(Unavailable::StaleSigningKeys)
                 if of.cut_off && self.deployment.broken == Broken::NoSnapshotAgeLimit =>
             {
                 let signs = view
@@ -204,8 +199,8 @@ impl Walk {
                     .find(|(info, _)| has_key_in_state(std::slice::from_ref(info), configured, ACTIVE));
                 signs.map(|(_, jwk)| jwk.clone()).unwrap()
             }
-            Err(SigningUnavailable::StaleSnapshot) if of.cut_off => return Ok(()),
-            Err(SigningUnavailable::Restored) if self.oracle.restores > 0 => return Ok(()),
+            Err(Unavailable::StaleSigningKeys) if of.cut_off => return Ok(()),
+            Err(Unavailable::RolledBack) if self.oracle.restores > 0 => return Ok(()),
             Err(why) => return Err(format!("K14: replica {replica} cannot sign: {why}")),
         };
         let kid = jwk.kid.as_str().to_owned();
