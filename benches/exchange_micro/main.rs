@@ -93,7 +93,8 @@ async fn measure(services: &Services, keys: &Keys, mut table: Table) -> Table {
     let presented: Vec<_> = (0..keys.count())
         .map(|index| PresentedKey::parse(std::str::from_utf8(keys.get(index)).expect("a key")).expect("one of ours"))
         .collect();
-    let (limits, request) = (&services.settings.limits, keyswap::domain::exchange::key_context::Request::default());
+    let (limits, request) =
+        (&services.settings.limits, keyswap::domain::exchange::key_context::ExchangeParameters::default());
     let targets = BTreeSet::from([limits.default_audience.clone()]);
     let found =
         services.store.load_credential(presented[0].credential_id, targets.clone(), LookupDetail::Context).await;

@@ -9,7 +9,7 @@ use crate::{
     service::{
         self,
         caller::Caller,
-        provisioning::{self, Action, Change, DesiredConfiguration, FileFormat},
+        provisioning::{self, Action, DesiredConfiguration, FileFormat, ResourceChange},
     },
 };
 
@@ -66,7 +66,7 @@ pub async fn apply(common: &CommonArgs, apply: Apply) -> Result<ExitCode, Failur
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run(common: &CommonArgs, file: &File, only_plan: bool) -> Result<Vec<Change>, Failure> {
+async fn run(common: &CommonArgs, file: &File, only_plan: bool) -> Result<Vec<ResourceChange>, Failure> {
     let wanted = file.read()?;
     let services = common.start().await?;
     let caller = Caller::cli();
@@ -115,7 +115,7 @@ fn list_faults(error: service::Error) -> Failure {
     Failure::Service(error)
 }
 
-fn print_changes(changes: &[Change], only_plan: bool) {
+fn print_changes(changes: &[ResourceChange], only_plan: bool) {
     if changes.is_empty() {
         println!("Nothing to change.");
         return;

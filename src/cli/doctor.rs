@@ -106,7 +106,7 @@ fn check_master_keys(services: &Services) -> Check {
 
 fn check_rollback_guard(services: &Services) -> Check {
     let guard = services.rollback_guard.state();
-    match guard.problem() {
+    match guard.describe_problem() {
         Some(why) if guard.requires_decision() => fault("rollback guard", why),
         Some(why) => warning("rollback guard", why),
         None => ok("rollback guard", "the database was not rolled back"),

@@ -53,7 +53,7 @@ pub async fn run(common: &CommonArgs, command: RestoreCommand) -> Result<(), Fai
     match command {
         RestoreCommand::Status { json } => {
             let restored = if let GuardState::RolledBack(restored) = &state { Some(&**restored) } else { None };
-            let report = RestoreReport { asks: state.requires_decision(), why: state.problem(), restored };
+            let report = RestoreReport { asks: state.requires_decision(), why: state.describe_problem(), restored };
             print_result(json, &report, |report| {
                 println!("{}", report.why.as_deref().unwrap_or("The database was not rolled back."));
             })
@@ -75,7 +75,7 @@ pub async fn run(common: &CommonArgs, command: RestoreCommand) -> Result<(), Fai
 }
 
 fn explain(state: &GuardState) {
-    println!("{}.", state.problem().unwrap_or_default());
+    println!("{}.", state.describe_problem().unwrap_or_default());
     if let GuardState::RolledBack(restored) = state {
         let lost = (restored.recorded.seq - restored.database.seq).max(0);
         println!("At least {lost} recorded events are missing. Their changes are undone:");

@@ -18,7 +18,7 @@ use crate::{
         },
     },
     domain::{access::audience::Identifier, exchange::key_context::Limits, signing::rotation::RotationTiming},
-    outbound::Guard,
+    outbound::OutboundGuard,
     store::DatabaseSettings,
 };
 
@@ -36,7 +36,7 @@ pub struct Settings {
     pub service_clients: ServiceClients,
     pub usage: Usage,
     pub brute_force: BruteForce,
-    pub webhooks: Guard,
+    pub webhooks: OutboundGuard,
     pub bootstrap: Bootstrap,
     pub log: Log,
     pub limits: Limits,

@@ -14,7 +14,7 @@ use crate::{
         portal::session::KeyFormOption,
         signing::Algorithm,
     },
-    outbound::Guard,
+    outbound::OutboundGuard,
     store::DatabaseSettings,
 };
 
@@ -32,7 +32,7 @@ pub struct Sections {
     pub service_clients: ServiceClients,
     pub usage: Usage,
     pub brute_force: BruteForce,
-    pub webhooks: Guard,
+    pub webhooks: OutboundGuard,
     pub bootstrap: Bootstrap,
     pub log: Log,
 }

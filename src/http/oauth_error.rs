@@ -17,25 +17,25 @@ use crate::http::error::{ErrorBody, ErrorFormat, ErrorResponse};
 /// An OAuth error response (RFC 6749 §5.2).
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = OAuthError)]
-pub struct Body {
+pub struct OAuthErrorBody {
     #[schema(example = "invalid_client")]
     error: &'static str,
     #[schema(value_type = String, example = "the client is not known or its API key is not accepted")]
     error_description: Cow<'static, str>,
 }
 
-impl ErrorBody for Body {
+impl ErrorBody for OAuthErrorBody {
     const FORMAT: ErrorFormat = ErrorFormat::Oauth;
     const CONTENT_TYPE: &'static str = "application/json";
 }
 
-impl fmt::Display for Body {
+impl fmt::Display for OAuthErrorBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.error, self.error_description)
     }
 }
 
-pub type OAuthError = ErrorResponse<Body>;
+pub type OAuthError = ErrorResponse<OAuthErrorBody>;
 
 /// The error for an API key that is not accepted. It depends on where the key was presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub enum RejectedKeyError {
 
 impl OAuthError {
     fn new(status: StatusCode, error: &'static str, description: impl Into<Cow<'static, str>>) -> Self {
-        let body = Body { error, error_description: description.into() };
+        let body = OAuthErrorBody { error, error_description: description.into() };
         Self::with_body(status, body).with(PRAGMA, "no-cache")
     }
 

@@ -10,7 +10,7 @@ use crate::{
     domain::access::policy::ReadMetrics,
     http::{
         extract::access::{Caller, Unauthenticated},
-        openapi::responses::{Metrics, Probe},
+        openapi::responses::{Metrics, ProbeResponse},
         problem::Problem,
     },
     service::{
@@ -26,7 +26,7 @@ pub async fn healthz(_: Unauthenticated) -> HttpResponse {
 }
 
 /// Returns whether this instance can serve requests.
-#[utoipa::path(get, path = "", responses(Probe<Readiness>))]
+#[utoipa::path(get, path = "", responses(ProbeResponse<Readiness>))]
 pub async fn readyz(_: Unauthenticated, services: Data<Services>) -> HttpResponse {
     let readiness = health::check_readiness(&services).await;
     let mut response = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
@@ -50,7 +50,7 @@ pub async fn get_public_metrics(_: Caller<ReadMetrics>, services: Data<Services>
 
 fn render_metrics(services: &Services) -> HttpResponse {
     let view = services.keys.view();
-    services.metrics.set_sampled_gauges(view.published.len(), view.age(), services.last_used.waiting());
+    services.metrics.set_sampled_gauges(view.published.len(), view.age(), services.last_used.count_waiting());
     services
         .metrics
         .set_status_list_ages(services.status_lists.build_age(), services.status_lists.seconds_until_first_expiry());

@@ -28,7 +28,7 @@ const BEARER_CHALLENGE: &str = r#"Bearer realm="keyswap""#;
 /// Problem details of an error (RFC 9457).
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub struct Body {
+pub struct ProblemBody {
     /// `urn:keyswap:problem:` followed by the code.
     #[serde(rename = "type")]
     #[schema(pattern = "^urn:keyswap:problem:[a-z_]+$", example = "urn:keyswap:problem:not_found")]
@@ -45,23 +45,24 @@ pub struct Body {
     errors: Vec<InputFault>,
 }
 
-impl ErrorBody for Body {
+impl ErrorBody for ProblemBody {
     const FORMAT: ErrorFormat = ErrorFormat::Problems;
     const CONTENT_TYPE: &'static str = "application/problem+json";
 }
 
-impl fmt::Display for Body {
+impl fmt::Display for ProblemBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.detail)
     }
 }
 
-pub type Problem = ErrorResponse<Body>;
+pub type Problem = ErrorResponse<ProblemBody>;
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         let kind = format!("urn:keyswap:problem:{code}");
-        let body = Body { kind, title, status: status.as_u16(), code, detail: detail.into(), errors: Vec::new() };
+        let body =
+            ProblemBody { kind, title, status: status.as_u16(), code, detail: detail.into(), errors: Vec::new() };
         Self::with_body(status, body)
     }
 

@@ -144,26 +144,26 @@ fn health_routes() -> RouteTable {
 }
 
 /// All publicly reachable routes, which the OpenAPI document describes.
-pub fn table() -> RouteTable {
+pub fn all_routes() -> RouteTable {
     public_routes().into_iter().chain(public_operations_routes()).collect()
 }
 
 /// Configures the public listener. If the issuer has a path, the routes are served below that path
 /// and at the root, because a proxy may or may not strip the path.
-pub fn public(config: &mut ServiceConfig, issuer_path: &str, origins: &[Origin], with_operations: bool) {
+pub fn configure_public(config: &mut ServiceConfig, issuer_path: &str, origins: &[Origin], with_operations: bool) {
     if with_operations {
-        serve(public_operations_routes(), config, "", &[]);
+        register_routes(public_operations_routes(), config, "", &[]);
     }
     let prefixes: &[&str] = if issuer_path.is_empty() { &[""] } else { &[issuer_path, ""] };
     for prefix in prefixes {
-        serve(public_routes(), config, prefix, origins);
+        register_routes(public_routes(), config, prefix, origins);
     }
     if !issuer_path.is_empty() {
         // RFC 8414 §3.1: the well-known part is inserted between host and path.
         for name in ["oauth-authorization-server", "openid-configuration"] {
             let path = format!("/.well-known/{name}{issuer_path}");
             for (_, endpoints) in routes! { "": GET well_known::metadata, HEAD well_known::metadata; } {
-                config.service(resource(&path, endpoints));
+                config.service(build_resource(&path, endpoints));
             }
         }
     }
@@ -171,15 +171,15 @@ pub fn public(config: &mut ServiceConfig, issuer_path: &str, origins: &[Origin],
 }
 
 /// Configures the operator listener.
-pub fn operations(config: &mut ServiceConfig) {
-    serve(operator_routes(), config, "", &[]);
+pub fn configure_operations(config: &mut ServiceConfig) {
+    register_routes(operator_routes(), config, "", &[]);
     config.default_service(web::to(not_found));
 }
 
 /// Registers all paths below `prefix`. Pages of `origins` may call `/v1`.
-fn serve(routes: RouteTable, config: &mut ServiceConfig, prefix: &str, origins: &[Origin]) {
+fn register_routes(routes: RouteTable, config: &mut ServiceConfig, prefix: &str, origins: &[Origin]) {
     for (path, endpoints) in routes {
-        let resource = resource(&format!("{prefix}{path}"), endpoints);
+        let resource = build_resource(&format!("{prefix}{path}"), endpoints);
         if path.starts_with("/v1/") && !origins.is_empty() {
             config.service(resource.wrap(cors::build_v1_cors(origins)));
         } else {
@@ -190,7 +190,7 @@ fn serve(routes: RouteTable, config: &mut ServiceConfig, prefix: &str, origins: 
 
 /// A path with its methods. Any other method is answered with 405 and `Allow`, in the error format
 /// of the path.
-fn resource(path: &str, endpoints: Vec<Endpoint>) -> Resource {
+fn build_resource(path: &str, endpoints: Vec<Endpoint>) -> Resource {
     let allow = endpoints.iter().map(|endpoint| endpoint.method.as_str()).collect::<Vec<_>>().join(", ");
     let resource = endpoints.into_iter().fold(web::resource(path), |resource, endpoint| resource.route(endpoint.route));
     resource.default_service(web::to(move |request: HttpRequest| {

@@ -134,7 +134,7 @@ pub fn serve(bound: BoundListeners, services: Arc<Services>) -> Result<Servers, 
             .app_data(pages.clone())
             .app_data(assets.clone())
             .wrap(from_fn(attach_request_context))
-            .configure(|config| routes::public(config, &issuer_path, &origins, operations_here))
+            .configure(|config| routes::configure_public(config, &issuer_path, &origins, operations_here))
     })
     .client_request_timeout(HEADER_TIMEOUT)
     .client_disconnect_timeout(Duration::from_secs(2))
@@ -154,7 +154,7 @@ pub fn serve(bound: BoundListeners, services: Arc<Services>) -> Result<Servers, 
                     .app_data(services.clone())
                     .app_data(trusted.clone())
                     .wrap(from_fn(attach_request_context))
-                    .configure(routes::operations)
+                    .configure(routes::configure_operations)
             });
             Some(
                 server

@@ -17,7 +17,7 @@ use crate::{
         extract::{access::Unauthenticated, path::Path, query::Query},
         openapi::{
             documents::StatusListToken,
-            responses::{Cached, PastStateUnavailable},
+            responses::{CacheableResponse, PastStateUnavailable},
         },
         problem::Problem,
         signing::well_known::respond_cacheable,
@@ -36,7 +36,7 @@ pub struct StatusListQuery {
 /// Retrieves a signed status list (draft-ietf-oauth-status-list-20).
 ///
 /// The list has two bits for each index: 0 is valid, 1 is invalid and 2 is suspended.
-#[utoipa::path(get, path = "", responses(Cached<StatusListToken>, PastStateUnavailable))]
+#[utoipa::path(get, path = "", responses(CacheableResponse<StatusListToken>, PastStateUnavailable))]
 pub async fn get(
     _: Unauthenticated,
     request: HttpRequest,

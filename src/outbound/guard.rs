@@ -15,7 +15,7 @@ use crate::domain::{
 
 /// Section `webhooks`: destinations that are permitted in addition to public addresses over HTTPS at port 443.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Guard {
+pub struct OutboundGuard {
     pub allowed_networks: Vec<IpNet>,
     pub allowed_ports: Vec<PortRange>,
     pub allow_http: bool,
@@ -24,7 +24,7 @@ pub struct Guard {
 /// Why no request was sent. The messages contain no address, so that a name cannot be used to probe
 /// private networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum DestinationError {
     #[error("only https:// is allowed")]
     Unencrypted,
     #[error("the port is not allowed")]
@@ -33,18 +33,18 @@ pub enum Refused {
     AddressNotAllowed,
 }
 
-impl Guard {
+impl OutboundGuard {
     /// Checks a URL before its name is resolved. Returns all faults.
-    pub fn check(&self, url: &WebhookUrl) -> Result<(), Vec<Refused>> {
+    pub fn check(&self, url: &WebhookUrl) -> Result<(), Vec<DestinationError>> {
         let mut faults = Vec::new();
         if !url.uses_https() && !self.allow_http {
-            faults.push(Refused::Unencrypted);
+            faults.push(DestinationError::Unencrypted);
         }
         let default_port = if url.uses_https() { 443 } else { 80 };
         let port_allowed =
             |port: u16| port == default_port || self.allowed_ports.iter().any(|allowed| allowed.contains(port));
         if !url.port().is_some_and(port_allowed) {
-            faults.push(Refused::Port);
+            faults.push(DestinationError::Port);
         }
         let address = match url.host() {
             Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
@@ -52,7 +52,7 @@ impl Guard {
             Some(Host::Domain(_)) | None => None,
         };
         if address.is_some_and(|address| !self.allows_address(address)) {
-            faults.push(Refused::AddressNotAllowed);
+            faults.push(DestinationError::AddressNotAllowed);
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }

@@ -5,6 +5,6 @@ mod guard;
 mod post;
 mod resolver;
 
-pub use guard::{Guard, Refused};
+pub use guard::{DestinationError, OutboundGuard};
 pub use post::{Outbound, RequestError, WebhookResponse};
 pub use resolver::{NoAddress, Resolve, SystemResolver};

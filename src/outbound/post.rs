@@ -19,7 +19,7 @@ use url::Host;
 
 use crate::{
     domain::webhooks::WebhookUrl,
-    outbound::{Guard, Refused, Resolve},
+    outbound::{DestinationError, OutboundGuard, Resolve},
 };
 
 /// The deadline covers name resolution, connection, request and response together.
@@ -42,7 +42,7 @@ pub struct WebhookResponse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     #[error("not sent: {0}")]
-    Refused(#[from] Refused),
+    Refused(#[from] DestinationError),
     #[error("the name could not be resolved")]
     NoAddress,
     #[error("failed to connect")]
@@ -57,7 +57,7 @@ pub enum RequestError {
 
 /// Sends requests to third parties.
 pub struct Outbound {
-    guard: Guard,
+    guard: OutboundGuard,
     resolver: Arc<dyn Resolve>,
     provider: Arc<CryptoProvider>,
     /// The root certificates of the machine are loaded when the first connection needs them.
@@ -72,7 +72,7 @@ impl fmt::Debug for Outbound {
 }
 
 impl Outbound {
-    pub const fn new(guard: Guard, provider: Arc<CryptoProvider>, resolver: Arc<dyn Resolve>) -> Self {
+    pub const fn new(guard: OutboundGuard, provider: Arc<CryptoProvider>, resolver: Arc<dyn Resolve>) -> Self {
         Self { guard, resolver, provider, tls: OnceLock::new(), deadline: REQUEST_DEADLINE }
     }
 
@@ -94,7 +94,7 @@ impl Outbound {
         self.deadline
     }
 
-    pub const fn guard(&self) -> &Guard {
+    pub const fn guard(&self) -> &OutboundGuard {
         &self.guard
     }
 
@@ -141,7 +141,7 @@ impl Outbound {
             None => return Err(RequestError::NoAddress),
         };
         let allowed: Vec<_> = resolved.into_iter().filter(|address| self.guard.allows_address(*address)).collect();
-        if allowed.is_empty() { Err(Refused::AddressNotAllowed.into()) } else { Ok(allowed) }
+        if allowed.is_empty() { Err(DestinationError::AddressNotAllowed.into()) } else { Ok(allowed) }
     }
 
     /// Returns a client that can reach nothing but `addresses`: every name resolves to them, and

@@ -39,6 +39,6 @@ pub async fn check_readiness(services: &Services) -> Readiness {
         )
     });
     let missing = missing.map(|key| format!("{}: copy the file to this replica", key.reason));
-    let notes = unusable.chain(missing).chain(services.rollback_guard.state().problem()).collect();
+    let notes = unusable.chain(missing).chain(services.rollback_guard.state().describe_problem()).collect();
     Readiness { ready: database && signing_key && has_master_keys, database, signing_key, notes }
 }

@@ -32,29 +32,30 @@ pub(crate) fn run<T, E: From<StoreError>>(
 ) -> Result<T, E> {
     connection
         .transaction(|connection| {
-            dialect::acquire_sqlite_write_lock(connection).map_err(|error| Failed::Body(E::from(error)))?;
-            let now = now(connection).map_err(|error| Failed::Body(E::from(error)))?;
+            dialect::acquire_sqlite_write_lock(connection).map_err(|error| TransactionError::Body(E::from(error)))?;
+            let now = now(connection).map_err(|error| TransactionError::Body(E::from(error)))?;
             let mut tx = Tx { connection, entropy, now, origin, unallocated: Vec::new(), locks: BTreeSet::new() };
-            let (value, new_events) = body(&mut tx).map_err(Failed::Body)?.into_parts();
+            let (value, new_events) = body(&mut tx).map_err(TransactionError::Body)?.into_parts();
             // Indexes are assigned after all other locks are taken and before the chain head is
             // locked.
             let unallocated = std::mem::take(&mut tx.unallocated);
-            status_lists::allocate_indexes(&mut tx, &unallocated).map_err(|error| Failed::Body(E::from(error)))?;
-            append(&mut tx, digest, new_events).map_err(|error| Failed::Body(E::from(error)))?;
+            status_lists::allocate_indexes(&mut tx, &unallocated)
+                .map_err(|error| TransactionError::Body(E::from(error)))?;
+            append(&mut tx, digest, new_events).map_err(|error| TransactionError::Body(E::from(error)))?;
             Ok(value)
         })
         .map_err(|failed| match failed {
-            Failed::Body(error) => error,
-            Failed::Transaction(error) => E::from(error.into()),
+            TransactionError::Body(error) => error,
+            TransactionError::Transaction(error) => E::from(error.into()),
         })
 }
 
-pub(crate) enum Failed<E> {
+pub(crate) enum TransactionError<E> {
     Body(E),
     Transaction(diesel::result::Error),
 }
 
-impl<E> From<diesel::result::Error> for Failed<E> {
+impl<E> From<diesel::result::Error> for TransactionError<E> {
     fn from(error: diesel::result::Error) -> Self {
         Self::Transaction(error)
     }

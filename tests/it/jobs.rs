@@ -89,6 +89,6 @@ both! {
             let (key, entropy) = (KeyId::generate(now, &server.services.entropy).unwrap(), &server.services.entropy);
             server.services.last_used.record_credential_use(&key, CredentialId::generate(entropy).unwrap(), now, true);
         }
-        until("some are written", LONG, async || server.services.last_used.waiting() < 40_000).await;
+        until("some are written", LONG, async || server.services.last_used.count_waiting() < 40_000).await;
     }
 }

@@ -29,7 +29,7 @@ const MAX_FAN_OUT_STEPS: usize = 20;
 /// Maximum number of webhooks served concurrently.
 const MAX_CONCURRENT_WEBHOOKS: usize = 64;
 /// Maximum number of batches for one webhook before another webhook is served.
-const BATCHES: usize = 16;
+const MAX_BATCHES: usize = 16;
 /// How long running attempts may take after the server receives a stop signal. An aborted delivery
 /// is sent again when its lease expires.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -95,7 +95,7 @@ impl DeliveryWorker {
                 break;
             }
         }
-        let mut due = delivery_worker::due(&self.services).await?;
+        let mut due = delivery_worker::list_due_webhooks(&self.services).await?;
         due.sort();
         if let Some(last) = &self.last {
             let next = due.partition_point(|id| id <= last);
@@ -107,7 +107,7 @@ impl DeliveryWorker {
             }
             if self.serving.insert(webhook.clone()) {
                 self.last = Some(webhook.clone());
-                self.tasks.spawn(serve(self.services.clone(), webhook));
+                self.tasks.spawn(serve_webhook(self.services.clone(), webhook));
             }
         }
         if self.measured.is_none_or(|at| at.elapsed() >= MEASURE_INTERVAL) {
@@ -120,9 +120,9 @@ impl DeliveryWorker {
     }
 }
 
-async fn serve(services: Arc<Services>, webhook: WebhookId) -> WebhookId {
-    for _ in 0..BATCHES {
-        match delivery_worker::serve(&services, &webhook).await {
+async fn serve_webhook(services: Arc<Services>, webhook: WebhookId) -> WebhookId {
+    for _ in 0..MAX_BATCHES {
+        match delivery_worker::deliver_batch(&services, &webhook).await {
             Ok(true) => {}
             Ok(false) => break,
             Err(error) => {

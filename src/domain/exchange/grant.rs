@@ -20,7 +20,7 @@ use crate::domain::{
     credentials::error::CredentialError,
     exchange::{
         claims::{AudienceClaim, Claims, StatusClaim, Subject},
-        key_context::{KeyContext, KeyProperties, Limits, Request},
+        key_context::{ExchangeParameters, KeyContext, KeyProperties, Limits},
         refusal::{DenyReason, PermissionLimit, RemovedPermission, ScopeError, ScopeEvaluation, TargetError},
     },
     status_lists::StatusListIndex,
@@ -97,7 +97,7 @@ impl Grant {
 ///
 /// If several checks fail, the first one in this order is returned: state of the key, `client_id`,
 /// target, scope, and a token that would expire in the second in which it is issued.
-pub fn decide(context: &KeyContext, request: &Request, limits: &Limits) -> Result<Grant, DenyReason> {
+pub fn decide(context: &KeyContext, request: &ExchangeParameters, limits: &Limits) -> Result<Grant, DenyReason> {
     let owner = context.key.check_in_force(context.now, limits).map_err(DenyReason::Credential)?;
     if request.client_id.as_deref().is_some_and(|id| !context.key.accepts_client_id(id)) {
         return Err(DenyReason::Credential(CredentialError::ClientIdMismatch));
@@ -147,7 +147,11 @@ fn status_subject(audiences: &[&Audience]) -> StatusSubject {
 /// Evaluates the requested scope by the rules of `decide`, without the check of `client_id`, and
 /// reports every permission with the rule that removed it. Fails only if the key or the target is
 /// refused: there is no scope to report then.
-pub fn explain(context: &KeyContext, request: &Request, limits: &Limits) -> Result<ScopeEvaluation, DenyReason> {
+pub fn explain(
+    context: &KeyContext,
+    request: &ExchangeParameters,
+    limits: &Limits,
+) -> Result<ScopeEvaluation, DenyReason> {
     let owner = context.key.check_in_force(context.now, limits).map_err(DenyReason::Credential)?;
     let audiences = resolve_targets(context, request, limits).map_err(DenyReason::Target)?;
     let (_, mapped_claims) = token_profile(context, &audiences, limits).map_err(DenyReason::Target)?;
@@ -155,13 +159,13 @@ pub fn explain(context: &KeyContext, request: &Request, limits: &Limits) -> Resu
 }
 
 /// Returns the audiences that a request names, or the default audience if it names none.
-pub fn requested_targets<'a>(request: &'a Request, limits: &'a Limits) -> Vec<&'a Identifier> {
+pub fn requested_targets<'a>(request: &'a ExchangeParameters, limits: &'a Limits) -> Vec<&'a Identifier> {
     if request.targets.is_empty() { vec![&limits.default_audience] } else { request.targets.iter().collect() }
 }
 
 fn resolve_targets<'a>(
     context: &'a KeyContext,
-    request: &'a Request,
+    request: &'a ExchangeParameters,
     limits: &'a Limits,
 ) -> Result<Vec<&'a Audience>, TargetError> {
     let targets = requested_targets(request, limits);

@@ -150,7 +150,7 @@ impl KeyProperties {
 
 /// Parameters of an exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Request {
+pub struct ExchangeParameters {
     /// `None` requests all permissions of the key.
     pub scope: Option<PermissionSet>,
     /// If empty, the token is for the default audience.

@@ -15,29 +15,29 @@ use crate::{
         oauth_error::{OAuthError, RejectedKeyError},
         openapi::{HandlerArgument, HandlerSignature, PermissionRequirement, documents::TokenParameters},
     },
-    service::{Services, credentials::client},
+    service::{Services, credentials::client::AuthenticatedClient},
 };
 
 /// An authenticated client and the form that it sent.
-pub struct Client {
-    pub identity: client::Client,
+pub struct ClientRequest {
+    pub identity: AuthenticatedClient,
     form: Form,
 }
 
 /// A client that holds a permission for action `A`.
 pub struct AuthorizedClient<A: Action> {
-    pub client: Client,
+    pub client: ClientRequest,
     action: PhantomData<A>,
 }
 
-impl Client {
+impl ClientRequest {
     /// The `token` parameter. `token_type_hint` is ignored because the type follows from the value.
     pub fn token(&self) -> Result<&str, OAuthError> {
         self.form.one("token").ok_or(OAuthError::invalid_request("token is missing"))
     }
 }
 
-impl HandlerArgument for Client {
+impl HandlerArgument for ClientRequest {
     const READS_BODY: bool = true;
     fn describe(signature: &mut HandlerSignature) {
         signature.set_form_body::<TokenParameters>();
@@ -51,12 +51,13 @@ impl HandlerArgument for Client {
         let call = request_call(request);
         let (identity, rejected) = match client_authentication::parse_client(request.headers(), &form)? {
             PresentedClient::Secret(client) => (
-                client::Client::of_key(services, &client.secret, Some(client.id), &call).await,
+                AuthenticatedClient::authenticate_key(services, &client.secret, Some(client.id), &call).await,
                 RejectedKeyError::Client,
             ),
-            PresentedClient::Bearer(credential) => {
-                (client::Client::of_key_or_token(services, &credential, &call).await, RejectedKeyError::Bearer)
-            }
+            PresentedClient::Bearer(credential) => (
+                AuthenticatedClient::authenticate_key_or_token(services, &credential, &call).await,
+                RejectedKeyError::Bearer,
+            ),
         };
         Ok(Self { identity: identity.map_err(|error| OAuthError::from_denied(error, rejected))?, form })
     }
@@ -65,10 +66,10 @@ impl HandlerArgument for Client {
 impl<A: Action> HandlerArgument for AuthorizedClient<A> {
     const READS_BODY: bool = true;
     fn describe(signature: &mut HandlerSignature) {
-        Client::describe(signature);
+        ClientRequest::describe(signature);
     }
     async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
-        let client = Client::extract(request, payload).await?;
+        let client = ClientRequest::extract(request, payload).await?;
         if client.identity.caller.authority.allows::<A>() {
             Ok(Self { client, action: PhantomData })
         } else {
@@ -77,7 +78,7 @@ impl<A: Action> HandlerArgument for AuthorizedClient<A> {
     }
 }
 
-impl Guard for Client {}
+impl Guard for ClientRequest {}
 
 impl<A: Action> Guard for AuthorizedClient<A> {
     fn needs() -> Option<PermissionRequirement> {

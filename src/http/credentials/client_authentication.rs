@@ -31,13 +31,13 @@ const BASE64_OPTIONAL_PADDING: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Returns the client credentials of a request, or `None` if it has none.
-pub fn credentials(headers: &HeaderMap, form: &Form) -> Result<Option<ClientCredentials>, OAuthError> {
+pub fn parse_credentials(headers: &HeaderMap, form: &Form) -> Result<Option<ClientCredentials>, OAuthError> {
     let mismatch = OAuthError::invalid_request("client_id in the body differs from the one in the header");
-    parse_credentials_with_mismatch_error(headers, form, mismatch)
+    parse_credentials_or(headers, form, mismatch)
 }
 
 /// `mismatch` is the error for a `client_id` in the body that differs from the one in the header.
-fn parse_credentials_with_mismatch_error(
+fn parse_credentials_or(
     headers: &HeaderMap,
     form: &Form,
     mismatch: OAuthError,
@@ -77,7 +77,7 @@ fn parse_credentials_with_mismatch_error(
 pub fn parse_client(headers: &HeaderMap, form: &Form) -> Result<PresentedClient, OAuthError> {
     match parse_bearer(headers) {
         None => {
-            let found = parse_credentials_with_mismatch_error(headers, form, OAuthError::invalid_client())?;
+            let found = parse_credentials_or(headers, form, OAuthError::invalid_client())?;
             found.map(PresentedClient::Secret).ok_or(OAuthError::invalid_client())
         }
         Some(_) if ["client_secret", "client_assertion"].iter().any(|name| form.one(name).is_some()) => {

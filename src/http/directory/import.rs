@@ -57,7 +57,7 @@ enum ResponseLine<'a> {
     },
     /// The error that ended the import, with the counts of rows that are committed.
     Broken {
-        error: &'a problem::Body,
+        error: &'a problem::ProblemBody,
         progress: RowCounts,
     },
 }

@@ -14,13 +14,13 @@ use crate::{
     domain::{
         access::{audience::Identifier, permission::parse_scope},
         common::time::Span,
-        exchange::{key_context::Request, refusal::ScopeError},
+        exchange::{key_context::ExchangeParameters, refusal::ScopeError},
     },
     http::{
         api_keys::replaced,
         exchange::token::{TokenResponse, token_response},
         extract::{access::PresentedKey, json::OptionalJson, request::request_call},
-        openapi::responses::Exchanged,
+        openapi::responses::ExchangeResponse,
         problem::Problem,
         response::Plain,
     },
@@ -36,7 +36,7 @@ use crate::{
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = ExchangeRequest)]
 #[serde(deny_unknown_fields)]
-pub struct Body {
+pub struct ExchangeRequest {
     /// Requested permissions, separated by single spaces.
     #[schema(pattern = "^([A-Za-z0-9._:-]{1,128}( [A-Za-z0-9._:-]{1,128})*)?$", example = "projects:read")]
     scope: Option<String>,
@@ -55,8 +55,8 @@ enum AudienceList {
     More(Vec<Identifier>),
 }
 
-impl Body {
-    fn into_request(self) -> Result<Request, Problem> {
+impl ExchangeRequest {
+    fn into_request(self) -> Result<ExchangeParameters, Problem> {
         let scope = self.scope.filter(|scope| !scope.is_empty()).map(|scope| parse_scope(&scope)).transpose();
         let scope = scope.map_err(|_| AuthError::Scope(ScopeError::Malformed))?;
         let targets = match self.audience {
@@ -65,16 +65,16 @@ impl Body {
             Some(AudienceList::More(all)) => all.into_iter().collect(),
         };
         let requested_ttl = self.expires_in.map(|seconds| Span::from_secs(seconds.get().into()));
-        Ok(Request { scope, targets, requested_ttl, client_id: None })
+        Ok(ExchangeParameters { scope, targets, requested_ttl, client_id: None })
     }
 }
 
 /// Exchanges an API key for an access token.
-#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Exchanged<TokenResponse<'static>>))]
+#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(ExchangeResponse<TokenResponse<'static>>))]
 pub async fn exchange(
     PresentedKey(key): PresentedKey,
     request: HttpRequest,
-    OptionalJson(body): OptionalJson<Body>,
+    OptionalJson(body): OptionalJson<ExchangeRequest>,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (presented, exchange_request) = read(&request, &key, body, Form::Exchange)?;
@@ -85,11 +85,11 @@ pub async fn exchange(
 /// Explains what an exchange would grant, and which rule removes each other permission.
 ///
 /// No token is signed.
-#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(Exchanged<Explanation>))]
+#[utoipa::path(post, path = "", security(("bearer" = []), ("apiKey" = [])), responses(ExchangeResponse<Explanation>))]
 pub async fn explain(
     PresentedKey(key): PresentedKey,
     request: HttpRequest,
-    OptionalJson(body): OptionalJson<Body>,
+    OptionalJson(body): OptionalJson<ExchangeRequest>,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (presented, exchange_request) = read(&request, &key, body, Form::Explain)?;
@@ -102,9 +102,9 @@ pub async fn explain(
 fn read<'a>(
     request: &HttpRequest,
     key: &'a str,
-    body: Body,
+    body: ExchangeRequest,
     form: Form,
-) -> Result<(PresentedCredential<'a>, Request), Problem> {
+) -> Result<(PresentedCredential<'a>, ExchangeParameters), Problem> {
     let source = request_call(request).source;
     Ok((PresentedCredential { value: key, source, form: Some(form) }, body.into_request()?))
 }

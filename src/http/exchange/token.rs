@@ -17,7 +17,7 @@ use crate::{
             audience::Identifier,
             permission::{PermissionSet, parse_scope},
         },
-        exchange::key_context::Request,
+        exchange::key_context::ExchangeParameters,
     },
     http::{
         api_keys::replaced,
@@ -25,7 +25,7 @@ use crate::{
         exchange::rate_limit,
         extract::{access::Unauthenticated, form::Form, request::request_call},
         oauth_error::{OAuthError, RejectedKeyError},
-        openapi::responses::Exchanged,
+        openapi::responses::ExchangeResponse,
     },
     service::{
         Services,
@@ -76,7 +76,7 @@ struct TokenGrant {
 ///
 /// Supports three grant types: `client_credentials`, token exchange (RFC 8693), and that of IBM
 /// clients.
-#[utoipa::path(post, path = "", security((), ("basic" = [])), responses(Exchanged<TokenResponse<'static>>))]
+#[utoipa::path(post, path = "", security((), ("basic" = [])), responses(ExchangeResponse<TokenResponse<'static>>))]
 pub async fn token(
     _: Unauthenticated,
     request: HttpRequest,
@@ -85,7 +85,7 @@ pub async fn token(
 ) -> Result<HttpResponse, OAuthError> {
     let TokenGrant { key, client_id, form: label, rejected_key_error, issued_token_type } =
         parse_grant(&request, &form)?;
-    let exchange_request = Request { client_id, ..parse_exchange_request(&form)? };
+    let exchange_request = ExchangeParameters { client_id, ..parse_exchange_request(&form)? };
     let presented = PresentedCredential { value: &key, source: request_call(&request).source, form: Some(label) };
     let issued = exchange::exchange(&services, presented, &exchange_request)
         .await
@@ -118,7 +118,7 @@ fn parse_grant(request: &HttpRequest, form: &Form) -> Result<TokenGrant, OAuthEr
         // RFC 9396 §5: silently ignoring the parameter would mislead the client.
         return Err(OAuthError::invalid_request("authorization_details is not supported"));
     }
-    let credentials = client_authentication::credentials(request.headers(), form)?;
+    let credentials = client_authentication::parse_credentials(request.headers(), form)?;
     match (grant_type, credentials) {
         ("client_credentials", None) => Err(OAuthError::invalid_client()),
         ("client_credentials", Some(client)) => Ok(TokenGrant {
@@ -179,7 +179,7 @@ fn parse_token_exchange_grant(form: &Form) -> Result<TokenGrant, OAuthError> {
     })
 }
 
-fn parse_exchange_request(form: &Form) -> Result<Request, OAuthError> {
+fn parse_exchange_request(form: &Form) -> Result<ExchangeParameters, OAuthError> {
     let scope: Option<PermissionSet> =
         form.one("scope").map(parse_scope).transpose().map_err(|_| OAuthError::invalid_scope())?;
     let mut targets = BTreeSet::new();
@@ -197,5 +197,5 @@ fn parse_exchange_request(form: &Form) -> Result<Request, OAuthError> {
             targets.insert(identifier);
         }
     }
-    Ok(Request { scope, targets, ..Request::default() })
+    Ok(ExchangeParameters { scope, targets, ..ExchangeParameters::default() })
 }

@@ -11,7 +11,7 @@ use crate::{
     http::{
         credentials::client::AuthorizedClient,
         oauth_error::{OAuthError, RejectedKeyError},
-        openapi::responses::{INTROSPECTION_JWT_TYPE, Introspected},
+        openapi::responses::{INTROSPECTION_JWT_TYPE, IntrospectionResponses},
     },
     service::{Services, introspection::introspect},
 };
@@ -19,7 +19,7 @@ use crate::{
 /// Returns whether an API key or token is active, and what it authorizes at the caller.
 ///
 /// Responses must not be cached.
-#[utoipa::path(post, path = "", responses(Introspected<IntrospectionResponse>))]
+#[utoipa::path(post, path = "", responses(IntrospectionResponses<IntrospectionResponse>))]
 pub async fn introspect(
     permitted: AuthorizedClient<ValidateCredentials>,
     request: HttpRequest,

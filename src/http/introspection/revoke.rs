@@ -7,7 +7,7 @@ use actix_web::{
 };
 
 use crate::{
-    http::{credentials::client::Client, oauth_error::OAuthError, openapi::responses::Revoked},
+    http::{credentials::client::ClientRequest, oauth_error::OAuthError, openapi::responses::Revoked},
     service::{Services, introspection::revoke},
 };
 
@@ -15,7 +15,7 @@ use crate::{
 ///
 /// Any other key or token gets the same response, which does not disclose what other callers hold.
 #[utoipa::path(post, path = "", security(("basic" = []), ("bearer" = [])), responses(Revoked))]
-pub async fn revoke(client: Client, services: Data<Services>) -> Result<HttpResponse, OAuthError> {
+pub async fn revoke(client: ClientRequest, services: Data<Services>) -> Result<HttpResponse, OAuthError> {
     revoke::revoke(&services, &client.identity.caller, client.token()?)
         .await
         .map_err(OAuthError::from_revocation_error)?;

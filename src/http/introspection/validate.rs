@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ValidationRequest)]
 #[serde(deny_unknown_fields)]
-pub struct Body {
+pub struct ValidationRequest {
     /// An API key or Keyswap token, with or without `Bearer`.
     #[schema(value_type = String)]
     value: PresentedValue,
@@ -48,7 +48,7 @@ pub struct Body {
 #[serde(untagged)]
 pub enum ValidationBody {
     Accepted(Box<Accepted>),
-    Refused(Refused),
+    Refused(RefusedApiKey),
 }
 
 /// An accepted key, with the user and the organization it belongs to.
@@ -70,7 +70,7 @@ pub struct Accepted {
 /// with a blocked owner, or not valid for the calling service.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RefusedApiKey)]
-pub struct Refused {
+pub struct RefusedApiKey {
     #[schema(schema_with = null_schema)]
     api_key: (),
 }
@@ -85,7 +85,7 @@ fn null_schema() -> Object {
 #[utoipa::path(post, path = "")]
 pub async fn validate(
     _: Caller<ValidateCredentials>,
-    Json(body): Json<Body>,
+    Json(body): Json<ValidationRequest>,
     services: Data<Services>,
 ) -> Result<Plain<ValidationBody>, Problem> {
     let required = CredentialRequirements {
@@ -94,7 +94,7 @@ pub async fn validate(
         audience: body.audience,
     };
     let found = validate::validate(&services, &body.value.0, &required).await?;
-    Ok(Plain(found.map_or(ValidationBody::Refused(Refused { api_key: () }), |validated| {
+    Ok(Plain(found.map_or(ValidationBody::Refused(RefusedApiKey { api_key: () }), |validated| {
         ValidationBody::Accepted(Box::new(Accepted {
             api_key: validated.key.into(),
             user: validated.principals.user,

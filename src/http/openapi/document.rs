@@ -10,7 +10,7 @@ use crate::{
     http::{
         error::ErrorFormat,
         openapi::{
-            failures::{self, OperationFacts},
+            failures::{self, OperationProperties},
             responses::SCHEMAS_EXTENSION,
             schemas::collect_schemas,
             signature::{Body, HandlerDescription, PermissionRequirement},
@@ -49,11 +49,11 @@ impl Components {
 
 fn build_json(public_url: &str) -> Value {
     let mut components = Components::default();
-    components.add_type::<problem::Body>();
-    components.add_type::<crate::http::oauth_error::Body>();
+    components.add_type::<problem::ProblemBody>();
+    components.add_type::<crate::http::oauth_error::OAuthErrorBody>();
     let mut paths = Map::new();
     let mut ids = BTreeSet::new();
-    for (path, endpoints) in routes::table() {
+    for (path, endpoints) in routes::all_routes() {
         let mut item = Map::new();
         for endpoint in endpoints {
             let method = endpoint.method.as_str().to_ascii_lowercase();
@@ -67,7 +67,7 @@ fn build_json(public_url: &str) -> Value {
     let Components { mut schemas, read } = components;
     for (name, schema) in &mut schemas {
         if !read.contains(name) {
-            complete(schema);
+            require_nullable_properties(schema);
         }
     }
     let mut document = json!({
@@ -83,7 +83,7 @@ fn build_json(public_url: &str) -> Value {
         "paths": paths,
         "components": { "schemas": schemas, "responses": failures::error_components(), "securitySchemes": security_schemes() },
     });
-    close(&mut document);
+    close_objects(&mut document);
     document
 }
 
@@ -107,7 +107,7 @@ const TAGS: [(&[&str], &str, &str); 10] = [
     (&[], "Operations", "The directory, branding, health and metrics."),
 ];
 
-fn tag(path: &str) -> &'static str {
+fn find_tag(path: &str) -> &'static str {
     let first = path.split('/').find(|part| !part.is_empty() && *part != "v1").unwrap_or_default();
     let found = TAGS.iter().find(|(firsts, ..)| firsts.contains(&first)).or(TAGS.last());
     found.map_or("", |(_, name, _)| name)
@@ -138,7 +138,7 @@ fn describe_operation(
 ) -> Map<String, Value> {
     let HandlerDescription { signature, operation, .. } = described;
     let Value::Object(mut operation) = operation else { return Map::new() };
-    operation.insert("tags".to_owned(), json!([tag(path)]));
+    operation.insert("tags".to_owned(), json!([find_tag(path)]));
     match &signature.needs {
         Some(permission) => describe_permission(&mut operation, permission, signature.error_format),
         None => {
@@ -149,7 +149,7 @@ fn describe_operation(
     name_path_parameters(&mut operation, &names);
     let accepts_bearer =
         operation["security"].as_array().into_iter().flatten().any(|scheme| scheme.get("bearer").is_some());
-    let facts = OperationFacts {
+    let properties = OperationProperties {
         method,
         accepts_bearer,
         has_query: has_parameter(&operation, "query", None),
@@ -159,7 +159,7 @@ fn describe_operation(
         requires_page_header: has_parameter(&operation, "header", Some("Keyswap-Page")),
         signature: &signature,
     };
-    let mut responses = failures::failures(&facts);
+    let mut responses = failures::failures(&properties);
     if let Some(Value::Object(successes)) = operation.get_mut("responses") {
         for response in successes.values_mut() {
             take_schemas(response, components);
@@ -261,7 +261,7 @@ fn merge_parts(schema: &mut Value) {
 
 /// Marks the nullable properties of a response schema as required, since responses contain them
 /// with the value `null`. Optional properties declare `nullable = false`.
-fn complete(schema: &mut Value) {
+fn require_nullable_properties(schema: &mut Value) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
     let nullable = properties.iter().filter(|(_, schema)| is_nullable(schema)).map(|(name, _)| name.clone());
     let required =
@@ -277,15 +277,15 @@ fn is_nullable(schema: &Value) -> bool {
 }
 
 /// Closes every object schema that does not declare `additionalProperties`.
-fn close(value: &mut Value) {
+fn close_objects(value: &mut Value) {
     match value {
         Value::Object(map) => {
             if map.contains_key("properties") && map.get("type").is_some_and(|kind| kind == "object") {
                 map.entry("additionalProperties").or_insert(Value::Bool(false));
             }
-            map.values_mut().for_each(close);
+            map.values_mut().for_each(close_objects);
         }
-        Value::Array(all) => all.iter_mut().for_each(close),
+        Value::Array(all) => all.iter_mut().for_each(close_objects),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

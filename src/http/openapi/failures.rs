@@ -9,7 +9,7 @@ use crate::http::{
 };
 
 /// The properties of an operation that determine its error statuses.
-pub struct OperationFacts<'a> {
+pub struct OperationProperties<'a> {
     pub signature: &'a HandlerSignature,
     pub method: &'a str,
     /// Whether the operation accepts an API key or token in a header.
@@ -23,13 +23,13 @@ pub struct OperationFacts<'a> {
 }
 
 /// The error responses of an operation by status, each a reference to one of `error_components`.
-pub fn failures(facts: &OperationFacts<'_>) -> Map<String, Value> {
-    let (name, statuses) = match facts.signature.error_format {
+pub fn failures(operation: &OperationProperties<'_>) -> Map<String, Value> {
+    let (name, statuses) = match operation.signature.error_format {
         ErrorFormat::None => return Map::new(),
-        ErrorFormat::Problems => ("Problem", problem_statuses(facts)),
+        ErrorFormat::Problems => ("Problem", problem_statuses(operation)),
         ErrorFormat::Oauth => {
             let all = OAUTH_RESPONSES.iter().map(|(status, _)| *status);
-            ("OAuthError", all.filter(|status| facts.signature.needs.is_some() || *status != 403).collect())
+            ("OAuthError", all.filter(|status| operation.signature.needs.is_some() || *status != 403).collect())
         }
     };
     let named = |status| json!({ "$ref": format!("#/components/responses/{name}{status}") });
@@ -61,22 +61,22 @@ fn build_error_response(schema: &str, content_type: &str, (status, text): (u16, 
     (format!("{schema}{status}"), response)
 }
 
-fn problem_statuses(facts: &OperationFacts<'_>) -> Vec<u16> {
-    let (managed, has_body) = (facts.signature.needs.is_some(), facts.signature.body.is_some());
-    let changes = managed && facts.method != "get" && facts.method != "head";
+fn problem_statuses(operation: &OperationProperties<'_>) -> Vec<u16> {
+    let (managed, has_body) = (operation.signature.needs.is_some(), operation.signature.body.is_some());
+    let changes = managed && operation.method != "get" && operation.method != "head";
     let all = [
-        (!facts.signature.is_public || has_body || facts.has_query, 400),
-        (facts.accepts_bearer || facts.requires_page_header, 401),
+        (!operation.signature.is_public || has_body || operation.has_query, 400),
+        (operation.accepts_bearer || operation.requires_page_header, 401),
         (managed, 403),
         // The object created by an earlier request with the same key may be deleted.
-        (facts.has_id || facts.has_idempotency_key, 404),
+        (operation.has_id || operation.has_idempotency_key, 404),
         (has_body, 408),
         (changes, 409),
-        (facts.has_if_match, 412),
+        (operation.has_if_match, 412),
         (has_body, 413),
         (has_body, 415),
-        (has_body || facts.has_query, 422),
-        (facts.accepts_bearer || facts.requires_page_header, 429),
+        (has_body || operation.has_query, 422),
+        (operation.accepts_bearer || operation.requires_page_header, 429),
         (true, 500),
         (true, 503),
     ];

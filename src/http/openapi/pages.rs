@@ -20,7 +20,7 @@ use crate::{
         extract::access::Unauthenticated,
         openapi::{
             document,
-            responses::{Asset, CacheableDocument, Cached, Page},
+            responses::{Asset, CacheableDocument, CacheableResponse, Page},
             value_schemas,
         },
         problem::Problem,
@@ -28,7 +28,7 @@ use crate::{
     },
     service::{
         Error,
-        common::document::{CachedDocument, once},
+        common::document::{CachedDocument, get_or_create},
     },
 };
 
@@ -74,7 +74,7 @@ impl DocsPages {
         let Some((name, content_type, cached)) = self.swagger_ui.iter().find(|(known, ..)| *known == name) else {
             return Ok(None);
         };
-        let document = once(cached, || {
+        let document = get_or_create(cached, || {
             let file = utoipa_swagger_ui::serve(name, Arc::default()).ok().flatten();
             let file = file.ok_or_else(|| Error::internal(format!("Swagger UI has no {name}")))?;
             // The `gzip` feature of the crate embeds the file at a quarter of its size.
@@ -85,13 +85,13 @@ impl DocsPages {
 }
 
 /// Returns this OpenAPI document.
-#[utoipa::path(get, path = "", responses(Cached<OpenApi>))]
+#[utoipa::path(get, path = "", responses(CacheableResponse<OpenApi>))]
 pub async fn get_document(
     _: Unauthenticated,
     request: HttpRequest,
     pages: Data<DocsPages>,
 ) -> Result<HttpResponse, Problem> {
-    let document = once(&pages.document, || document(&pages.public_url))?;
+    let document = get_or_create(&pages.document, || document(&pages.public_url))?;
     Ok(well_known::respond_cacheable(&request, document, "application/json", CACHE_CONTROL))
 }
 

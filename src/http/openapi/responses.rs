@@ -93,18 +93,18 @@ pub fn header(name: &str) -> Value {
 }
 
 /// 201 with a value that cannot be retrieved again.
-pub struct Opened<T>(PhantomData<T>);
+pub struct OneTimeValueResponse<T>(PhantomData<T>);
 
-impl<T: ToSchema> IntoResponses for Opened<T> {
+impl<T: ToSchema> IntoResponses for OneTimeValueResponse<T> {
     fn responses() -> Responses {
         [json_response::<T>("201", "The session, with its token and URL. They cannot be retrieved again.", &[])].into()
     }
 }
 
 /// 200 for a request that presents an API key for exchange.
-pub struct Exchanged<T>(PhantomData<T>);
+pub struct ExchangeResponse<T>(PhantomData<T>);
 
-impl<T: ToSchema> IntoResponses for Exchanged<T> {
+impl<T: ToSchema> IntoResponses for ExchangeResponse<T> {
     fn responses() -> Responses {
         let text = "The result. Deprecation and Sunset are present if a rotation has replaced the presented value, \
             RateLimit if the key has a limit.";
@@ -113,9 +113,9 @@ impl<T: ToSchema> IntoResponses for Exchanged<T> {
 }
 
 /// 200 or 503 for a readiness probe.
-pub struct Probe<T>(PhantomData<T>);
+pub struct ProbeResponse<T>(PhantomData<T>);
 
-impl<T: ToSchema> IntoResponses for Probe<T> {
+impl<T: ToSchema> IntoResponses for ProbeResponse<T> {
     fn responses() -> Responses {
         [
             json_response::<T>("200", "The instance is ready.", &[]),
@@ -131,9 +131,9 @@ pub trait CacheableDocument: ToSchema {
 }
 
 /// 200 with a document, or 304 if the client already has it.
-pub struct Cached<T>(PhantomData<T>);
+pub struct CacheableResponse<T>(PhantomData<T>);
 
-impl<T: CacheableDocument> IntoResponses for Cached<T> {
+impl<T: CacheableDocument> IntoResponses for CacheableResponse<T> {
     fn responses() -> Responses {
         let headers = ["ETag", "Cache-Control"];
         let document = build_response::<T>(
@@ -149,9 +149,9 @@ impl<T: CacheableDocument> IntoResponses for Cached<T> {
 }
 
 /// An introspection response: JSON, or a JWT if the client requests one (RFC 9701).
-pub struct Introspected<T>(PhantomData<T>);
+pub struct IntrospectionResponses<T>(PhantomData<T>);
 
-impl<T: ToSchema> IntoResponses for Introspected<T> {
+impl<T: ToSchema> IntoResponses for IntrospectionResponses<T> {
     fn responses() -> Responses {
         let text =
             "The result. If Accept asks for a JWT, it is signed and contains the result in `token_introspection`.";

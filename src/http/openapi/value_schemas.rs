@@ -85,7 +85,7 @@ fn text(description: &str, pattern: impl Into<String>, example: &str) -> ObjectB
 }
 
 /// A string of 1 to `max` characters.
-fn bounded(max: usize, description: &str, pattern: impl Into<String>, example: &str) -> ObjectBuilder {
+fn bounded_text(max: usize, description: &str, pattern: impl Into<String>, example: &str) -> ObjectBuilder {
     text(description, pattern, example).min_length(Some(1)).max_length(Some(max))
 }
 
@@ -100,13 +100,13 @@ fn id(prefix: &str, description: &str) -> ObjectBuilder {
 }
 
 /// A string with a format.
-fn formatted(format: KnownFormat, description: &str, example: &str) -> ObjectBuilder {
+fn formatted_text(format: KnownFormat, description: &str, example: &str) -> ObjectBuilder {
     let text = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format)));
     text.description(Some(description)).examples([example])
 }
 
 /// One of several strings.
-fn choice<const N: usize>(description: &str, values: [&str; N]) -> ObjectBuilder {
+fn text_choice<const N: usize>(description: &str, values: [&str; N]) -> ObjectBuilder {
     let text = ObjectBuilder::new().schema_type(Type::String).description(Some(description));
     text.examples(values.first().copied()).enum_values(Some(values))
 }
@@ -114,7 +114,7 @@ fn choice<const N: usize>(description: &str, values: [&str; N]) -> ObjectBuilder
 /// A text for people, without deceptive characters and without spaces at either end.
 fn display_text(max: usize, description: &str, example: &str) -> ObjectBuilder {
     let edge = format!(r"[^\s{DECEPTIVE_CHARACTERS}]");
-    bounded(max, description, format!("^{edge}(?:[^{DECEPTIVE_CHARACTERS}]*{edge})?$"), example)
+    bounded_text(max, description, format!("^{edge}(?:[^{DECEPTIVE_CHARACTERS}]*{edge})?$"), example)
 }
 
 fn claim_mapping() -> RefOr<Schema> {
@@ -140,24 +140,24 @@ define_schemas! {
     AccessRecordId: id(Self::PREFIX, "The id of an access record.");
     CredentialId: text("The public part of the value of a key, which identifies its credential.", "^[0-9A-Za-z]{16}$", "4fY7Qk2ZtR9bXw1M");
     SigningKeyId: text("The RFC 7638 thumbprint of a signing key.", "^[A-Za-z0-9_-]{43}$", "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
-    OrganizationId: bounded(128, "The id of an organization, assigned by the product. `.` and `..` are not allowed.", PRODUCT_ID, "acme");
-    UserId: bounded(
+    OrganizationId: bounded_text(128, "The id of an organization, assigned by the product. `.` and `..` are not allowed.", PRODUCT_ID, "acme");
+    UserId: bounded_text(
         128,
         "The id of a user, assigned by the product. `.`, `..` and ids that begin with `organization:`, `svc_` or `key_` are not allowed.",
         PRODUCT_ID,
         "auth0|alice"
     );
-    RoleName: bounded(128, "The name of a role.", NAME, "editor");
+    RoleName: bounded_text(128, "The name of a role.", NAME, "editor");
     RoleSet of RoleName: from_json(json!({
         "type": "array", "maxItems": MAX_ROLES, "items": { "$ref": "#/components/schemas/RoleName" },
         "description": "Roles, ordered by name.", "examples": [["editor", "viewer"]],
     }));
-    PermissionName: bounded(128, "The name of a permission.", NAME, "projects:read");
+    PermissionName: bounded_text(128, "The name of a permission.", NAME, "projects:read");
     PermissionSet of PermissionName: from_json(json!({
         "type": "array", "maxItems": MAX_PERMISSIONS, "items": { "$ref": "#/components/schemas/PermissionName" },
         "description": "Permissions, ordered by name.", "examples": [["projects:read", "projects:write"]],
     }));
-    Identifier: bounded(512, "The value of `aud` in a token: an absolute URI or a name.", r"^[!$-\[\]-~]{1,512}$", "https://projects.example/api");
+    Identifier: bounded_text(512, "The value of `aud` in a token: an absolute URI or a name.", r"^[!$-\[\]-~]{1,512}$", "https://projects.example/api");
     DisplayName: display_text(
         200,
         "A display name, without control, invisible or bidirectional characters, without spaces at either end, and without an API key.",
@@ -185,49 +185,49 @@ define_schemas! {
             without API keys.",
         "examples": [{ "team": "billing" }],
     }));
-    Timestamp: formatted(KnownFormat::DateTime, "RFC 3339. Responses use UTC and milliseconds.", "2030-01-31T12:00:00.000Z");
-    UtcDay: formatted(KnownFormat::Date, "A day in UTC.", "2030-01-31");
+    Timestamp: formatted_text(KnownFormat::DateTime, "RFC 3339. Responses use UTC and milliseconds.", "2030-01-31T12:00:00.000Z");
+    UtcDay: formatted_text(KnownFormat::Date, "A day in UTC.", "2030-01-31");
     Span: text("A duration of at most 100 years.", concat!("^(", duration!(), ")( (", duration!(), "))*$"), "10m").examples(["10m", "24h", "1h 30m"]);
-    KeyState: choice("The state of a key.", ["active", "suspended", "revoked", "expired"]);
-    OwnerType: choice("The type of the owner of a key.", ["user", "organization", "service_client", "none"]);
-    AssignableOwnerType: choice("The type of owner whose keys may have a permission.", ["user", "organization", "service_client"]);
-    PrincipalType: choice("The type of a principal of an access record.", ["user", "service_client", "api_key"]);
-    BuiltIn: choice("Which of the two built-in audiences this is.", ["default", "management"]);
-    PermissionLimit: choice("The rule that removes a permission.", ["key", "owner", "audience"]);
-    TokenTypeHeader: bounded(64, "The `typ` header of a token.", "^[A-Za-z0-9.+/-]{1,64}$", "at+jwt");
-    ScopeClaimFormat: choice("The claim that contains the permissions: `scope` as one string, or `scp` as an array.", ["scope", "scp"]);
-    AudienceClaimFormat: choice("The format of `aud` if it contains one audience.", ["string", "array"]);
-    StatusSubject: choice("What the status of a token applies to.", ["credential", "token"]);
+    KeyState: text_choice("The state of a key.", ["active", "suspended", "revoked", "expired"]);
+    OwnerType: text_choice("The type of the owner of a key.", ["user", "organization", "service_client", "none"]);
+    AssignableOwnerType: text_choice("The type of owner whose keys may have a permission.", ["user", "organization", "service_client"]);
+    PrincipalType: text_choice("The type of a principal of an access record.", ["user", "service_client", "api_key"]);
+    BuiltIn: text_choice("Which of the two built-in audiences this is.", ["default", "management"]);
+    PermissionLimit: text_choice("The rule that removes a permission.", ["key", "owner", "audience"]);
+    TokenTypeHeader: bounded_text(64, "The `typ` header of a token.", "^[A-Za-z0-9.+/-]{1,64}$", "at+jwt");
+    ScopeClaimFormat: text_choice("The claim that contains the permissions: `scope` as one string, or `scp` as an array.", ["scope", "scp"]);
+    AudienceClaimFormat: text_choice("The format of `aud` if it contains one audience.", ["string", "array"]);
+    StatusSubject: text_choice("What the status of a token applies to.", ["credential", "token"]);
     ClaimMapping: claim_mapping();
     UnvalidatedClaimMapping: claim_mapping();
-    Algorithm: choice("A signature algorithm.", ["ES256", "ES384", "EdDSA", "RS256", "PS256"]);
-    SigningKeyState: choice("The state of a signing key.", ["next", "active", "retiring", "removed", "revoked"]);
-    WaitReason: choice("What a step of a rotation waits for.", ["due", "verifiers", "period", "replicas", "tokens"]);
+    Algorithm: text_choice("A signature algorithm.", ["ES256", "ES384", "EdDSA", "RS256", "PS256"]);
+    SigningKeyState: text_choice("The state of a signing key.", ["next", "active", "retiring", "removed", "revoked"]);
+    WaitReason: text_choice("What a step of a rotation waits for.", ["due", "verifiers", "period", "replicas", "tokens"]);
     ImportedKeyDigest: text(
         "The SHA-256 digest of a complete imported key, in hexadecimal.",
         "^[0-9A-Fa-f]{64}$",
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
     ).min_length(Some(64)).max_length(Some(64));
-    MaskedKey: bounded(
+    MaskedKey: bounded_text(
         40,
         "The masked form of an imported key, with `…` or `...` in place of its secret part.",
         format!(r"^(?:[^\s{DECEPTIVE_CHARACTERS}][^{DECEPTIVE_CHARACTERS}]*)?(?:…|\.\.\.)(?:[^{DECEPTIVE_CHARACTERS}]*[^\s{DECEPTIVE_CHARACTERS}])?$"),
         "sk_live_…abcd"
     );
-    Resource: bounded(
+    Resource: bounded_text(
         MAX_LENGTH,
         "A resource: an absolute path or URI, without empty, `.` or `..` segments, `?`, `#` and `*`.",
         RESOURCE,
         "/Users/alice/Resources/7"
     ).examples(["/Users/alice/Resources/7", "https://docs.example/drafts/7"]);
-    ResourcePattern: bounded(
+    ResourcePattern: bounded_text(
         MAX_LENGTH,
         "A pattern of resources: an absolute path or URI, without empty, `.` or `..` segments, `?` and `#`. The segment `*` matches any one \
          segment, and at the end one or more.",
         RESOURCE,
         "/Users/alice/Resources/*"
     ).examples(["/Users/alice/Resources/*", "/Users/*/profile"]);
-    AuthorizationDetailType: choice(
+    AuthorizationDetailType: text_choice(
         "The type of the `authorization_details` of Keyswap.",
         ["urn:keyswap:params:oauth:authorization-details:access"]
     );
@@ -241,8 +241,8 @@ define_schemas! {
         "description": "Event types, such as `api_key.created`, and groups of them, such as `api_key.*`.",
         "examples": [["api_key.created", "service_client.*"]],
     }));
-    EventOrder: choice("The order of events.", ["oldest", "newest"]).default(Some(json!("oldest")));
-    DeliveryState: choice("The state of a delivery.", ["waiting", "delivered", "failed"]);
+    EventOrder: text_choice("The order of events.", ["oldest", "newest"]).default(Some(json!("oldest")));
+    DeliveryState: text_choice("The state of a delivery.", ["waiting", "delivered", "failed"]);
 }
 
 #[cfg(test)]

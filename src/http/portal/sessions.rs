@@ -14,7 +14,7 @@ use crate::{
     },
     http::{
         extract::{access::Caller, json::Json},
-        openapi::responses::Opened,
+        openapi::responses::OneTimeValueResponse,
         problem::Problem,
         response::Plain,
     },
@@ -59,7 +59,7 @@ pub async fn current(caller: Caller<ManageKeys>, services: Data<Services>) -> Re
 }
 
 /// Opens a portal session, in which a user's browser manages the user's keys for a short time.
-#[utoipa::path(post, path = "", responses(Opened<SessionBody<'static>>))]
+#[utoipa::path(post, path = "", responses(OneTimeValueResponse<SessionBody<'static>>))]
 pub async fn open(
     caller: Caller<CreatePortalSessions>,
     Json(CreateBody { user_id, organization_id }): Json<CreateBody>,

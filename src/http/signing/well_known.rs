@@ -15,7 +15,7 @@ use crate::{
     http::{
         extract::access::Unauthenticated,
         oauth_error::OAuthError,
-        openapi::{documents::Jwks, responses::Cached},
+        openapi::{documents::Jwks, responses::CacheableResponse},
     },
     service::{
         Services,
@@ -28,7 +28,7 @@ use crate::{
 ///
 /// `?alg=ES256` restricts the response to one algorithm, for verifiers that fail on unknown key
 /// types.
-#[utoipa::path(get, path = "", params(("alg" = Option<Algorithm>, Query, description = "Only keys of this algorithm.")), responses(Cached<Jwks>))]
+#[utoipa::path(get, path = "", params(("alg" = Option<Algorithm>, Query, description = "Only keys of this algorithm.")), responses(CacheableResponse<Jwks>))]
 pub async fn jwks(
     _: Unauthenticated,
     request: HttpRequest,
@@ -37,13 +37,13 @@ pub async fn jwks(
     let view = services.keys.snapshot_to_publish().await;
     let algorithm = parse_algorithm(request.query_string())?;
     if let Some(document) = metadata::build_jwks_after_rollback(&services, &view, algorithm) {
-        return Ok(serve(&request, &services, &document, "application/jwk-set+json"));
+        return Ok(serve_document(&request, &services, &document, "application/jwk-set+json"));
     }
     let document = match algorithm {
         None => &view.jwks,
         Some(algorithm) => view.jwks_by_algorithm.get(&algorithm).unwrap_or(&view.jwks),
     };
-    Ok(serve(&request, &services, document, "application/jwk-set+json"))
+    Ok(serve_document(&request, &services, document, "application/jwk-set+json"))
 }
 
 /// Parses `alg`. Other parameters are ignored.
@@ -61,20 +61,20 @@ fn invalid_algorithm() -> OAuthError {
 }
 
 /// Returns the metadata of the authorization server (RFC 8414, OpenID Connect Discovery 1.0).
-#[utoipa::path(get, path = "", responses(Cached<ServerMetadata<'static>>))]
+#[utoipa::path(get, path = "", responses(CacheableResponse<ServerMetadata<'static>>))]
 pub async fn metadata(
     _: Unauthenticated,
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<HttpResponse, OAuthError> {
     let document = metadata::metadata(&services).map_err(|error| OAuthError::from_service_error(&error))?;
-    Ok(serve(&request, &services, &document, "application/json"))
+    Ok(serve_document(&request, &services, &document, "application/json"))
 }
 
 /// Serves a document with a strong ETag. `max-age` is half of `verifier_cache_ttl`, from which the
 /// rotation rules are computed. The other half is left for a cache between Keyswap and the
 /// verifier.
-fn serve(
+fn serve_document(
     request: &HttpRequest,
     services: &Services,
     document: &CachedDocument,

@@ -57,14 +57,14 @@ impl EncodedDocument {
         if !takes_gzip {
             return Ok(&self.plain);
         }
-        once(&self.gzip, || self.plain.compress())
+        get_or_create(&self.gzip, || self.plain.compress())
     }
 }
 
 /// Returns the value in `kept`. On first use `make` creates it, so that the start does not wait for
 /// it. Two concurrent first uses may both call `make`, and one result is kept. After an error the
 /// next call tries again. `OnceLock::get_or_try_init` of the standard library is unstable.
-pub fn once<T>(kept: &OnceLock<T>, make: impl FnOnce() -> Result<T, Error>) -> Result<&T, Error> {
+pub fn get_or_create<T>(kept: &OnceLock<T>, make: impl FnOnce() -> Result<T, Error>) -> Result<&T, Error> {
     if let Some(made) = kept.get() {
         return Ok(made);
     }

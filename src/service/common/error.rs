@@ -39,7 +39,7 @@ pub enum Error {
     #[error(transparent)]
     NotAllowed(#[from] Rule),
     /// The input is well-formed but violates rules. The error lists every fault.
-    #[error("{}", list(.0))]
+    #[error("{}", format_faults(.0))]
     Invalid(Vec<InputFault>),
     /// The current state does not permit the change.
     #[error(transparent)]
@@ -125,7 +125,7 @@ pub enum Rule {
     OwnAccess,
 }
 
-fn list(faults: &[InputFault]) -> String {
+fn format_faults(faults: &[InputFault]) -> String {
     let lines: Vec<_> = faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
     lines.join("; ")
 }

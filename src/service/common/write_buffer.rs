@@ -11,7 +11,7 @@ use crate::store::{NoEvent, Store, StoreError, Tx};
 
 /// Maximum number of rows that a transaction writes. Small batches delay concurrent requests less
 /// than a single large one.
-pub const BATCH: usize = 5_000;
+pub const BATCH_SIZE: usize = 5_000;
 
 /// Writes a batch with one statement.
 pub type WriteBatch<K, V> = fn(&mut Tx<'_>, &[(K, V)]) -> Result<(), StoreError>;
@@ -47,7 +47,7 @@ impl<K, V> WriteBuffer<K, V> {
     }
 
     /// Returns the number of waiting rows.
-    pub fn waiting(&self) -> usize {
+    pub fn count_waiting(&self) -> usize {
         self.lock().rows.len()
     }
 }
@@ -78,7 +78,7 @@ where
 
     /// Writes as many rows as are waiting.
     pub async fn flush(&self, store: &Store) -> Result<(), StoreError> {
-        for _ in 0..self.waiting().div_ceil(BATCH) {
+        for _ in 0..self.count_waiting().div_ceil(BATCH_SIZE) {
             self.write_batch(store).await?;
         }
         Ok(())
@@ -89,7 +89,7 @@ where
     /// written twice. Two tables in one transaction would have to be locked in the same order by all
     /// replicas.
     pub async fn write_batch(&self, store: &Store) -> Result<(), StoreError> {
-        let (rows, write) = (Arc::new(self.take()), self.write);
+        let (rows, write) = (Arc::new(self.take_batch()), self.write);
         if rows.is_empty() {
             return Ok(());
         }
@@ -103,13 +103,13 @@ where
         written
     }
 
-    /// Removes and returns the next `BATCH` rows, or all rows if there are fewer.
-    fn take(&self) -> Vec<(K, V)> {
+    /// Removes and returns the next `BATCH_SIZE` rows, or all rows if there are fewer.
+    fn take_batch(&self) -> Vec<(K, V)> {
         let mut pending = self.lock();
         let from = pending.last.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut taken = Vec::with_capacity(BATCH.min(pending.rows.len()));
-        taken.extend(pending.rows.extract_if((from, Bound::Unbounded), |_, _| true).take(BATCH));
-        taken.extend(pending.rows.extract_if(.., |_, _| true).take(BATCH - taken.len()));
+        let mut taken = Vec::with_capacity(BATCH_SIZE.min(pending.rows.len()));
+        taken.extend(pending.rows.extract_if((from, Bound::Unbounded), |_, _| true).take(BATCH_SIZE));
+        taken.extend(pending.rows.extract_if(.., |_, _| true).take(BATCH_SIZE - taken.len()));
         pending.last = taken.last().map(|(key, _)| key.clone());
         taken
     }
@@ -122,20 +122,20 @@ mod tests {
     #[test]
     fn batches_wrap_around_and_take_each_row_once() {
         let waiting = WriteBuffer::new(|before, more| before + more, |_, _| Ok(()));
-        for row in 0..3 * BATCH {
+        for row in 0..3 * BATCH_SIZE {
             waiting.record(2 * row, 1);
         }
-        let first = waiting.take();
-        assert!(first.iter().map(|(row, _)| *row).eq((0..BATCH).map(|row| 2 * row)));
+        let first = waiting.take_batch();
+        assert!(first.iter().map(|(row, _)| *row).eq((0..BATCH_SIZE).map(|row| 2 * row)));
         // A row before the next batch, a row at its start, and a row that is already waiting.
-        for row in [1, 2 * BATCH - 1, 2 * BATCH] {
+        for row in [1, 2 * BATCH_SIZE - 1, 2 * BATCH_SIZE] {
             waiting.record(row, 1);
         }
-        let second = waiting.take();
-        assert_eq!(second[..2], [(2 * BATCH - 1, 1), (2 * BATCH, 2)]);
-        assert_eq!(second.len(), BATCH);
-        assert_eq!(waiting.take().len(), BATCH);
-        assert_eq!(waiting.take(), [(2 * (3 * BATCH - 1), 1), (1, 1)], "the end, and then the beginning");
-        assert!(waiting.waiting() == 0 && waiting.take().is_empty());
+        let second = waiting.take_batch();
+        assert_eq!(second[..2], [(2 * BATCH_SIZE - 1, 1), (2 * BATCH_SIZE, 2)]);
+        assert_eq!(second.len(), BATCH_SIZE);
+        assert_eq!(waiting.take_batch().len(), BATCH_SIZE);
+        assert_eq!(waiting.take_batch(), [(2 * (3 * BATCH_SIZE - 1), 1), (1, 1)], "the end, and then the beginning");
+        assert!(waiting.count_waiting() == 0 && waiting.take_batch().is_empty());
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         exchange::{
             claims::Claims,
             grant::requested_targets,
-            key_context::{KeyContext, Request},
+            key_context::{ExchangeParameters, KeyContext},
         },
     },
     service::{
@@ -36,7 +36,7 @@ const MAX_TARGETS: usize = 32;
 
 /// A verified API key or token, and what the rules of the operation decided.
 #[derive(Debug)]
-pub(crate) struct Verified<T> {
+pub(crate) struct VerifiedCredential<T> {
     pub decision: T,
     pub context: KeyContext,
     /// Present for `LookupDetail::Full`.
@@ -49,10 +49,10 @@ pub(crate) struct Verified<T> {
 pub(crate) async fn verify_api_key<T>(
     services: &Services,
     presented: PresentedCredential<'_>,
-    request: &Request,
+    request: &ExchangeParameters,
     detail: LookupDetail,
     rule: impl AsyncFnOnce(&KeyContext) -> Result<T, AuthError>,
-) -> Result<Verified<T>, AuthError> {
+) -> Result<VerifiedCredential<T>, AuthError> {
     let parse = |text: &str| {
         let key = ParsedCredential::parse(services, text)?;
         let id = key.limiter_id();
@@ -73,7 +73,7 @@ pub(crate) async fn verify_api_key<T>(
         }
         let decision = rule(&context).await?;
         record_use(services, presented, &context);
-        Ok(Verified { decision, context, details, claims: None })
+        Ok(VerifiedCredential { decision, context, details, claims: None })
     })
     .await
 }

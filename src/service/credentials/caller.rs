@@ -18,7 +18,7 @@ use crate::{
         access::owners::{self, DirectoryEntry},
         caller::Caller,
         credentials::{
-            client::Client,
+            client::AuthenticatedClient,
             error::{AuthError, OnBehalfOfError},
             request_context::RequestContext,
             session::{parse_session_token, verify_session},
@@ -72,7 +72,7 @@ pub async fn authenticate(
     let caller = match credential {
         CallerCredential::Console(token) => authenticate_console_session(services, token, call).await?,
         CallerCredential::Header(text) if parse_session_token(text).is_none() => {
-            Client::of_key_or_token(services, text, call).await?.caller
+            AuthenticatedClient::authenticate_key_or_token(services, text, call).await?.caller
         }
         CallerCredential::Header(session) | CallerCredential::Portal(session) => {
             let kind = match credential {
@@ -101,7 +101,7 @@ pub(crate) async fn authenticate_console_session(
     token: &str,
     call: &RequestContext,
 ) -> Result<Caller, AuthError> {
-    Ok(Client::of_token(services, token, call).await?.caller)
+    Ok(AuthenticatedClient::authenticate_token(services, token, call).await?.caller)
 }
 
 /// Restricts the caller to the management permissions of the user, and to the permissions that both

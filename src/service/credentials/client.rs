@@ -13,7 +13,7 @@ use crate::{
         exchange::{
             claims::Claims,
             grant,
-            key_context::{KeyContext, Request},
+            key_context::{ExchangeParameters, KeyContext},
             refusal::DenyReason,
         },
     },
@@ -34,7 +34,7 @@ use crate::{
 
 /// A caller that authenticated with a key, or with a token of a key.
 #[derive(Debug)]
-pub struct Client {
+pub struct AuthenticatedClient {
     pub caller: Caller,
     /// The `client_id` claim of tokens that are issued for its key.
     pub id: String,
@@ -42,28 +42,28 @@ pub struct Client {
     pub audiences: Option<Vec<Identifier>>,
 }
 
-impl Client {
+impl AuthenticatedClient {
     /// Authenticates an API key, or a token for the management audience.
-    pub async fn of_key_or_token(
+    pub async fn authenticate_key_or_token(
         services: &Services,
         credential: &str,
         call: &RequestContext,
     ) -> Result<Self, AuthError> {
         if has_token_format(credential) {
-            Self::of_token(services, credential, call).await
+            Self::authenticate_token(services, credential, call).await
         } else {
-            Self::of_key(services, credential, None, call).await
+            Self::authenticate_key(services, credential, None, call).await
         }
     }
 
     /// Authenticates an API key. If a `client_id` is given (RFC 6749 §2.3.1), the key must match it.
-    pub async fn of_key(
+    pub async fn authenticate_key(
         services: &Services,
         key: &str,
         client_id: Option<String>,
         call: &RequestContext,
     ) -> Result<Self, AuthError> {
-        let request = Request { client_id, ..management_exchange_request(services) };
+        let request = ExchangeParameters { client_id, ..management_exchange_request(services) };
         let presented = PresentedCredential { value: key, source: call.source, form: Some(Form::Management) };
         let verified = verify_api_key(services, presented, &request, LookupDetail::Context, async |context| {
             Self::new(services, context, &request, None, call)
@@ -73,7 +73,11 @@ impl Client {
 
     /// Authenticates a token for the management audience. Its key must still be in force, so a
     /// revoked key or token is refused immediately.
-    pub(crate) async fn of_token(services: &Services, token: &str, call: &RequestContext) -> Result<Self, AuthError> {
+    pub(crate) async fn authenticate_token(
+        services: &Services,
+        token: &str,
+        call: &RequestContext,
+    ) -> Result<Self, AuthError> {
         let request = management_exchange_request(services);
         let presented = PresentedCredential { value: token, source: call.source, form: None };
         let audience = services.settings.management_audience.as_str();
@@ -93,7 +97,7 @@ impl Client {
     fn new(
         services: &Services,
         context: &KeyContext,
-        request: &Request,
+        request: &ExchangeParameters,
         token_scope: Option<PermissionSet>,
         call: &RequestContext,
     ) -> Result<Self, AuthError> {
@@ -133,6 +137,9 @@ impl Client {
 }
 
 /// The request of which the scope is the management permissions of a key.
-pub(crate) fn management_exchange_request(services: &Services) -> Request {
-    Request { targets: [services.settings.management_audience.clone()].into(), ..Request::default() }
+pub(crate) fn management_exchange_request(services: &Services) -> ExchangeParameters {
+    ExchangeParameters {
+        targets: [services.settings.management_audience.clone()].into(),
+        ..ExchangeParameters::default()
+    }
 }

@@ -9,11 +9,14 @@ use crate::{
 
 /// Counts an exchange and returns the state of the limit, or `None` if the key has no limit.
 /// Returns `AuthError::Limited` if no exchange is left in the current minute.
-pub(crate) async fn count(services: &Services, key: &KeyProperties) -> Result<Option<RateLimitWindow>, AuthError> {
+pub(crate) async fn count_exchange(
+    services: &Services,
+    key: &KeyProperties,
+) -> Result<Option<RateLimitWindow>, AuthError> {
     let Some(limit) = key.exchanges_per_minute else { return Ok(None) };
     let id = key.id.clone();
     let counted = services.store.run_internal(NoEvent::Counter, move |tx| {
-        Ok((store::credentials::rate_windows::take(tx, &id, limit)?, tx.now()))
+        Ok((store::credentials::rate_windows::count_exchange(tx, &id, limit)?, tx.now()))
     });
     match counted.await? {
         (Some(left), now) => Ok(Some(RateLimitWindow::at(now, limit, left))),

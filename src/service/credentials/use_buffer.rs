@@ -54,8 +54,8 @@ impl UsageRecorder {
     }
 
     /// Returns the number of waiting rows of the table that has more of them.
-    pub fn waiting(&self) -> usize {
-        self.last_used_times.waiting().max(self.uses.waiting())
+    pub fn count_waiting(&self) -> usize {
+        self.last_used_times.count_waiting().max(self.uses.count_waiting())
     }
 
     /// Writes as many rows as are waiting. Writing a last-used time twice does no harm.
@@ -66,7 +66,7 @@ impl UsageRecorder {
 
     /// Writes batches until fewer than `EARLY_FLUSH_ROWS` rows wait.
     pub async fn flush_excess(&self) -> Result<(), StoreError> {
-        while self.waiting() >= EARLY_FLUSH_ROWS {
+        while self.count_waiting() >= EARLY_FLUSH_ROWS {
             self.last_used_times.write_batch(&self.store).await?;
             self.uses.write_batch(&self.store).await?;
         }

@@ -39,7 +39,7 @@ pub struct RecordedKey {
 }
 
 impl RecordedKey {
-    pub(crate) fn of(key: StoredSigningKey) -> Self {
+    pub(crate) fn from_stored(key: StoredSigningKey) -> Self {
         let StoredSigningKey { info, public_jwk, .. } = key;
         let jwk = if info.state.is_published() { serde_json::from_str(&public_jwk).ok() } else { None };
         Self { kid: info.kid, state: info.state, jwk }
@@ -66,7 +66,7 @@ impl GuardState {
     }
 
     /// Returns a description of the problem in one line.
-    pub fn problem(&self) -> Option<String> {
+    pub fn describe_problem(&self) -> Option<String> {
         let problem = match self {
             Self::Consistent => return None,
             Self::FileUnavailable(reason) => return Some(reason.clone()),

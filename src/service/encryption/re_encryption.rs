@@ -10,7 +10,7 @@ use crate::{
     service::Error,
     store::{
         self, NoEvent, Outcome, Store, Tx,
-        encryption::columns::{self, EncryptedColumn, EncryptedRow, ReEncrypted},
+        encryption::columns::{self, EncryptedColumn, EncryptedRow, ReEncryptedRow},
     },
 };
 use serde::Serialize;
@@ -114,7 +114,7 @@ fn re_encrypt(
     column: EncryptedColumn,
     master_version: i32,
     row: &EncryptedRow,
-) -> Result<ReEncrypted, EncryptionError> {
+) -> Result<ReEncryptedRow, EncryptionError> {
     let old = Encrypted { master_version, bytes: row.ciphertext.clone() };
     let (kind, id) = match column {
         EncryptedColumn::SigningKeys => (SecretKind::SigningKey, row.id.as_str()),
@@ -132,5 +132,5 @@ fn re_encrypt(
     } else {
         (keys.re_encrypt(kind, id, &old, tx.entropy())?, None)
     };
-    Ok(ReEncrypted { ciphertext: new.bytes, version: new.master_version, lookup })
+    Ok(ReEncryptedRow { ciphertext: new.bytes, version: new.master_version, lookup })
 }

@@ -37,7 +37,7 @@ pub async fn update(services: &Services) -> Result<(), Error> {
         let file = services.rollback_guard.file.clone();
         let written = tokio::task::spawn_blocking(move || record_progress(&file, &progress)).await;
         if let Err(error) = written.map_err(io::Error::other).and_then(|written| written) {
-            state = unavailable("write", &error);
+            state = file_unavailable("write", &error);
         }
     }
     apply_state(services, state);
@@ -47,7 +47,7 @@ pub async fn update(services: &Services) -> Result<(), Error> {
 fn apply_state(services: &Services, state: GuardState) {
     let must_halt = state.requires_decision();
     if *services.rollback_guard.state() != state {
-        match state.problem() {
+        match state.describe_problem() {
             Some(reason) if must_halt => tracing::error!(reason, "signing is halted"),
             Some(reason) => {
                 tracing::warn!(reason, file = %services.rollback_guard.file.display(), "see keys.rollback_guard")
@@ -59,7 +59,7 @@ fn apply_state(services: &Services, state: GuardState) {
     services.keys.set_halted(must_halt);
 }
 
-fn unavailable(action: &str, error: &io::Error) -> GuardState {
+fn file_unavailable(action: &str, error: &io::Error) -> GuardState {
     GuardState::FileUnavailable(format!(
         "failed to {action} the rollback guard: {error}; the rollback of a database might not be detected"
     ))
@@ -73,7 +73,7 @@ pub async fn compare(store: &Store, file: &Path) -> Result<(GuardState, Option<D
         .read(move |connection| {
             // The file is read before the database. Otherwise progress that is recorded in between
             // would look like a rollback.
-            let recorded = read(&file);
+            let recorded = read_guard_file(&file);
             let Some(actual) = read_progress(connection)? else { return Ok((GuardState::Consistent, None)) };
             let state = match recorded {
                 Ok(None) => GuardState::Consistent,
@@ -92,7 +92,7 @@ fn read_progress(connection: &mut Conn) -> Result<Option<DatabaseProgress>, Stor
     let keys = store::signing::signing_keys::list(connection, false)?;
     let generation = keys.iter().map(|key| key.info.version).sum();
     let (seq, hash) = store::events::read_chain_head(connection)?;
-    let keys = keys.into_iter().map(RecordedKey::of).collect();
+    let keys = keys.into_iter().map(RecordedKey::from_stored).collect();
     Ok(Some(DatabaseProgress { database: first.id.to_string(), seq, hash, generation, keys }))
 }
 
@@ -120,11 +120,11 @@ fn compare_progress(
 }
 
 /// Returns the recorded progress, or the state that a file without a record causes.
-fn read(file: &Path) -> Result<Option<DatabaseProgress>, GuardState> {
+fn read_guard_file(file: &Path) -> Result<Option<DatabaseProgress>, GuardState> {
     match fs::read(file) {
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|_| GuardState::Corrupt),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unavailable("read", &error)),
+        Err(error) => Err(file_unavailable("read", &error)),
     }
 }
 
@@ -134,7 +134,7 @@ static WRITE_LOCK: Mutex<()> = Mutex::new(());
 /// Writes the progress, unless the file records the same or more. Replicas may share the file.
 fn record_progress(file: &Path, progress: &DatabaseProgress) -> io::Result<()> {
     let _writing = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Ok(Some(recorded)) = read(file)
+    if let Ok(Some(recorded)) = read_guard_file(file)
         && recorded.database == progress.database
         && recorded.seq >= progress.seq
         && recorded.generation >= progress.generation
@@ -142,10 +142,10 @@ fn record_progress(file: &Path, progress: &DatabaseProgress) -> io::Result<()> {
     {
         return Ok(());
     }
-    write(file, progress)
+    write_guard_file(file, progress)
 }
 
-fn write(file: &Path, progress: &DatabaseProgress) -> io::Result<()> {
+fn write_guard_file(file: &Path, progress: &DatabaseProgress) -> io::Result<()> {
     if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         fs::create_dir_all(dir)?;
     }
@@ -181,6 +181,6 @@ pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<GuardS
     let progress = store.read(read_progress).await?;
     let progress = progress.ok_or_else(|| Error::internal("an event that was just written disappeared"))?;
     let _writing = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    write(file, &progress).map_err(|source| WriteFileError { path: file.to_owned(), source })?;
+    write_guard_file(file, &progress).map_err(|source| WriteFileError { path: file.to_owned(), source })?;
     Ok(state)
 }

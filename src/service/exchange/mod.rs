@@ -11,7 +11,7 @@ use crate::{
         exchange::{
             claims::Claims,
             grant::{self, Grant, requested_targets},
-            key_context::{CredentialReplacement, KeyContext, Request},
+            key_context::{CredentialReplacement, ExchangeParameters, KeyContext},
             refusal::{DenyReason, RemovedPermission, ScopeError},
             usage::RateLimitWindow,
         },
@@ -19,7 +19,7 @@ use crate::{
     service::{
         Error, Services,
         credentials::{
-            api_key::{Verified, verify_api_key},
+            api_key::{VerifiedCredential, verify_api_key},
             error::AuthError,
             rate_limit,
             verify::PresentedCredential,
@@ -44,7 +44,7 @@ pub struct IssuedToken {
 pub async fn exchange(
     services: &Services,
     presented: PresentedCredential<'_>,
-    request: &Request,
+    request: &ExchangeParameters,
 ) -> Result<IssuedToken, AuthError> {
     issue_token(services, presented, request, |context| grant::decide(context, request, &services.settings.limits))
         .await
@@ -54,21 +54,21 @@ pub async fn exchange(
 pub(super) async fn issue_token(
     services: &Services,
     presented: PresentedCredential<'_>,
-    request: &Request,
+    request: &ExchangeParameters,
     decide: impl FnOnce(&KeyContext) -> Result<Grant, DenyReason>,
 ) -> Result<IssuedToken, AuthError> {
     let verified = verify_api_key(services, presented, request, LookupDetail::Context, async |context| {
         let grant = decide(context)?;
-        let window = rate_limit::count(services, &context.key).await?;
+        let window = rate_limit::count_exchange(services, &context.key).await?;
         Ok((grant, window))
     });
     let issued = async {
-        let Verified { decision: (mut grant, window), context, .. } = verified.await?;
+        let VerifiedCredential { decision: (mut grant, window), context, .. } = verified.await?;
         let (snapshot, algorithm) = (services.keys.snapshot_at(context.now).await, grant.token_profile.algorithm);
         let signer = snapshot.signer(algorithm, services.settings.signing_keys.algorithm, context.now)?;
         let jti = random::generate_token_id(&services.entropy)?;
         grant.status = status_lists::assign_token_index(services, &grant, &jti).await?;
-        services.live_tokens.count(&signer.jwk().kid, grant.expires_at);
+        services.live_tokens.count_token(&signer.jwk().kid, grant.expires_at);
         let typ = grant.token_profile.typ.clone();
         let claims = grant.into_claims(services.issuer(), jti);
         let token = signer.sign_token(&typ, &claims).await?;
@@ -114,7 +114,7 @@ pub struct Explanation {
 pub async fn explain(
     services: &Services,
     presented: PresentedCredential<'_>,
-    request: &Request,
+    request: &ExchangeParameters,
 ) -> Result<(Explanation, Option<CredentialReplacement>), AuthError> {
     let limits = &services.settings.limits;
     let audience = requested_targets(request, limits).into_iter().cloned().collect();

@@ -13,7 +13,7 @@ use crate::{
     },
     service::{
         Services,
-        credentials::{client::Client, error::AuthError},
+        credentials::{client::AuthenticatedClient, error::AuthError},
         introspection::resolve::resolve_token,
     },
     store::LookupDetail,
@@ -21,7 +21,11 @@ use crate::{
 
 /// Returns the introspection response for a key or token, restricted to the audiences of the
 /// client.
-pub async fn introspect(services: &Services, client: &Client, token: &str) -> Result<IntrospectionResponse, AuthError> {
+pub async fn introspect(
+    services: &Services,
+    client: &AuthenticatedClient,
+    token: &str,
+) -> Result<IntrospectionResponse, AuthError> {
     let (limits, management) = (&services.settings.limits, &services.settings.management_audience);
     let audiences = introspectable_audiences(client.audiences.as_deref(), management);
     let verified = resolve_token(services, token, audiences.as_ref(), LookupDetail::Context, |context, bounds| {
@@ -44,7 +48,11 @@ struct SignedIntrospectionClaims<'a> {
 }
 
 /// Returns the response as a JWT for the client, signed by the same keys as tokens.
-pub async fn sign(services: &Services, client: &Client, response: &IntrospectionResponse) -> Result<Token, AuthError> {
+pub async fn sign(
+    services: &Services,
+    client: &AuthenticatedClient,
+    response: &IntrospectionResponse,
+) -> Result<Token, AuthError> {
     let iat = services.store.now().await?.seconds();
     let view = services.keys.view();
     let signer = view.select_signer_at_refresh(services.settings.signing_keys.algorithm)?;

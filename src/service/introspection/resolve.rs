@@ -9,7 +9,7 @@ use crate::{
         credentials::error::CredentialError,
         exchange::{
             claims::Claims,
-            key_context::{KeyContext, Request},
+            key_context::{ExchangeParameters, KeyContext},
             refusal::{DenyReason, TargetError},
             validation::CredentialBounds,
         },
@@ -17,7 +17,7 @@ use crate::{
     service::{
         Services,
         credentials::{
-            api_key::{Verified, verify_api_key},
+            api_key::{VerifiedCredential, verify_api_key},
             brute_force::Source,
             error::AuthError,
             token::{find_key_of_token, has_token_format},
@@ -38,7 +38,7 @@ pub(crate) async fn resolve_token<T>(
     audiences: Option<&BTreeSet<Identifier>>,
     detail: LookupDetail,
     rule: impl FnOnce(&KeyContext, &CredentialBounds) -> Result<T, DenyReason>,
-) -> Result<Option<Verified<T>>, AuthError> {
+) -> Result<Option<VerifiedCredential<T>>, AuthError> {
     let value = strip_bearer(value);
     let presented = PresentedCredential { value, source: Source::UNKNOWN, form: Some(Form::Validation) };
     let verified = if has_token_format(value) {
@@ -58,12 +58,12 @@ pub(crate) async fn resolve_token<T>(
             }
             let decision = rule(&context, &bounds)?;
             record_use(services, presented, &context);
-            Ok(Verified { decision, context, details, claims: Some(claims) })
+            Ok(VerifiedCredential { decision, context, details, claims: Some(claims) })
         })
         .await
     } else {
         let bounds = CredentialBounds { scope: None, audiences: audiences.cloned().unwrap_or_default() };
-        let request = Request { targets: bounds.audiences.clone(), ..Request::default() };
+        let request = ExchangeParameters { targets: bounds.audiences.clone(), ..ExchangeParameters::default() };
         verify_api_key(services, presented, &request, detail, async |context| Ok(rule(context, &bounds)?)).await
     };
     match verified {

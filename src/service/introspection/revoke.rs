@@ -11,7 +11,7 @@ use crate::{
         events::{Actor, EventType, NewEvent},
         exchange::{
             claims::Claims,
-            key_context::{KeyProperties, Request},
+            key_context::{ExchangeParameters, KeyProperties},
         },
     },
     service::{
@@ -70,7 +70,7 @@ async fn revoke_presented_key(services: &Services, caller: &Caller, key: &str) -
     // A third party may have sent the key to a service, so its source is unknown.
     let presented = PresentedCredential { value: key, source: Source::UNKNOWN, form: Some(Form::Management) };
     // The state of the key does not matter: a suspended key could be resumed.
-    let (request, detail) = (Request::default(), LookupDetail::Context);
+    let (request, detail) = (ExchangeParameters::default(), LookupDetail::Context);
     let verified = verify_api_key(services, presented, &request, detail, async |_| Ok(())).await?;
     let Some(caller) = find_revoking_caller(caller, &verified.context.key) else { return Ok(false) };
     match api_keys::step(services, &caller, verified.context.key.id, Step::Revoke, None).await {

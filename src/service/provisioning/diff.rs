@@ -27,25 +27,25 @@ pub enum Action {
 
 /// The change of one resource.
 #[derive(Debug, Serialize)]
-pub struct Change {
+pub struct ResourceChange {
     pub action: Action,
     pub kind: &'static str,
     pub name: String,
     /// Absent if the name identifies the resource, and on a planned creation.
     pub id: Option<String>,
-    pub members: Vec<Member>,
+    pub members: Vec<MemberChange>,
 }
 
 /// One changed member with its old and its new value. `null`: not set.
 #[derive(Debug, Serialize)]
-pub struct Member {
+pub struct MemberChange {
     pub member: String,
     pub before: Value,
     pub after: Value,
 }
 
 /// A resource that can be compared by everything a file can set on it.
-pub(crate) trait Described {
+pub(crate) trait ComparableResource {
     const KIND: &'static str;
     /// The name, and the id of a resource that its name does not identify.
     fn identity(&self) -> (&str, Option<&str>);
@@ -54,7 +54,7 @@ pub(crate) trait Described {
 }
 
 /// The change from `before` to `after`; `None` if no member that a file can set differs.
-pub(crate) fn change<T: Described>(before: Option<&T>, after: Option<&T>) -> Option<Change> {
+pub(crate) fn compare<T: ComparableResource>(before: Option<&T>, after: Option<&T>) -> Option<ResourceChange> {
     let (name, id) = after.or(before)?.identity();
     let action = match (before, after) {
         (None, _) => Action::Create,
@@ -67,14 +67,20 @@ pub(crate) fn change<T: Described>(before: Option<&T>, after: Option<&T>) -> Opt
     for member in names {
         let (before, after) = (old.remove(&member).unwrap_or_default(), new.remove(&member).unwrap_or_default());
         if before != after {
-            members.push(Member { member, before, after });
+            members.push(MemberChange { member, before, after });
         }
     }
     let is_change = action != Action::Update || !members.is_empty();
-    is_change.then(|| Change { action, kind: T::KIND, name: name.to_owned(), id: id.map(str::to_owned), members })
+    is_change.then(|| ResourceChange {
+        action,
+        kind: T::KIND,
+        name: name.to_owned(),
+        id: id.map(str::to_owned),
+        members,
+    })
 }
 
-fn collect_members<T: Described>(resource: Option<&T>) -> BTreeMap<String, Value> {
+fn collect_members<T: ComparableResource>(resource: Option<&T>) -> BTreeMap<String, Value> {
     let mut members = BTreeMap::new();
     if let Some(Value::Object(own)) = resource.map(T::members) {
         for (name, value) in own {
@@ -88,7 +94,7 @@ fn collect_members<T: Described>(resource: Option<&T>) -> BTreeMap<String, Value
     members
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for ResourceChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.action {
             Action::Create => '+',
@@ -98,7 +104,7 @@ impl fmt::Display for Change {
         write!(f, "{sign} {} {}", self.kind, self.name)?;
         // A creation shows only its lists, which are what it allows; a deletion shows no members;
         // an update shows every changed member.
-        let is_listed = |member: &&Member| match self.action {
+        let is_listed = |member: &&MemberChange| match self.action {
             Action::Update => true,
             Action::Create => member.after.is_array(),
             Action::Delete => false,
@@ -111,12 +117,12 @@ impl fmt::Display for Change {
     }
 }
 
-impl Member {
+impl MemberChange {
     fn write(&self, f: &mut fmt::Formatter<'_>, is_new: bool) -> fmt::Result {
         let (before, after) = match (&self.before, &self.after) {
             (Value::Array(before), Value::Array(after)) => (before.as_slice(), after.as_slice()),
             (Value::Null, Value::Array(after)) if is_new => (&[][..], after.as_slice()),
-            (before, after) => return write!(f, " {} -> {}", text(before), text(after)),
+            (before, after) => return write!(f, " {} -> {}", format_value(before), format_value(after)),
         };
         for added in after.iter().filter(|item| !before.contains(item)) {
             write!(f, " +{}", format_list_item(added))?;
@@ -128,7 +134,7 @@ impl Member {
     }
 }
 
-fn text(value: &Value) -> String {
+fn format_value(value: &Value) -> String {
     if value.is_null() { "(not set)".to_owned() } else { value.to_string() }
 }
 
@@ -136,7 +142,7 @@ fn format_list_item(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-impl Described for Permission {
+impl ComparableResource for Permission {
     const KIND: &'static str = "permission";
     fn identity(&self) -> (&str, Option<&str>) {
         (self.name.as_str(), None)
@@ -146,7 +152,7 @@ impl Described for Permission {
     }
 }
 
-impl Described for Role {
+impl ComparableResource for Role {
     const KIND: &'static str = "role";
     fn identity(&self) -> (&str, Option<&str>) {
         (self.name.as_str(), None)
@@ -156,7 +162,7 @@ impl Described for Role {
     }
 }
 
-impl Described for Audience {
+impl ComparableResource for Audience {
     const KIND: &'static str = "audience";
     fn identity(&self) -> (&str, Option<&str>) {
         (self.identifier.as_str(), Some(self.id.as_str()))
@@ -180,7 +186,7 @@ impl Described for Audience {
     }
 }
 
-impl Described for ServiceClient {
+impl ComparableResource for ServiceClient {
     const KIND: &'static str = "service_client";
     fn identity(&self) -> (&str, Option<&str>) {
         (self.name.as_str(), Some(self.id.as_str()))

@@ -29,14 +29,14 @@ use crate::{
         caller::Caller,
         common::entry::{Effect, Entry},
         provisioning::{
-            diff::Described,
+            diff::ComparableResource,
             stored::{PlanRollback, StoredConfiguration},
         },
     },
     store::{Lock, NoEvent, Outcome, Tx},
 };
 
-pub use diff::{Action, Change, Member};
+pub use diff::{Action, MemberChange, ResourceChange};
 pub use file::{DesiredConfiguration, DesiredServiceClient, FileFormat, read};
 
 /// Returns the changes that `apply` would make now.
@@ -45,7 +45,7 @@ pub async fn plan(
     caller: &Caller,
     desired: DesiredConfiguration,
     prune: bool,
-) -> Result<Vec<Change>, Error> {
+) -> Result<Vec<ResourceChange>, Error> {
     let mut run = ConfigurationRun::new(services, caller, &desired).await?;
     let ended = services.store.run_transaction(caller.origin.clone(), move |tx| {
         run.execute(tx, &desired, prune)?;
@@ -73,7 +73,7 @@ pub async fn apply(
     caller: &Caller,
     desired: DesiredConfiguration,
     prune: bool,
-) -> Result<Vec<Change>, Error> {
+) -> Result<Vec<ResourceChange>, Error> {
     let mut run = ConfigurationRun::new(services, caller, &desired).await?;
     services
         .change(caller, move |tx, _| {
@@ -88,7 +88,7 @@ struct ConfigurationRun {
     caller: Caller,
     settings: Settings,
     audience_context: AudienceChangeContext,
-    changes: Vec<Change>,
+    changes: Vec<ResourceChange>,
     events: Vec<NewEvent>,
     faults: Vec<InputFault>,
 }
@@ -140,7 +140,7 @@ impl ConfigurationRun {
 
     /// Records the change of one resource, or its faults. An error that is not about the file ends
     /// the run.
-    fn record<T: Described>(
+    fn record<T: ComparableResource>(
         &mut self,
         name: &str,
         before: Option<&T>,
@@ -149,7 +149,7 @@ impl ConfigurationRun {
         let path = format!("{}[{name}]", T::KIND);
         match done.map_err(|error| error.prefix_fields(&format!("{path}."))) {
             Ok((after, events)) => {
-                self.changes.extend(diff::change(before, after.as_ref()));
+                self.changes.extend(diff::compare(before, after.as_ref()));
                 self.events.extend(events);
             }
             Err(Error::Invalid(faults)) => self.faults.extend(faults),
@@ -162,7 +162,7 @@ impl ConfigurationRun {
         Ok(())
     }
 
-    fn record_effect<T: Described + Entry>(
+    fn record_effect<T: ComparableResource + Entry>(
         &mut self,
         name: &str,
         before: Option<&T>,
@@ -171,7 +171,11 @@ impl ConfigurationRun {
         self.record(name, before, put.map(Effect::into_parts).map(|(after, _, event)| (Some(after), event)))
     }
 
-    fn record_deletion<T: Described>(&mut self, deleted: &T, done: Result<NewEvent, Error>) -> Result<(), Error> {
+    fn record_deletion<T: ComparableResource>(
+        &mut self,
+        deleted: &T,
+        done: Result<NewEvent, Error>,
+    ) -> Result<(), Error> {
         self.record(deleted.identity().0, Some(deleted), done.map(|event| (None, [event])))
     }
 

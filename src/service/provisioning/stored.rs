@@ -12,7 +12,7 @@ use crate::{
     },
     service::{
         Error,
-        provisioning::{diff::Change, file::DesiredConfiguration},
+        provisioning::{diff::ResourceChange, file::DesiredConfiguration},
     },
     store::{
         Conn, StoreError, Tx,
@@ -23,7 +23,7 @@ use crate::{
 
 /// The result of a plan: always an error, so that the transaction is rolled back.
 pub(crate) enum PlanRollback {
-    Planned(Vec<Change>),
+    Planned(Vec<ResourceChange>),
     Failed(Error),
 }
 

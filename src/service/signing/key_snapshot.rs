@@ -216,7 +216,7 @@ impl SnapshotLoader {
             let known = known.find(|known| *known.jwk() == jwk);
             let signer = match known.filter(|_| !is_next || decrypt(&self.master_keys, &key).is_ok()) {
                 Some(signer) => Some(Arc::clone(signer)),
-                None => self.prepare(&key, &jwk).await,
+                None => self.prepare_signer(&key, &jwk).await,
             };
             match signer {
                 Some(signer) => snapshot.signers.push((key.info.state, signer)),
@@ -228,7 +228,7 @@ impl SnapshotLoader {
 
     /// Prepares a key for signing. A key that cannot be decrypted, or whose halves do not match, is
     /// logged and left out.
-    async fn prepare(&self, key: &StoredSigningKey, jwk: &PublicJwk) -> Option<Arc<TokenSigner>> {
+    async fn prepare_signer(&self, key: &StoredSigningKey, jwk: &PublicJwk) -> Option<Arc<TokenSigner>> {
         let prepared = async {
             let der = decrypt(&self.master_keys, key)?;
             let signer = TokenSigner::prepare(key.info.algorithm, &PrivateKeyDer::new(&der)).await?;

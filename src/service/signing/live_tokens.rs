@@ -25,7 +25,7 @@ impl LiveTokenCounts {
 
     /// Counts a token signed by `kid` that expires at `expires_at`, in seconds since the Unix
     /// epoch.
-    pub fn count(&self, kid: &SigningKeyId, expires_at: i64) {
+    pub fn count_token(&self, kid: &SigningKeyId, expires_at: i64) {
         let minute = (expires_at.div_euclid(MINUTE) + 1) * MINUTE;
         self.counts.record((kid.clone(), Timestamp::from_millis(minute * 1000)), 1);
     }

@@ -42,7 +42,7 @@ struct LeasedBatch {
 }
 
 /// Returns the webhooks with deliveries to send now.
-pub async fn due(services: &Services) -> Result<Vec<WebhookId>, StoreError> {
+pub async fn list_due_webhooks(services: &Services) -> Result<Vec<WebhookId>, StoreError> {
     services.store.read_at(deliveries::list_webhooks_with_due_deliveries).await
 }
 
@@ -59,12 +59,14 @@ pub async fn get_oldest_delivery_age(services: &Services) -> Result<Span, StoreE
 
 /// Sends a batch of due deliveries to a webhook. Returns whether another batch should follow at
 /// once: this one was full, and every delivery succeeded.
-pub async fn serve(services: &Services, id: &WebhookId) -> Result<bool, Error> {
+pub async fn deliver_batch(services: &Services, id: &WebhookId) -> Result<bool, Error> {
     let Some(batch) = lease_deliveries(services, id.clone()).await? else { return Ok(false) };
     let endpoint = batch.endpoint.decrypt(&services.master_keys)?;
     let mut has_more = i64::try_from(batch.deliveries.len()).is_ok_and(|count| count == MAX_CONCURRENT_DELIVERIES);
-    let sent =
-        batch.deliveries.into_iter().map(|(delivery, message)| send(services, &endpoint, delivery, message, batch.now));
+    let sent = batch
+        .deliveries
+        .into_iter()
+        .map(|(delivery, message)| send_delivery(services, &endpoint, delivery, message, batch.now));
     for result in join_all(sent).await {
         has_more &= result?;
     }
@@ -96,7 +98,7 @@ async fn lease_deliveries(services: &Services, id: WebhookId) -> Result<Option<L
 }
 
 /// Sends a delivery and records the result. Returns whether it was delivered.
-async fn send(
+async fn send_delivery(
     services: &Services,
     endpoint: &Endpoint,
     delivery: Delivery,
@@ -121,11 +123,11 @@ async fn send(
         DeliveryDecision::RetriesExhausted => WebhookAttemptResult::RetriesExhausted,
     });
     tracing::debug!(webhook = %delivery.webhook_id, delivery = %delivery.id, attempts = delivery.attempts, ?response, "attempted a delivery");
-    services.store.run_transaction(Origin::SYSTEM, move |tx| record(tx, delivery, &response, decision)).await?;
+    services.store.run_transaction(Origin::SYSTEM, move |tx| record_result(tx, delivery, &response, decision)).await?;
     Ok(decision == DeliveryDecision::Delivered)
 }
 
-fn record(
+fn record_result(
     tx: &mut Tx<'_>,
     leased: Delivery,
     response: &Result<WebhookResponse, RequestError>,

@@ -118,7 +118,7 @@ fn find_imported(connection: &mut Conn, rows: &[(String, Vec<u8>)]) -> Result<BT
 
 /// The re-encrypted data of a row.
 #[derive(Debug)]
-pub struct ReEncrypted {
+pub struct ReEncryptedRow {
     pub ciphertext: Vec<u8>,
     pub version: i32,
     /// Present for a row with a lookup digest.
@@ -131,7 +131,7 @@ pub fn replace(
     tx: &mut Tx<'_>,
     column: EncryptedColumn,
     row: &EncryptedRow,
-    new: &ReEncrypted,
+    new: &ReEncryptedRow,
 ) -> Result<bool, StoreError> {
     macro_rules! replace {
         ($table:ident, $id:ident, $data:ident, $version:ident) => {{

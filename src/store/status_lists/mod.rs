@@ -186,7 +186,7 @@ fn index_column(index: u32) -> Result<i32, StoreError> {
 /// Returns an index that was never assigned. It is random, so that a list does not reveal when a
 /// credential was created.
 fn draw_free_index(tx: &mut Tx<'_>, kind: StatusListKind) -> Result<StatusListIndex, StoreError> {
-    let (list, size) = open(tx, kind)?;
+    let (list, size) = open_list(tx, kind)?;
     for _ in 0..MAX_DRAWS {
         let mut bytes = [0; 4];
         tx.entropy().fill(&mut bytes)?;
@@ -226,7 +226,7 @@ fn is_index_assigned(
 /// Returns a list that is less than half full, or opens a new one. Its counter is incremented, and
 /// its row is locked until the end of the change. The list is selected by capacity and not by age:
 /// after the clock was set back, the list with the highest id is not the newest one.
-fn open(tx: &mut Tx<'_>, kind: StatusListKind) -> Result<(StatusListId, u32), StoreError> {
+fn open_list(tx: &mut Tx<'_>, kind: StatusListKind) -> Result<(StatusListId, u32), StoreError> {
     for alone in [false, true] {
         if alone {
             tx.lock(Lock::StatusListCreation)?;

@@ -48,7 +48,7 @@ async fn has_row(server: &Server, count: usize, at: Timestamp, uses: usize) {
     let [count, uses] = [count, uses].map(|number| i64::try_from(number).unwrap());
     let expected = Written { times: count, first: at.millis(), last: at.millis(), keys: count, uses };
     assert_eq!(written(server).await, expected);
-    assert_eq!(server.services.last_used.waiting(), 0);
+    assert_eq!(server.services.last_used.count_waiting(), 0);
 }
 
 /// Records uses of `count` keys that do not exist. Writing uses does not require the keys.
@@ -71,7 +71,7 @@ both! {
         assert_eq!(server.services.last_used.early_flush().now_or_never(), Some(()), "the job is called");
         server.services.last_used.flush_excess().await.unwrap();
         // The backlog falls below the threshold by at most one batch.
-        let left = server.services.last_used.waiting();
+        let left = server.services.last_used.count_waiting();
         assert!((35_000..40_000).contains(&left), "{left}");
         server.services.last_used.flush().await.unwrap();
         has_row(&server, USED, now, USED).await;

@@ -20,7 +20,7 @@ use std::{
 };
 
 use keyswap::{
-    domain::exchange::key_context::Request,
+    domain::exchange::key_context::ExchangeParameters,
     service::{
         Services,
         credentials::{brute_force::Source, error::AuthError, verify::PresentedCredential},
@@ -73,7 +73,7 @@ impl Client {
                 // A new source for each request, so that no source's brute-force budget is used up.
                 let source = Source::from(IpAddr::V4(Ipv4Addr::from_bits(source)));
                 let attempt = PresentedCredential { value: &shown.value, source, form: Some(Form::Exchange) };
-                let refused = exchange::exchange(services, attempt, &Request::default()).await;
+                let refused = exchange::exchange(services, attempt, &ExchangeParameters::default()).await;
                 let took = started.elapsed();
                 assert!(matches!(refused, Err(AuthError::Credential(_))), "{refused:?}");
                 took.as_secs_f32() * 1e6

@@ -11,7 +11,7 @@ use keyswap::domain::{
     exchange::{
         claims::AudienceClaim,
         grant,
-        key_context::{KeyContext, Limits, Request},
+        key_context::{ExchangeParameters, KeyContext, Limits},
         refusal::{DenyReason, PermissionLimit, ScopeError, TargetError},
     },
     signing::Algorithm,
@@ -24,7 +24,7 @@ use super::{
     oracle,
 };
 
-fn is_taken(context: &KeyContext, request: &Request, name: &PermissionName) -> bool {
+fn is_taken(context: &KeyContext, request: &ExchangeParameters, name: &PermissionName) -> bool {
     let limits = limits();
     let asked = grant::requested_targets(request, &limits);
     let targets = context.audiences.iter().filter(|audience| asked.contains(&&audience.identifier));
@@ -107,7 +107,7 @@ proptest! {
             2 => Some("key_01JD8V3T6Q4Z9R7M2N5K8P1XYA".to_owned()),
             _ => None,
         };
-        let (request, limits) = (Request { client_id, ..request }, Limits { end_with_creator, ..limits() });
+        let (request, limits) = (ExchangeParameters { client_id, ..request }, Limits { end_with_creator, ..limits() });
         let faults = oracle::faults(&context, end_with_creator);
         match grant::decide(&context, &request, &limits) {
             Err(DenyReason::Credential(CredentialError::ClientIdMismatch)) => prop_assert!(client == 2 && faults.is_empty()),

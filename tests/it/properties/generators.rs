@@ -20,7 +20,7 @@ use keyswap::{
             time::{Span, Timestamp},
         },
         credentials::api_key::KeyLifecycle,
-        exchange::key_context::{KeyContext, KeyProperties, Limits, Request},
+        exchange::key_context::{ExchangeParameters, KeyContext, KeyProperties, Limits},
         signing::Algorithm,
         status_lists::StatusListIndex,
     },
@@ -253,8 +253,8 @@ prop_compose! {
         scope in option::of(permissions()),
         targets in identifiers(0..3),
         requested_ttl in option::of(span(100_000)),
-    ) -> Request {
-        Request { scope: scope.filter(|scope| !scope.is_empty()), targets, requested_ttl, client_id: None }
+    ) -> ExchangeParameters {
+        ExchangeParameters { scope: scope.filter(|scope| !scope.is_empty()), targets, requested_ttl, client_id: None }
     }
 }
 

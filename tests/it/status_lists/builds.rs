@@ -7,7 +7,7 @@ use keyswap::{
         access::audience::Identifier,
         common::id::StatusListId,
         events::{Actor, Origin},
-        exchange::{grant, key_context::Request},
+        exchange::{grant, key_context::ExchangeParameters},
     },
     service::credentials::error::AuthError,
     store::{self, NoEvent, Outcome, StoreError, credentials::key_context::KeySelector, status_lists::signed_lists},
@@ -76,7 +76,7 @@ both! {
                 store::credentials::key_context::load(connection, &KeySelector::Key(id), &targets.into())
             });
             let context = found.await.unwrap().unwrap().context;
-            let request = Request { targets: context.audiences.iter().map(|audience| audience.identifier.clone()).collect(), ..Request::default() };
+            let request = ExchangeParameters { targets: context.audiences.iter().map(|audience| audience.identifier.clone()).collect(), ..ExchangeParameters::default() };
             grant::decide(&context, &request, &server.services.settings.limits).unwrap()
         };
         let slow = granted(&server, &key).await;

@@ -46,7 +46,8 @@ impl Server {
     pub async fn deliver(&self) {
         for _ in 0..MOST_RUNS {
             webhooks::deliver_once(&self.services).await.unwrap();
-            if !fan_out(&self.services).await.unwrap() && delivery_worker::due(&self.services).await.unwrap().is_empty()
+            if !fan_out(&self.services).await.unwrap()
+                && delivery_worker::list_due_webhooks(&self.services).await.unwrap().is_empty()
             {
                 return;
             }

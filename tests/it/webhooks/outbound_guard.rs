@@ -14,7 +14,9 @@ use std::{
 use futures_util::FutureExt;
 use keyswap::{
     crypto::tls,
-    outbound::{Guard, NoAddress, Outbound, Refused, RequestError, Resolve, SystemResolver, WebhookResponse},
+    outbound::{
+        DestinationError, NoAddress, Outbound, OutboundGuard, RequestError, Resolve, SystemResolver, WebhookResponse,
+    },
 };
 use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
@@ -55,15 +57,15 @@ impl Resolve for SpoofedResolver {
     }
 }
 
-fn strict() -> Guard {
-    Guard { allow_http: true, allowed_ports: vec!["1-65535".parse().unwrap()], ..Guard::default() }
+fn strict() -> OutboundGuard {
+    OutboundGuard { allow_http: true, allowed_ports: vec!["1-65535".parse().unwrap()], ..OutboundGuard::default() }
 }
 
-fn with_loopback() -> Guard {
-    Guard { allowed_networks: vec!["127.0.0.0/8".parse().unwrap()], ..strict() }
+fn with_loopback() -> OutboundGuard {
+    OutboundGuard { allowed_networks: vec!["127.0.0.0/8".parse().unwrap()], ..strict() }
 }
 
-fn outbound(guard: Guard, resolver: Arc<dyn Resolve>) -> Outbound {
+fn outbound(guard: OutboundGuard, resolver: Arc<dyn Resolve>) -> Outbound {
     Outbound::new(guard, tls::crypto_provider(), resolver)
 }
 
@@ -82,7 +84,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-const PRIVATE: RequestError = RequestError::Refused(Refused::AddressNotAllowed);
+const PRIVATE: RequestError = RequestError::Refused(DestinationError::AddressNotAllowed);
 
 #[test]
 fn every_notation_of_a_private_address_is_refused() {
@@ -177,7 +179,7 @@ fn dns_rebinding_is_refused() {
         // 127.0.0.2 represents a public address, and the receiver on 127.0.0.1 a private one. The
         // name first resolves to the former and then to the latter: it must not be resolved again
         // between check and connection.
-        let guard = || Guard { allowed_networks: vec!["127.0.0.2/32".parse().unwrap()], ..strict() };
+        let guard = || OutboundGuard { allowed_networks: vec!["127.0.0.2/32".parse().unwrap()], ..strict() };
         let flips = SpoofedResolver::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
         let flipping = outbound(guard(), flips.clone());
         assert_eq!(
@@ -219,21 +221,21 @@ fn redirects_are_not_followed() {
 fn only_permitted_ports_are_reached() {
     run(async {
         let public = SpoofedResolver::new(&[&["127.0.0.1"]]);
-        let guard = |allow_http: bool, ports: &[&str]| Guard {
+        let guard = |allow_http: bool, ports: &[&str]| OutboundGuard {
             allowed_networks: vec!["127.0.0.0/8".parse().unwrap()],
             allowed_ports: ports.iter().map(|one| one.parse().unwrap()).collect(),
             allow_http,
         };
-        let refused = |fault: Refused| Err(RequestError::Refused(fault));
+        let refused = |fault: DestinationError| Err(RequestError::Refused(fault));
         let receiver = Receiver::new(Reply::Status(200));
         let own = receiver.port.to_string();
         for (guard, url, expected) in [
-            (guard(false, &[]), "http://a.test/", refused(Refused::Unencrypted)),
-            (guard(true, &[]), "http://a.test:443/", refused(Refused::Port)),
-            (guard(true, &[]), "https://a.test:80/", refused(Refused::Port)),
-            (guard(true, &[]), "https://a.test:22/", refused(Refused::Port)),
-            (guard(true, &["8000-8999"]), "http://a.test:9000/", refused(Refused::Port)),
-            (guard(true, &[]), &receiver.url, refused(Refused::Port)),
+            (guard(false, &[]), "http://a.test/", refused(DestinationError::Unencrypted)),
+            (guard(true, &[]), "http://a.test:443/", refused(DestinationError::Port)),
+            (guard(true, &[]), "https://a.test:80/", refused(DestinationError::Port)),
+            (guard(true, &[]), "https://a.test:22/", refused(DestinationError::Port)),
+            (guard(true, &["8000-8999"]), "http://a.test:9000/", refused(DestinationError::Port)),
+            (guard(true, &[]), &receiver.url, refused(DestinationError::Port)),
         ] {
             assert_eq!(post(&outbound(guard, public.clone()), url).await, expected, "{url}");
         }

@@ -12,7 +12,7 @@ use keyswap::{
         credentials::api_key::{self, ApiKey},
         exchange::{
             grant,
-            key_context::{KeyContext, Limits, Request},
+            key_context::{ExchangeParameters, KeyContext, Limits},
             refusal::{DenyReason, PermissionLimit, RemovedPermission, ScopeError},
         },
         signing::Algorithm,
@@ -228,7 +228,7 @@ impl Compared {
 }
 
 /// Returns the result of `decide`, and asserts that `explain` agrees with it.
-fn decision(context: &KeyContext, request: &Request, limits: &Limits) -> Decision {
+fn decision(context: &KeyContext, request: &ExchangeParameters, limits: &Limits) -> Decision {
     let removed_by = |removed: &[RemovedPermission]| {
         let by = |removed: &RemovedPermission| match removed.by {
             PermissionLimit::Key => "key",

@@ -8,7 +8,7 @@ use keyswap::{
         access::{audience::Identifier, policy::KeyVisibility},
         common::{page::PageRequest, time::Timestamp},
         credentials::api_key::{ApiKey, KeyFilter},
-        exchange::key_context::{KeyContext, Request},
+        exchange::key_context::{ExchangeParameters, KeyContext},
     },
     store::{
         Conn, CredentialLookup, LookupDetail, Store, StoreError,
@@ -40,8 +40,8 @@ pub fn asked(chance: &mut Random) -> TokenRequest {
     TokenRequest { scope, audiences }
 }
 
-pub fn request(asked: &TokenRequest) -> Request {
-    Request {
+pub fn request(asked: &TokenRequest) -> ExchangeParameters {
+    ExchangeParameters {
         scope: asked.scope.as_ref().map(|scope| scope.iter().map(|name| name.parse().unwrap()).collect()),
         targets: asked.audiences.iter().map(|name| name.parse().unwrap()).collect(),
         requested_ttl: None,

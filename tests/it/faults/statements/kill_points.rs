@@ -8,7 +8,7 @@ use std::{
 };
 
 use keyswap::{
-    domain::exchange::key_context::Request,
+    domain::exchange::key_context::ExchangeParameters,
     service::{
         credentials::{brute_force::Source, verify::PresentedCredential},
         events, exchange,
@@ -76,7 +76,7 @@ impl State {
     pub async fn exchange_succeeds(&self, key: &str, when: &str) {
         let services = child::services(&self.deployment.settings, self.offset).await;
         let attempt = PresentedCredential { value: key, source: Source::UNKNOWN, form: Some(Form::Exchange) };
-        let issued = exchange::exchange(&services, attempt, &Request::default()).await;
+        let issued = exchange::exchange(&services, attempt, &ExchangeParameters::default()).await;
         assert!(issued.is_ok(), "{when}: {:?}", issued.err());
     }
 
