@@ -1,6 +1,9 @@
 //! Settings of the connection to the database, and its clock.
 
-use crate::domain::common::time::{Span, Timestamp, impl_serde_as_text};
+use crate::domain::common::{
+    text::impl_serde_as_text,
+    time::{Span, Timestamp},
+};
 use serde::{Deserialize, Deserializer};
 use std::{fmt, panic::RefUnwindSafe, str::FromStr, sync::OnceLock, time::Duration};
 use tokio::time::Instant;

@@ -10,7 +10,10 @@ use serde_json::{Map, Value};
 
 use crate::domain::{
     access::profile_error::TokenProfileError,
-    common::{key_text::holds_key, text::text_enum, time::impl_serde_as_text},
+    common::{
+        key_text::holds_key,
+        text::{impl_serde_as_text, text_enum},
+    },
 };
 
 /// Maximum number of claims that an audience maps.

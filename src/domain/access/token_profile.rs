@@ -8,7 +8,7 @@ use crate::domain::{
         claim_map::{ClaimMapping, UnvalidatedClaimMapping},
         profile_error::TokenProfileError,
     },
-    common::{text::text_enum, time::impl_serde_as_text},
+    common::text::{impl_serde_as_text, text_enum},
     signing::Algorithm,
 };
 

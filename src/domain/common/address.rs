@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
 };
 
-use crate::domain::common::time::impl_serde_as_text;
+use crate::domain::common::text::impl_serde_as_text;
 
 /// Returns whether an address is globally reachable according to the IANA special-purpose address
 /// registries. Loopback, private, shared, link-local, multicast, reserved and documentation

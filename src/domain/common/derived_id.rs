@@ -4,7 +4,7 @@ use crate::domain::common::{
     base62,
     entropy::{Entropy, EntropyUnavailable},
     id::InvalidId,
-    time::impl_serde_as_text,
+    text::impl_serde_as_text,
 };
 use std::{fmt, str::FromStr};
 

@@ -7,7 +7,8 @@ use ulid::Ulid;
 
 use crate::domain::common::{
     entropy::{Entropy, EntropyUnavailable},
-    time::{Timestamp, impl_serde_as_text},
+    text::impl_serde_as_text,
+    time::Timestamp,
 };
 
 /// Returned for a text that is not an identifier of the expected kind.

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use url::Url;
 
-use crate::domain::common::time::impl_serde_as_text;
+use crate::domain::common::text::impl_serde_as_text;
 
 /// A scheme, a host and, unless it is the default, a port, in the form of the `Origin` header.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

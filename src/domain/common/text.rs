@@ -1,5 +1,22 @@
-//! Macros that declare values that are texts. The declarations read like those of Rust; the last
-//! item of each is the error of a text that is not valid.
+//! Macros for values that are texts. The declarations read like those of Rust; the last item of each
+//! is the error of a text that is not valid.
+
+/// Implements `Serialize` and `Deserialize` of a type with its `Display` and `FromStr`.
+macro_rules! impl_serde_as_text {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
 
 /// Defines a validated string: a struct with the condition that a text must satisfy.
 macro_rules! text_type {
@@ -34,7 +51,7 @@ macro_rules! text_type {
             }
         }
 
-        $crate::domain::common::time::impl_serde_as_text!($type);
+        $crate::domain::common::text::impl_serde_as_text!($type);
 
         #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
         $(#[$error_meta])*
@@ -162,4 +179,4 @@ macro_rules! name_set {
     };
 }
 
-pub(crate) use {name_set, text_enum, text_type};
+pub(crate) use {impl_serde_as_text, name_set, text_enum, text_type};

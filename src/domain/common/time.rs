@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use crate::domain::common::text::impl_serde_as_text;
+
 /// A point in time in milliseconds since 1970-01-01T00:00:00Z; RFC 3339 in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -126,22 +128,5 @@ impl FromStr for Span {
 #[error("give a length of time such as 30s, 10m, 24h or 90d, at most 100 years")]
 pub struct InvalidSpan;
 
-/// Implements `Serialize` and `Deserialize` of a type with its `Display` and `FromStr`.
-macro_rules! impl_serde_as_text {
-    ($type:ty) => {
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-pub(crate) use impl_serde_as_text;
 impl_serde_as_text!(Timestamp);
 impl_serde_as_text!(Span);

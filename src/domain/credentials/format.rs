@@ -14,7 +14,7 @@ use crate::domain::common::{
     derived_id::CredentialId,
     entropy::{Entropy, EntropyUnavailable},
     key_text::{CHECKSUM_LENGTH, ID_LENGTH, SECRET_LENGTH},
-    time::impl_serde_as_text,
+    text::impl_serde_as_text,
 };
 
 /// `_` + id + `_` + secret + checksum.

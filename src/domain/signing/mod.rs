@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::common::{
     derived_id::SigningKeyId,
-    text::text_enum,
-    time::{Span, Timestamp, impl_serde_as_text},
+    text::{impl_serde_as_text, text_enum},
+    time::{Span, Timestamp},
 };
 
 text_enum! {

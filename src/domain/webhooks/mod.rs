@@ -12,8 +12,8 @@ use crate::domain::{
         id::{OrganizationId, WebhookId},
         key_text::holds_key,
         name::Description,
-        text::text_enum,
-        time::{Timestamp, impl_serde_as_text},
+        text::{impl_serde_as_text, text_enum},
+        time::Timestamp,
     },
     events::{ActorRef, Event, EventType},
 };
