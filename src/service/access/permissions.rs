@@ -106,7 +106,7 @@ pub(crate) fn delete_in(tx: &mut Tx<'_>, name: &PermissionName, if_version: Opti
         return Err(Error::Conflict(Conflict::BuiltInDeleted(name.to_string())));
     }
     let mut users = store::api_keys::keys::find_ids_with_permission(tx, name)?;
-    users.extend(store::api_keys::service_clients::holding(tx, name)?);
+    users.extend(store::api_keys::service_clients::find_ids_with_permission(tx, name)?);
     users.extend(store::access::audiences::find_identifiers_with_permission(tx, name)?);
     users.extend(store::access::roles::find_names_with_permission(tx, name)?);
     if !users.is_empty() {

@@ -26,15 +26,15 @@ pub async fn record_owner_deletions(services: &Services) -> Result<bool, StoreEr
             if !tx.try_lock(Lock::ExpiryNotifications)? {
                 return Ok(Outcome::without_event(false, NoEvent::Unchanged));
             }
-            let Some((gone, ended)) =
-                store::directory::owner_deletions::next(tx, KEYS_PER_TRANSACTION, ends_with_creator)?
+            let Some((cause, ended)) =
+                store::directory::owner_deletions::take_ended_keys(tx, KEYS_PER_TRANSACTION, ends_with_creator)?
             else {
                 return Ok(Outcome::without_event(false, NoEvent::Unchanged));
             };
             let revoked = ended.into_iter().map(|key| {
                 NewEvent::new(EventType::ApiKeyRevoked, &key.key)
                     .with_organization(key.organization.as_ref())
-                    .with_cause(gone.as_str())
+                    .with_cause(cause.as_str())
             });
             Ok(Outcome::events_unless(NoEvent::InternalState, true, revoked.collect()))
         })
@@ -57,15 +57,15 @@ pub async fn record_expiry_notifications(services: &Services) -> Result<bool, St
             if !tx.try_lock(Lock::ExpiryNotifications)? {
                 return Ok(Outcome::without_event(false, NoEvent::Unchanged));
             }
-            let events: Vec<_> = store::api_keys::expiry_notifications::next(tx, KEYS_PER_TRANSACTION)?
+            let events: Vec<_> = store::api_keys::expiry_notifications::take_due(tx, KEYS_PER_TRANSACTION)?
                 .into_iter()
-                .map(|ending| {
-                    let is_over = ending.days == EXPIRED_DAYS;
-                    let kind = if is_over { EventType::ApiKeyExpired } else { EventType::ApiKeyExpiring };
-                    let event = NewEvent::new(kind, &ending.key)
-                        .with_organization(ending.organization.as_ref())
-                        .with_data("expires_at", ending.ends_at.to_string());
-                    if is_over { event } else { event.with_data("days", ending.days) }
+                .map(|notification| {
+                    let is_expired = notification.days == EXPIRED_DAYS;
+                    let kind = if is_expired { EventType::ApiKeyExpired } else { EventType::ApiKeyExpiring };
+                    let event = NewEvent::new(kind, &notification.key)
+                        .with_organization(notification.organization.as_ref())
+                        .with_data("expires_at", notification.ends_at.to_string());
+                    if is_expired { event } else { event.with_data("days", notification.days) }
                 })
                 .collect();
             Ok(Outcome::events_unless(NoEvent::Unchanged, !events.is_empty(), events))

@@ -19,9 +19,9 @@ pub async fn usage(services: &Services, caller: &Caller, id: KeyId, days: i64) -
             let now = store::now(connection)?;
             find_key(connection, &caller, &id, false, now)?;
             let today = UtcDay::of(now);
-            let uses = store::api_keys::usage::since(connection, &id, today.minus(days - 1))?;
-            let of = |day: UtcDay| (day, uses.get(&day).copied().unwrap_or_default());
-            Ok((0..days).map(|ago| of(today.minus(ago))).collect())
+            let uses = store::api_keys::usage::list_since(connection, &id, today.minus(days - 1))?;
+            let count_on = |day: UtcDay| (day, uses.get(&day).copied().unwrap_or_default());
+            Ok((0..days).map(|ago| count_on(today.minus(ago))).collect())
         })
         .await
 }

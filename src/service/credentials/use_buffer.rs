@@ -31,7 +31,7 @@ impl UsageRecorder {
         Self {
             store,
             last_used_times: WriteBuffer::new(Timestamp::max, last_used::upsert_last_used_times),
-            uses: WriteBuffer::new(|before, more| before + more, usage::add),
+            uses: WriteBuffer::new(|before, more| before + more, usage::add_counts),
             early_flush: Notify::new(),
         }
     }

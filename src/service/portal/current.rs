@@ -85,47 +85,50 @@ pub async fn current(services: &Services, caller: &Caller) -> Result<Option<Curr
     let organization = home.organization().cloned();
     let (enabled, authority, holdings) =
         (services.settings.api_keys.owner_types.clone(), caller.authority.clone(), caller.holdings.clone());
-    let of = organization.clone();
     let sees_everyone = matches!(authority.visible_keys(), KeyVisibility::Organization { all_keys: true, .. });
     let choices = services.settings.portal.choices.clone();
-    let (with_roles, who) = (choices.contains(&KeyFormOption::Roles), user.clone());
-    let (of_user, of_organization) = services
+    let with_roles = choices.contains(&KeyFormOption::Roles);
+    let (user_id, organization_id) = (user.clone(), organization.clone());
+    let (user_keys, organization_keys) = services
         .store
         .read(move |connection| {
-            let held = match owners::find_user(connection, &who, of.as_ref())?.filter(|_| with_roles) {
-                Some(place) => store::access::roles::find_by_names(connection, &place.roles)?,
+            let entry = owners::find_user(connection, &user_id, organization_id.as_ref())?;
+            let user_roles = match entry.filter(|_| with_roles) {
+                Some(entry) => store::access::roles::find_by_names(connection, &entry.roles)?,
                 None => Vec::new(),
             };
-            let kind = |connection: &mut Conn, home: &OwnerScope, owner, to| -> Result<KeyAccess, StoreError> {
+            let access = |connection: &mut Conn, home: &OwnerScope, owner, to| -> Result<KeyAccess, StoreError> {
                 let rights =
                     if enabled.contains(&owner) { authority.rights_on(home, true) } else { ObjectRights::default() };
                 let page = PageRequest { limit: MAX_OFFERED_PERMISSIONS, cursor: None };
                 let mut permissions = store::access::permissions::list_assignable(connection, Some(to), &page)?.data;
                 permissions.retain(|permission| rights.change && holdings.can_grant(&permission.name));
                 let offered: PermissionSet = permissions.iter().map(|one| one.name.clone()).collect();
-                let cut = |Role { name, description, permissions, .. }: &Role| GrantableRole {
+                let reduce = |Role { name, description, permissions, .. }: &Role| GrantableRole {
                     name: name.clone(),
                     description: description.clone(),
                     permissions: permissions.intersection(&offered),
                 };
-                let roles = held.iter().map(cut).filter(|role| !role.permissions.is_empty()).collect();
+                let roles = user_roles.iter().map(reduce).filter(|role| !role.permissions.is_empty()).collect();
                 let grantable = |Permission { name, description, .. }| GrantablePermission { name, description };
                 let permissions = permissions.into_iter().map(grantable).collect();
                 Ok(KeyAccess { see: rights.read, change: rights.change, end: rights.end, permissions, roles })
             };
-            let of_user = kind(connection, &home, OwnerType::User, AssignableOwnerType::User)?;
-            let Some(organization) = of else { return Ok((of_user, None)) };
-            let Some(place) = owners::find_organization(connection, &organization)? else { return Ok((of_user, None)) };
-            let of_organization =
-                kind(connection, &place.home, OwnerType::Organization, AssignableOwnerType::Organization)?;
-            Ok::<_, StoreError>((of_user, Some(of_organization)))
+            let user_keys = access(connection, &home, OwnerType::User, AssignableOwnerType::User)?;
+            let Some(organization) = organization_id else { return Ok((user_keys, None)) };
+            let Some(entry) = owners::find_organization(connection, &organization)? else {
+                return Ok((user_keys, None));
+            };
+            let organization_keys =
+                access(connection, &entry.home, OwnerType::Organization, AssignableOwnerType::Organization)?;
+            Ok::<_, StoreError>((user_keys, Some(organization_keys)))
         })
         .await?;
     Ok(Some(CurrentUser {
         user_id: user,
         organization_id: organization,
-        user: of_user,
-        organization: of_organization,
+        user: user_keys,
+        organization: organization_keys,
         sees_everyone,
         max_lifetime: services.settings.api_keys.max_lifetime.map(Span::as_secs),
         choices,

@@ -48,7 +48,7 @@ impl StoredConfiguration {
         let mut clients = Vec::new();
         if let Some(named) = &desired.service_clients {
             let names: Vec<_> = named.iter().map(|client| client.name.clone()).collect();
-            for id in service_clients::of_account(tx, (!prune).then_some(&names))? {
+            for id in service_clients::list_ids_of_account(tx, (!prune).then_some(&names))? {
                 clients.extend(service_clients::find_for_change(tx, &id)?);
             }
         }

@@ -111,7 +111,7 @@ pub(crate) fn attributes(row: &KeyRow) -> Result<ApiKeyAttributes, StoreError> {
     })
 }
 
-pub(crate) fn life(row: &KeyRow) -> KeyLifecycle {
+pub(crate) fn lifecycle(row: &KeyRow) -> KeyLifecycle {
     KeyLifecycle { suspended_at: row.suspended_at, revoked_at: row.revoked_at, expires_at: row.expires_at }
 }
 

@@ -212,13 +212,13 @@ pub(crate) fn load_credentials_of_keys(
     for credential in found {
         of_key.entry(credential.0.key_id.clone()).or_default().push(credential);
     }
-    let whole = |(row, owner, now): (KeyRow, OwnerRow, Timestamp)| {
+    let build = |(row, owner, now): (KeyRow, OwnerRow, Timestamp)| {
         let found = of_key.get(&row.id).cloned().unwrap_or_default();
         let all = found.into_iter().map(credential_from_row).collect::<Result<Vec<_>, _>>()?;
         let is_accepted = |credential: &Credential| credential.expires_at.is_none_or(|end| end > now);
-        key(row, &owner, all.into_iter().filter(is_accepted).collect())
+        build_key(row, &owner, all.into_iter().filter(is_accepted).collect())
     };
-    Ok(rows.into_iter().map(whole).collect())
+    Ok(rows.into_iter().map(build).collect())
 }
 
 /// Completes the keys with their owner status and their credentials.
@@ -228,7 +228,7 @@ fn load_owners_and_credentials(
     now: Timestamp,
 ) -> Result<Vec<ApiKey>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
-    let mut owners = owner_status::of_keys(connection, &ids)?;
+    let mut owners = owner_status::find_many(connection, &ids)?;
     let with_owner = |row: KeyRow| {
         let owner = owners.remove(&row.id).unwrap_or_default();
         (row, owner, now)
@@ -237,7 +237,7 @@ fn load_owners_and_credentials(
     load_credentials_of_keys(connection, rows)?.into_iter().collect()
 }
 
-fn key(row: KeyRow, owner: &OwnerRow, credentials: Vec<Credential>) -> Result<ApiKey, StoreError> {
+fn build_key(row: KeyRow, owner: &OwnerRow, credentials: Vec<Credential>) -> Result<ApiKey, StoreError> {
     Ok(ApiKey {
         ownership: owner_status::ownership(&row, owner)?,
         id: parsed("key id", &row.id)?,

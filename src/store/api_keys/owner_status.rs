@@ -61,7 +61,7 @@ impl From<OwnerStatusRow> for OwnerRow {
 }
 
 /// Returns the rows of the keys `ids`, by key id.
-pub(crate) fn of_keys(connection: &mut Conn, ids: &[String]) -> Result<BTreeMap<String, OwnerRow>, StoreError> {
+pub(crate) fn find_many(connection: &mut Conn, ids: &[String]) -> Result<BTreeMap<String, OwnerRow>, StoreError> {
     let rows: Vec<OwnerRow> = key_owner_status::table
         .filter(key_owner_status::key_id.eq_any(ids))
         .select(OwnerRow::as_select())
@@ -124,7 +124,7 @@ impl OwnerRow {
     }
 
     /// The metadata and the profile of the key's service client, user and organization.
-    pub fn about(&self) -> [(ClaimSourceObject, Option<&str>); 4] {
+    pub fn claim_sources(&self) -> [(ClaimSourceObject, Option<&str>); 4] {
         [
             (ClaimSourceObject::ServiceClientMetadata, self.client_metadata.as_deref()),
             (ClaimSourceObject::UserMetadata, self.user_metadata.as_deref()),
@@ -154,11 +154,11 @@ fn owner(key: &KeyRow) -> Result<Owner, StoreError> {
 }
 
 fn home(key: &KeyRow) -> Result<OwnerScope, StoreError> {
-    home_of(key.user_id.as_deref(), key.organization_id.as_deref(), key.generation_id.as_deref())
+    parse_owner_scope(key.user_id.as_deref(), key.organization_id.as_deref(), key.generation_id.as_deref())
 }
 
 /// Builds an `OwnerScope` from its three columns.
-pub(crate) fn home_of(
+pub(crate) fn parse_owner_scope(
     user: Option<&str>,
     organization: Option<&str>,
     generation_id: Option<&str>,

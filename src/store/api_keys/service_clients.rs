@@ -121,7 +121,10 @@ pub fn list(
 
 /// Returns the ids of the service clients of the account, oldest first. `names` restricts them to
 /// these names.
-pub fn of_account(connection: &mut Conn, names: Option<&[DisplayName]>) -> Result<Vec<ServiceClientId>, StoreError> {
+pub fn list_ids_of_account(
+    connection: &mut Conn,
+    names: Option<&[DisplayName]>,
+) -> Result<Vec<ServiceClientId>, StoreError> {
     let mut query = service_clients::table
         .filter(service_clients::deleted_at.is_null())
         .filter(service_clients::owner_type.eq("account"))
@@ -142,8 +145,8 @@ pub fn count(connection: &mut Conn, of: &GenerationId) -> Result<i64, StoreError
     Ok(found.count().get_result(connection)?)
 }
 
-/// Returns the ids of at most 10 service clients that hold a permission.
-pub fn holding(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
+/// Returns the ids of at most 10 service clients that have a permission.
+pub fn find_ids_with_permission(connection: &mut Conn, permission: &PermissionName) -> Result<Vec<String>, StoreError> {
     let found = service_clients::table
         .filter(service_clients::deleted_at.is_null())
         .filter(crate::store::access::permissions::permissions_contain(permission))

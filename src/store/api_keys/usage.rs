@@ -10,12 +10,12 @@ use crate::{
 };
 
 /// Adds to the stored counts. `uses` must contain each day of a key at most once.
-pub fn add(tx: &mut Tx<'_>, uses: &[((KeyId, UtcDay), i64)]) -> Result<(), StoreError> {
+pub fn add_counts(tx: &mut Tx<'_>, uses: &[((KeyId, UtcDay), i64)]) -> Result<(), StoreError> {
     if uses.is_empty() { Ok(()) } else { bulk::increment_usage_counts(tx, uses) }
 }
 
 /// Returns the uses of a key since the day `first`. Days without uses are omitted.
-pub fn since(connection: &mut Conn, key: &KeyId, first: UtcDay) -> Result<BTreeMap<UtcDay, i64>, StoreError> {
+pub fn list_since(connection: &mut Conn, key: &KeyId, first: UtcDay) -> Result<BTreeMap<UtcDay, i64>, StoreError> {
     let rows: Vec<(UtcDay, i64)> = key_usage::table
         .filter(key_usage::key_id.eq(key))
         .filter(key_usage::day.ge(first))

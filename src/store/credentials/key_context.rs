@@ -202,7 +202,7 @@ fn build_record_from(first: Row, others: impl Iterator<Item = Row>) -> Result<Re
     let others = others.filter(|row| row.credential.id == credential.id).map(|row| row.audience);
     let audiences: Vec<_> = [audience].into_iter().chain(others).flatten().collect();
     let columns = [(ClaimSourceObject::ApiKeyMetadata, Some(key.metadata.as_str()))];
-    let sources = parse_claim_sources(&audiences, columns.into_iter().chain(owner.about()))?;
+    let sources = parse_claim_sources(&audiences, columns.into_iter().chain(owner.claim_sources()))?;
     let context = KeyContext {
         now,
         key: KeyProperties {
@@ -215,7 +215,7 @@ fn build_record_from(first: Row, others: impl Iterator<Item = Row>) -> Result<Re
             audiences: key_row::audiences(key.audiences.as_deref())?,
             max_token_ttl: columns::span(key.max_token_ttl),
             exchanges_per_minute: key_row::limit(key.exchanges_per_minute),
-            lifecycle: key_row::life(&key),
+            lifecycle: key_row::lifecycle(&key),
             created_at: key.created_at,
             access_statements: effective_statements::parse_rules(access.as_deref())?,
             status: status_lists::parse_status_index(credential.status_list.as_deref(), credential.status_index)?,

@@ -124,7 +124,7 @@ pub fn is_end_notified(connection: &mut Conn, key: &KeyId) -> Result<bool, Store
 /// Examines up to `most` keys of the first owner deletion and returns the keys that ended with it,
 /// and the cause. These keys count as notified with this change. Returns `None` if there is no
 /// owner deletion left. The caller must hold a lock that prevents concurrent calls.
-pub fn next(
+pub fn take_ended_keys(
     tx: &mut Tx<'_>,
     most: i64,
     ends_with_creator: bool,
@@ -151,7 +151,7 @@ pub fn next(
     };
     // An organization that was created again has new keys with the same organization id. Only the
     // owner status of each key distinguishes them.
-    let statuses = owner_status::of_keys(tx, &ids)?;
+    let statuses = owner_status::find_many(tx, &ids)?;
     let mut ended = Vec::new();
     for key in &rows {
         let status = statuses.get(&key.id).cloned().unwrap_or_default();

@@ -115,7 +115,7 @@ fn mark_keys<'a>(
             .load(connection)?;
         for (key, owner, row) in found {
             let owner_status = ownership(&key, &owner.into())?.root_owner_status(ends_with_creator);
-            let (state, _) = state(&key_row::life(&key), &owner_status, now);
+            let (state, _) = state(&key_row::lifecycle(&key), &owner_status, now);
             let status = TokenStatus::from(state);
             if status != TokenStatus::Valid {
                 mark(RevokedCredential::new(row, status));

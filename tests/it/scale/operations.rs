@@ -333,7 +333,7 @@ async fn jobs(server: &Server) {
     let _ = events::verify_audit_log(&server.services).await;
     for _ in 0..6 {
         let change = server.services.store.run_transaction(Origin::of(Actor::System), |tx| {
-            store::directory::owner_deletions::next(tx, 100, true)?;
+            store::directory::owner_deletions::take_ended_keys(tx, 100, true)?;
             store::directory::members::delete_orphaned(tx, 100)?;
             store::common::idempotency::delete_expired(tx)?;
             store::common::retention::delete_expired(tx)?;

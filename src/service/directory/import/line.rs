@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_a_line_is_told_at_once_and_no_value_is_quoted() {
+    fn every_fault_of_a_line_is_reported_at_once_and_no_value_is_quoted() {
         let found =
             faults(r#"{"type":"user","id":"a b","blocked":"SECRET, expected SECRET","roles":["ok","SECRET!"],"x":1}"#);
         let fields: Vec<_> = found.iter().map(|(field, _)| field.as_str()).collect();
