@@ -147,7 +147,7 @@ both! {
             takes(first, second).await.unwrap();
             if first != second {
                 let error = takes(second, first).await.unwrap_err().to_string();
-                assert!(error.contains("must be taken before"), "{error}");
+                assert!(error.contains("locks are taken in the order"), "{error}");
             }
         }
     }
