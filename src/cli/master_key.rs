@@ -16,7 +16,7 @@ use crate::{
         signing::master_key::{MasterKeyInfo, MasterKeyState},
     },
     service::{
-        common::conflict::{RowCounts, format_row_counts, join},
+        common::conflict::{RowCounts, format_list, format_row_counts},
         encryption::{
             master_key_usage::{self, MasterKeyUsage},
             master_keys::{self, MissingKeyPolicy, RotationStart},
@@ -196,7 +196,7 @@ async fn wait_for_replicas(store: &Store) -> Result<(), Failure> {
             return Ok(());
         }
         if !waited {
-            eprintln!("Waiting for replicas to report the new file: {}.", join(&lacking));
+            eprintln!("Waiting for replicas to report the new file: {}.", format_list(&lacking));
             waited = true;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

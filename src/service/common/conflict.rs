@@ -87,7 +87,7 @@ pub enum Conflict {
     #[error(
         "these running replicas do not have master.{version}: {}. Copy the file to keys.dir there; or continue with --force: they \
          answer 503 for rows that are encrypted with it",
-        join(replicas)
+        format_list(replicas)
     )]
     ReplicasWithoutMasterKey { version: i32, replicas: Vec<Replica> },
     #[error("master.{0} encrypts new rows: rotate first, `keyswap master-key rotate`")]
@@ -102,7 +102,7 @@ pub enum Conflict {
 
     #[error(
         "several service clients have this name: {}; rename all but one first",
-        join(.0)
+        format_list(.0)
     )]
     SeveralServiceClients(Vec<ServiceClientId>),
     #[error("there are {0} webhooks already, which is the maximum: delete one first")]
@@ -129,11 +129,11 @@ pub type RowCounts = BTreeMap<EncryptedColumn, i64>;
 
 /// Formats the counts: "3 credentials, 1 webhooks".
 pub fn format_row_counts(counts: &RowCounts) -> String {
-    join(counts.iter().map(|(column, count)| format!("{count} {}", column.as_str())))
+    format_list(counts.iter().map(|(column, count)| format!("{count} {}", column.as_str())))
 }
 
 /// Formats a list: "one, two".
-pub fn join(items: impl IntoIterator<Item: ToString>) -> String {
+pub fn format_list(items: impl IntoIterator<Item: ToString>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 

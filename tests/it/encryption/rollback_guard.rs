@@ -102,7 +102,7 @@ fn restored_database_requires_confirmation_and_continues_after_it() {
         let server = deployment.serve();
         requires_confirmation(&server.base, &deployment, &key).await;
         let why = deployment.json(&["restore", "status"])["why"].to_string();
-        assert!(why.contains("was used since"), "{why}");
+        assert!(why.contains("and used since"), "{why}");
 
         let said = deployment.run(&["restore", "accept"]);
         refused(&said, &["--yes"]);
