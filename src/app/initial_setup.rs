@@ -158,7 +158,7 @@ pub(crate) fn create_administrator(
         expires_at: settings.api_keys.max_lifetime.map(|longest| tx.now().plus(longest)),
         ..ApiKeyAttributes::new(name)
     };
-    let new = NewApiKey { owner: Some(RequestedOwner::ServiceClient(client.id.clone())), attributes };
+    let new = NewApiKey { owner: Some(RequestedOwner::ServiceClient { id: client.id.clone() }), attributes };
     // The enabled owner types apply to the keys that clients create. This key is exempt, because no
     // other key can be created without it.
     let mut settings = settings.clone();

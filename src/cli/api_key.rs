@@ -21,7 +21,10 @@ use crate::{
     http::ApiKeyBody,
     service::{
         Services,
-        api_keys::{self, Import, Step, types::ApiKeyView},
+        api_keys::{
+            self, Step,
+            types::{ApiKeyView, Import},
+        },
         caller::Caller,
         common::idempotency::CreateOutcome,
     },

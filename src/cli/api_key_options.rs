@@ -115,12 +115,12 @@ impl Create {
     /// The key to create, at `now` by the database clock.
     pub fn key(&self, now: Timestamp) -> NewApiKey {
         let owner = match (&self.service_client, &self.user, &self.organization) {
-            (Some(client), ..) => RequestedOwner::ServiceClient(client.clone()),
+            (Some(client), ..) => RequestedOwner::ServiceClient { id: client.clone() },
             (None, Some(user), organization) => {
-                RequestedOwner::User { id: Some(user.clone()), organization: organization.clone() }
+                RequestedOwner::User { id: Some(user.clone()), organization_id: organization.clone() }
             }
             (None, None, Some(organization)) => RequestedOwner::Organization { id: Some(organization.clone()) },
-            (None, None, None) => RequestedOwner::Unowned,
+            (None, None, None) => RequestedOwner::Unowned {},
         };
         let attributes = ApiKeyAttributes {
             name: self.name.clone(),

@@ -16,10 +16,7 @@ use crate::{
         events::{Event, EventFilter, EventOrder, EventType},
     },
     http::{
-        extract::{
-            access::Caller,
-            query::{Limit, Query},
-        },
+        extract::{Caller, Limit, Query},
         problem::Problem,
         response::Listing,
     },

@@ -9,7 +9,7 @@ use actix_web::{
 use crate::{
     domain::access::policy::ReadMetrics,
     http::{
-        extract::access::{Caller, Unauthenticated},
+        extract::{Caller, Unauthenticated},
         openapi::responses::{Metrics, ProbeResponse},
         problem::Problem,
     },

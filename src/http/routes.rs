@@ -16,7 +16,7 @@ use crate::{
         directory::{import, members, organizations, users},
         events,
         exchange::{self, token},
-        extract::access::{Endpoint, on},
+        extract::{access::Endpoint, access::on},
         introspection::{check_access, introspect, revoke, validate},
         oauth_error::OAuthError,
         openapi::pages,

@@ -21,7 +21,7 @@ use crate::{
     config::sections::Server as ServerSettings,
     crypto,
     http::{
-        extract::request::{TrustedProxies, attach_request_context},
+        extract::{request::TrustedProxies, request::attach_request_context},
         openapi::pages::DocsPages,
         portal::assets::Assets,
         problem::path_of,

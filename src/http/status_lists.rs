@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 use crate::{
     domain::common::id::StatusListId,
     http::{
-        extract::{access::Unauthenticated, path::Path, query::Query},
+        extract::{Path, Query, Unauthenticated},
         openapi::{
             documents::StatusListToken,
             responses::{CacheableResponse, PastStateUnavailable},

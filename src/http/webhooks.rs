@@ -16,13 +16,7 @@ use crate::{
         webhooks::{EventTypeFilter, Webhook, WebhookState, WebhookUrl, delivery::Delivery},
     },
     http::{
-        extract::{
-            access::Caller,
-            if_match::IfMatch,
-            json::{IdempotentJson, Json, OptionalJson},
-            path::{Path, PathPair},
-            query::{Limit, Paging, Query},
-        },
+        extract::{Caller, IdempotentJson, IfMatch, Json, Limit, OptionalJson, Paging, Path, PathPair, Query},
         problem::Problem,
         response::{Created, Deleted, Listing, Object, Plain, impl_resource},
     },

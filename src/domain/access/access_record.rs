@@ -9,7 +9,7 @@ use crate::domain::{
         permission::{MANAGE, PermissionName, PermissionSet},
         policy::{CallerPermissions, TenantScope},
         resource::{Resource, ResourcePattern},
-        role::RoleSet,
+        role::{RoleName, RoleSet},
     },
     common::{
         id::{AccessRecordId, GenerationId, KeyId, OrganizationId, ServiceClientId, UserId},
@@ -89,9 +89,10 @@ pub struct RecordAdmin {
     pub generation_id: GenerationId,
 }
 
-/// Roles, and the resources to which they apply.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Roles and the resources to which they apply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Statement {
+    #[schema(value_type = Vec<RoleName>)]
     pub roles: RoleSet,
     pub resources: Vec<ResourcePattern>,
 }

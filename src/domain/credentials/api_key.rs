@@ -1,6 +1,7 @@
 //! API keys: permissions, limits and lifecycle of a key, its owner and its credentials.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::{
     access::{
@@ -12,7 +13,7 @@ use crate::domain::{
     common::{
         derived_id::CredentialId,
         id::{KeyId, OrganizationId, ServiceClientId, UserId},
-        json::Metadata,
+        json::{Metadata, deserialize_nullable},
         name::{Description, DisplayName},
         text::text_enum,
         time::{Span, Timestamp},
@@ -24,18 +25,24 @@ use crate::domain::{
     events::ActorRef,
 };
 
-/// Filter for a list of keys, applied to the keys that the caller may see.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Filters of the list of API keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct KeyFilter {
+    /// Only keys with this type of owner.
     pub owner_type: Option<OwnerType>,
+    /// Only keys of this service client.
     pub service_client: Option<ServiceClientId>,
-    /// All keys within the organization, including the personal keys of its members.
+    /// Only keys within this organization, including those of its members.
     pub organization: Option<OrganizationId>,
+    /// Only keys of this user.
     pub user: Option<UserId>,
+    /// Only keys in this state.
     pub state: Option<KeyState>,
-    /// Keys neither created nor used since this time: candidates for revocation.
+    /// Only keys neither created nor used since this time.
     pub unused_since: Option<Timestamp>,
-    /// Whether the list contains only deleted keys, or only keys that are not deleted.
+    /// Whether to list deleted keys instead of existing ones.
+    #[serde(rename = "archived", default)]
     pub only_archived: bool,
 }
 
@@ -165,31 +172,43 @@ impl KeyLimits {
     }
 }
 
-/// What a client chooses for a key: given when it is created, and changed by a patch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The first API key of a new service client.
+// What a client chooses for any key: given when it is created, and changed by a patch.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[schema(as = FirstApiKey)]
+#[serde(deny_unknown_fields)]
 pub struct ApiKeyAttributes {
     pub name: DisplayName,
     pub description: Option<Description>,
+    #[serde(default)]
     pub permissions: PermissionSet,
-    /// `None` allows any audience.
+    // `None` allows any audience.
     pub audiences: Option<Vec<Identifier>>,
+    #[serde(default)]
     pub metadata: Metadata,
     pub max_token_ttl: Option<Span>,
-    /// Maximum number of exchanges per minute; `None` for no limit.
+    // Maximum number of exchanges per minute; `None` for no limit.
     pub exchanges_per_minute: Option<u32>,
     pub expires_at: Option<Timestamp>,
 }
 
-/// Changes to the attributes of a key. `None` leaves an attribute unchanged, `Some(None)` removes it.
-#[derive(Debug, Clone, Default)]
+/// Changes to an API key.
+// `None` leaves an attribute unchanged, `Some(None)` removes it.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ApiKeyPatch {
     pub name: Option<DisplayName>,
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub description: Option<Option<Description>>,
     pub permissions: Option<PermissionSet>,
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub audiences: Option<Option<Vec<Identifier>>>,
     pub metadata: Option<Metadata>,
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub max_token_ttl: Option<Option<Span>>,
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub exchanges_per_minute: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub expires_at: Option<Option<Timestamp>>,
 }
 

@@ -2,6 +2,9 @@
 
 pub mod service_client;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::domain::{
     access::role::RoleSet,
     common::{
@@ -12,10 +15,11 @@ use crate::domain::{
     },
 };
 
-/// A tenant of the product.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An organization.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Organization {
     pub id: OrganizationId,
+    #[serde(skip)]
     pub generation_id: GenerationId,
     pub name: Option<DisplayName>,
     pub metadata: Metadata,
@@ -40,12 +44,16 @@ pub struct User {
     pub version: i64,
 }
 
-/// Membership of a user in an organization.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A member of an organization.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Member {
+    #[serde(rename = "organization_id")]
     pub organization: OrganizationId,
+    #[serde(rename = "user_id")]
     pub user: UserId,
+    #[serde(skip)]
     pub generation_id: GenerationId,
+    #[serde(skip)]
     pub organization_generation_id: GenerationId,
     pub roles: RoleSet,
     pub metadata: Metadata,

@@ -1,16 +1,14 @@
 //! `/v1/access-records`.
 
 use actix_web::web::Data;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     domain::{
         access::{
-            access_record::{AccessRecord, PrincipalType},
+            access_record::{AccessRecord, PrincipalType, Statement},
             policy::ManageAccessRecords,
-            resource::ResourcePattern,
-            role::RoleName,
         },
         common::{
             id::{AccessRecordId, OrganizationId, UserId},
@@ -20,21 +18,13 @@ use crate::{
         events::ActorRef,
     },
     http::{
-        extract::{
-            access::Caller,
-            if_match::IfMatch,
-            json::{IdempotentJson, Json},
-            path::Path,
-            query::{Paging, Query},
-        },
+        extract::{Caller, IdempotentJson, IfMatch, Json, Paging, Path, Query},
         problem::Problem,
         response::{Created, Deleted, Listing, Object, impl_resource},
     },
     service::{
         Services,
-        access::access_records::{
-            self, AccessRecordPatch, InitialAccessRecord, NewAccessRecord, RequestedPrincipal, RequestedStatement,
-        },
+        access::access_records::{self, AccessRecordPatch, NewAccessRecord},
     },
 };
 
@@ -49,7 +39,7 @@ pub struct AccessRecordBody {
     principals: Vec<PrincipalBody>,
     /// Users who may change the record, in addition to those who manage the API keys there.
     admins: Vec<UserId>,
-    statements: Vec<StatementBody>,
+    statements: Vec<Statement>,
     created_at: Timestamp,
     created_by: ActorRef,
     version: i64,
@@ -64,25 +54,14 @@ struct PrincipalBody {
     id: String,
 }
 
-/// Roles and the resources to which they apply.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Statement)]
-struct StatementBody {
-    roles: Vec<RoleName>,
-    resources: Vec<ResourcePattern>,
-}
-
 impl_resource!(AccessRecordBody, "/v1/access-records/{}", id);
 
 impl From<AccessRecord> for AccessRecordBody {
     fn from(record: AccessRecord) -> Self {
         let principals = record.principals.iter();
-        let statements = record.statements.into_iter();
         Self {
             principals: principals.map(|one| PrincipalBody { kind: one.kind(), id: one.id().to_owned() }).collect(),
-            statements: statements
-                .map(|one| StatementBody { roles: one.roles.iter().cloned().collect(), resources: one.resources })
-                .collect(),
+            statements: record.statements,
             id: record.id,
             name: record.name,
             organization_id: record.organization.map(|(id, _)| id),
@@ -94,99 +73,14 @@ impl From<AccessRecord> for AccessRecordBody {
     }
 }
 
-/// An access record to create. A user who creates a record becomes an admin of it.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = NewAccessRecord)]
-#[serde(deny_unknown_fields)]
-pub struct CreateBody {
-    pub(crate) name: DisplayName,
-    /// Defaults to the organization of the caller.
-    organization_id: Option<OrganizationId>,
-    #[schema(min_items = 1, max_items = 64)]
-    principals: Vec<PrincipalRequest>,
-    #[serde(default)]
-    #[schema(value_type = Vec<UserId>, max_items = 64)]
-    admins: Vec<String>,
-    #[schema(min_items = 1, max_items = 32)]
-    statements: Vec<StatementRequest>,
-}
-
-/// A principal of an access record.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = NewPrincipal)]
-#[serde(deny_unknown_fields)]
-struct PrincipalRequest {
-    #[serde(rename = "type")]
-    kind: PrincipalType,
-    #[schema(pattern = "^[A-Za-z0-9._:@|-]{1,128}$", example = "auth0|alice")]
-    id: String,
-}
-
-/// Roles and the resources to which they apply.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = NewStatement)]
-#[serde(deny_unknown_fields)]
-pub struct StatementRequest {
-    #[schema(value_type = Vec<RoleName>, min_items = 1, max_items = 16)]
-    roles: Vec<String>,
-    #[schema(value_type = Vec<ResourcePattern>, min_items = 1, max_items = 32)]
-    resources: Vec<String>,
-}
-
-/// An access record whose only principal is the object created with it.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = FirstAccessRecord)]
-#[serde(deny_unknown_fields)]
-pub struct InitialAccessRecordBody {
-    name: DisplayName,
-    #[schema(min_items = 1, max_items = 32)]
-    statements: Vec<StatementRequest>,
-}
-
-impl InitialAccessRecordBody {
-    pub fn into_record(self) -> InitialAccessRecord {
-        InitialAccessRecord { name: self.name, statements: statements(self.statements) }
-    }
-}
-
-fn statements(requests: Vec<StatementRequest>) -> Vec<RequestedStatement> {
-    let statement = |StatementRequest { roles, resources }| RequestedStatement { roles, resources };
-    requests.into_iter().map(statement).collect()
-}
-
-fn principals(requests: Vec<PrincipalRequest>) -> Vec<RequestedPrincipal> {
-    requests.into_iter().map(|PrincipalRequest { kind, id }| RequestedPrincipal { kind, id }).collect()
-}
-
-/// Changes to an access record.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = AccessRecordPatch)]
-#[serde(deny_unknown_fields)]
-pub struct PatchBody {
-    pub(crate) name: Option<DisplayName>,
-    #[schema(min_items = 1, max_items = 64)]
-    principals: Option<Vec<PrincipalRequest>>,
-    #[schema(value_type = Option<Vec<UserId>>, max_items = 64)]
-    admins: Option<Vec<String>>,
-    #[schema(min_items = 1, max_items = 32)]
-    statements: Option<Vec<StatementRequest>>,
-}
-
 /// Creates an access record.
 #[utoipa::path(post, path = "")]
 pub async fn create(
     caller: Caller<ManageAccessRecords>,
-    IdempotentJson { body, idempotency }: IdempotentJson<CreateBody>,
+    IdempotentJson { body, idempotency }: IdempotentJson<NewAccessRecord>,
     services: Data<Services>,
 ) -> Result<Created<AccessRecordBody>, Problem> {
-    let new = NewAccessRecord {
-        name: body.name,
-        organization: body.organization_id,
-        principals: principals(body.principals),
-        admins: body.admins,
-        statements: statements(body.statements),
-    };
-    Ok(access_records::create(&services, &caller, new, idempotency).await?.into())
+    Ok(access_records::create(&services, &caller, body, idempotency).await?.into())
 }
 
 /// Lists the access records that the caller may see, newest first.
@@ -215,17 +109,11 @@ pub async fn get(
 #[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageAccessRecords>,
-    Json(body): Json<PatchBody>,
+    Json(patch): Json<AccessRecordPatch>,
     Path(id): Path<AccessRecordId>,
     IfMatch(version): IfMatch,
     services: Data<Services>,
 ) -> Result<Object<AccessRecordBody>, Problem> {
-    let patch = AccessRecordPatch {
-        name: body.name,
-        principals: body.principals.map(principals),
-        admins: body.admins,
-        statements: body.statements.map(statements),
-    };
     Ok(Object(access_records::patch(&services, &caller, id, patch, version).await?.into()))
 }
 

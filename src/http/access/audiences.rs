@@ -21,13 +21,7 @@ use crate::{
         signing::Algorithm,
     },
     http::{
-        extract::{
-            access::Caller,
-            if_match::IfMatch,
-            json::{IdempotentJson, Json},
-            path::Path,
-            query::{Paging, Query},
-        },
+        extract::{Caller, IdempotentJson, IfMatch, Json, Paging, Path, Query},
         problem::Problem,
         response::{Created, Deleted, Listing, Object, impl_resource},
     },

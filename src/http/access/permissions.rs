@@ -15,13 +15,7 @@ use crate::{
         common::name::Description,
     },
     http::{
-        extract::{
-            access::Caller,
-            if_match::IfMatch,
-            json::Json,
-            path::{NewPath, Path},
-            query::{Paging, Query},
-        },
+        extract::{Caller, IfMatch, Json, NewPath, Paging, Path, Query},
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },

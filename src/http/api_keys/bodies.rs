@@ -6,20 +6,21 @@ use crate::{
         common::{
             derived_id::CredentialId,
             id::{KeyId, OrganizationId},
-            json::{Metadata, deserialize_nullable},
+            json::Metadata,
             name::{Description, DisplayName},
             time::{Span, Timestamp},
         },
-        credentials::{
-            api_key::{ApiKeyAttributes, ApiKeyPatch, Credential, KeyState, StateReason},
-            imported::{ImportedKeyDigest, MaskedKey},
-        },
+        credentials::api_key::{ApiKeyAttributes, Credential, KeyState, StateReason},
         events::ActorRef,
     },
-    http::{
-        access::access_records::InitialAccessRecordBody, api_keys::owner::ApiKeyOwnerRequest, response::impl_resource,
+    http::response::impl_resource,
+    service::{
+        access::access_records::InitialAccessRecord,
+        api_keys::{
+            RequestedOwner,
+            types::{ApiKeyView, Import, IssuedApiKey, NewApiKey},
+        },
     },
-    service::api_keys::types::{ApiKeyView, IssuedApiKey, NewApiKey},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -138,7 +139,7 @@ pub struct CreateBody {
     pub(crate) name: DisplayName,
     pub(crate) description: Option<Description>,
     /// Defaults to the organization or the user that calls.
-    pub(crate) owner: Option<ApiKeyOwnerRequest>,
+    pub(crate) owner: Option<RequestedOwner>,
     #[serde(default)]
     pub(crate) permissions: PermissionSet,
     pub(crate) audiences: Option<Vec<Identifier>>,
@@ -148,9 +149,9 @@ pub struct CreateBody {
     pub(crate) exchanges_per_minute: Option<u32>,
     pub(crate) expires_at: Option<Timestamp>,
     /// An imported key, which keeps its value. The response then contains no value.
-    pub(crate) import: Option<ImportBody>,
+    pub(crate) import: Option<Import>,
     /// An access record for the key. Either both are created or neither is.
-    pub(crate) access_record: Option<InitialAccessRecordBody>,
+    pub(crate) access_record: Option<InitialAccessRecord>,
 }
 
 impl CreateBody {
@@ -165,84 +166,7 @@ impl CreateBody {
             exchanges_per_minute: self.exchanges_per_minute,
             expires_at: self.expires_at,
         };
-        NewApiKey { owner: self.owner.map(ApiKeyOwnerRequest::into_owner), attributes }
-    }
-}
-
-/// The first API key of a new service client.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = FirstApiKey)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct InitialKeyBody {
-    name: DisplayName,
-    description: Option<Description>,
-    #[serde(default)]
-    permissions: PermissionSet,
-    audiences: Option<Vec<Identifier>>,
-    #[serde(default)]
-    metadata: Metadata,
-    max_token_ttl: Option<Span>,
-    exchanges_per_minute: Option<u32>,
-    expires_at: Option<Timestamp>,
-}
-
-impl From<InitialKeyBody> for ApiKeyAttributes {
-    fn from(body: InitialKeyBody) -> Self {
-        Self {
-            name: body.name,
-            description: body.description,
-            permissions: body.permissions,
-            audiences: body.audiences,
-            metadata: body.metadata,
-            max_token_ttl: body.max_token_ttl,
-            exchanges_per_minute: body.exchanges_per_minute,
-            expires_at: body.expires_at,
-        }
-    }
-}
-
-/// A key that another system issued.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = KeyImport)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ImportBody {
-    pub(crate) sha256: ImportedKeyDigest,
-    /// How the key is displayed, without its secret part.
-    pub(crate) masked: Option<MaskedKey>,
-}
-
-/// Changes to an API key.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = ApiKeyPatch)]
-#[serde(deny_unknown_fields)]
-pub struct PatchBody {
-    name: Option<DisplayName>,
-    #[serde(default, deserialize_with = "deserialize_nullable")]
-    description: Option<Option<Description>>,
-    permissions: Option<PermissionSet>,
-    #[serde(default, deserialize_with = "deserialize_nullable")]
-    audiences: Option<Option<Vec<Identifier>>>,
-    metadata: Option<Metadata>,
-    #[serde(default, deserialize_with = "deserialize_nullable")]
-    max_token_ttl: Option<Option<Span>>,
-    #[serde(default, deserialize_with = "deserialize_nullable")]
-    exchanges_per_minute: Option<Option<u32>>,
-    #[serde(default, deserialize_with = "deserialize_nullable")]
-    expires_at: Option<Option<Timestamp>>,
-}
-
-impl From<PatchBody> for ApiKeyPatch {
-    fn from(body: PatchBody) -> Self {
-        Self {
-            name: body.name,
-            description: body.description,
-            permissions: body.permissions,
-            audiences: body.audiences,
-            metadata: body.metadata,
-            max_token_ttl: body.max_token_ttl,
-            exchanges_per_minute: body.exchanges_per_minute,
-            expires_at: body.expires_at,
-        }
+        NewApiKey { owner: self.owner, attributes }
     }
 }
 

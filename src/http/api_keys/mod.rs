@@ -12,29 +12,19 @@ use utoipa::IntoParams;
 
 use crate::{
     domain::{
-        access::{owner::OwnerType, policy::ManageKeys},
-        common::{
-            id::{KeyId, OrganizationId, ServiceClientId, UserId},
-            time::Timestamp,
-        },
-        credentials::api_key::{KeyFilter, KeyState},
+        access::policy::ManageKeys,
+        common::id::KeyId,
+        credentials::api_key::{ApiKeyPatch, KeyFilter},
     },
     http::{
-        access::access_records::InitialAccessRecordBody,
-        api_keys::bodies::{ApiKeyBody, CreateBody, ImportBody, PatchBody, RotateBody},
-        extract::{
-            access::Caller,
-            if_match::IfMatch,
-            json::{IdempotentJson, Json, OptionalJson},
-            path::Path,
-            query::{Paging, Query},
-        },
+        api_keys::bodies::{ApiKeyBody, CreateBody, RotateBody},
+        extract::{Caller, IdempotentJson, IfMatch, Json, OptionalJson, Paging, Path, Query},
         problem::Problem,
         response::{Created, Deleted, Listing, Object},
     },
     service::{
         Services,
-        api_keys::{self, Import, Step},
+        api_keys::{self, Step},
     },
 };
 
@@ -48,36 +38,14 @@ pub async fn create(
     services: Data<Services>,
 ) -> Result<Created<ApiKeyBody>, Problem> {
     let (import, record) = (body.import.take(), body.access_record.take());
-    let (new, record) = (body.into_key(), record.map(InitialAccessRecordBody::into_record));
-    let Some(ImportBody { sha256, masked }) = import else {
-        return Ok(api_keys::create(&services, &caller, new, record, idempotency).await?.into());
+    let Some(import) = import else {
+        return Ok(api_keys::create(&services, &caller, body.into_key(), record, idempotency).await?.into());
     };
     if record.is_some() {
         let message = "cannot be combined with import; create the record with POST /v1/access-records";
         return Err(Problem::invalid_field("access_record", message));
     }
-    Ok(api_keys::import(&services, &caller, new, Import { sha256, masked }, idempotency).await?.into())
-}
-
-/// Filters of the list of API keys.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct KeyQuery {
-    /// Only keys with this type of owner.
-    owner_type: Option<OwnerType>,
-    /// Only keys of this service client.
-    service_client: Option<ServiceClientId>,
-    /// Only keys within this organization, including those of its members.
-    organization: Option<OrganizationId>,
-    /// Only keys of this user.
-    user: Option<UserId>,
-    /// Only keys in this state.
-    state: Option<KeyState>,
-    /// Only keys neither created nor used since this time.
-    unused_since: Option<Timestamp>,
-    /// Whether to list deleted keys instead of existing ones.
-    #[serde(default)]
-    archived: bool,
+    Ok(api_keys::import(&services, &caller, body.into_key(), import, idempotency).await?.into())
 }
 
 /// Lists the API keys that the caller may see, newest first.
@@ -85,18 +53,9 @@ pub struct KeyQuery {
 pub async fn list(
     caller: Caller<ManageKeys>,
     Query(page): Query<Paging>,
-    Query(query): Query<KeyQuery>,
+    Query(filter): Query<KeyFilter>,
     services: Data<Services>,
 ) -> Result<Listing<ApiKeyBody>, Problem> {
-    let filter = KeyFilter {
-        owner_type: query.owner_type,
-        service_client: query.service_client,
-        organization: query.organization,
-        user: query.user,
-        state: query.state,
-        unused_since: query.unused_since,
-        only_archived: query.archived,
-    };
     Ok(api_keys::list(&services, &caller, filter, page.into()).await?.into())
 }
 
@@ -126,12 +85,12 @@ pub async fn get(
 #[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageKeys>,
-    Json(body): Json<PatchBody>,
+    Json(patch): Json<ApiKeyPatch>,
     Path(id): Path<KeyId>,
     IfMatch(version): IfMatch,
     services: Data<Services>,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::patch(&services, &caller, id, body.into(), version).await?.into()))
+    Ok(Object(api_keys::patch(&services, &caller, id, patch, version).await?.into()))
 }
 
 /// Rotates an API key.

@@ -18,23 +18,15 @@ use crate::{
         events::ActorRef,
     },
     http::{
-        access::access_records::{AccessRecordBody, InitialAccessRecordBody},
-        api_keys::{
-            bodies::{ApiKeyBody, InitialKeyBody},
-            owner::ServiceClientOwnerRequest,
-        },
-        extract::{
-            access::Caller,
-            if_match::IfMatch,
-            json::{IdempotentJson, Json},
-            path::Path,
-            query::{Paging, Query},
-        },
+        access::access_records::AccessRecordBody,
+        api_keys::{bodies::ApiKeyBody, owner::ServiceClientOwnerRequest},
+        extract::{Caller, IdempotentJson, IfMatch, Json, Paging, Path, Query},
         problem::Problem,
         response::{Created, Deleted, Listing, Object, impl_resource},
     },
     service::{
         Services,
+        access::access_records::InitialAccessRecord,
         api_keys::{
             client_bundle::{self, CreatedClientBundle, NewClientBundle},
             service_clients::{self, NewServiceClient, ServiceClientPatch},
@@ -121,19 +113,9 @@ pub struct CreateBody {
     #[serde(default)]
     pub(crate) metadata: Metadata,
     /// An access record for the service client. Either both are created or neither is.
-    pub(crate) access_record: Option<InitialAccessRecordBody>,
+    pub(crate) access_record: Option<InitialAccessRecord>,
     /// The first key of the service client. Either both are created or neither is.
-    api_key: Option<InitialKeyBody>,
-}
-
-/// Changes to a service client.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = ServiceClientPatch)]
-#[serde(deny_unknown_fields)]
-pub struct PatchBody {
-    pub(crate) name: Option<DisplayName>,
-    pub(crate) permissions: Option<PermissionSet>,
-    pub(crate) metadata: Option<Metadata>,
+    api_key: Option<ApiKeyAttributes>,
 }
 
 /// Creates a service client.
@@ -152,10 +134,7 @@ pub async fn create(
         permissions: body.permissions,
         metadata: body.metadata,
     };
-    let bundle = NewClientBundle {
-        record: body.access_record.map(InitialAccessRecordBody::into_record),
-        key: body.api_key.map(ApiKeyAttributes::from),
-    };
+    let bundle = NewClientBundle { record: body.access_record, key: body.api_key };
     Ok(client_bundle::create(&services, &caller, new, bundle, idempotency).await?.into())
 }
 
@@ -185,12 +164,11 @@ pub async fn get(
 #[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageServiceClients>,
-    Json(body): Json<PatchBody>,
+    Json(patch): Json<ServiceClientPatch>,
     Path(id): Path<ServiceClientId>,
     IfMatch(version): IfMatch,
     services: Data<Services>,
 ) -> Result<Object<ServiceClientBody>, Problem> {
-    let patch = ServiceClientPatch { name: body.name, permissions: body.permissions, metadata: body.metadata };
     Ok(Object(service_clients::patch(&services, &caller, id, patch, version).await?.into()))
 }
 

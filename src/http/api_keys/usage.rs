@@ -7,11 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     domain::{access::policy::ManageKeys, common::id::KeyId, exchange::usage::UtcDay},
     http::{
-        extract::{
-            access::Caller,
-            path::Path,
-            query::{Count, Query},
-        },
+        extract::{Caller, Count, Path, Query},
         problem::Problem,
         response::Plain,
     },

@@ -12,7 +12,7 @@ use crate::{
         common::id::{OrganizationId, UserId},
         events::ActorRef,
     },
-    http::{extract::access::Caller, problem::Problem, response::Plain},
+    http::{extract::Caller, problem::Problem, response::Plain},
 };
 
 /// The authenticated caller.

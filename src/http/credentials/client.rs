@@ -11,7 +11,7 @@ use crate::{
     domain::access::policy::Action,
     http::{
         credentials::client_authentication::{self, PresentedClient},
-        extract::{access::Guard, form::Form, request::request_call},
+        extract::{Form, access::Guard, request_call},
         oauth_error::{OAuthError, RejectedKeyError},
         openapi::{HandlerArgument, HandlerSignature, PermissionRequirement, documents::TokenParameters},
     },

@@ -9,7 +9,7 @@ use base64::{
 };
 use zeroize::Zeroizing;
 
-use crate::http::{extract::form::Form, oauth_error::OAuthError};
+use crate::http::{extract::Form, oauth_error::OAuthError};
 
 /// A client id and a complete API key.
 pub struct ClientCredentials {

@@ -18,10 +18,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     domain::access::policy::ManageDirectory,
     http::{
-        extract::{
-            access::Caller,
-            body::{self, BodyError},
-        },
+        extract::{Caller, body, body::BodyError},
         openapi::{
             documents::ImportBody,
             responses::ReportLines,

@@ -1,7 +1,7 @@
 //! `/v1/organizations/{id}/members`.
 
 use actix_web::web::Data;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
@@ -10,18 +10,11 @@ use crate::{
         common::{
             id::{OrganizationId, UserId},
             json::Metadata,
-            time::Timestamp,
         },
         directory::Member,
     },
     http::{
-        extract::{
-            access::Caller,
-            if_match::IfMatch,
-            json::Json,
-            path::{Path, PathPair},
-            query::{Paging, Query},
-        },
+        extract::{Caller, IfMatch, Json, Paging, Path, PathPair, Query},
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },
@@ -31,32 +24,7 @@ use crate::{
     },
 };
 
-/// A member of an organization.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Member)]
-pub struct MemberBody {
-    organization_id: OrganizationId,
-    user_id: UserId,
-    roles: RoleSet,
-    metadata: Metadata,
-    created_at: Timestamp,
-    version: i64,
-}
-
-impl_resource!(MemberBody, "/v1/organizations/{}/members/{}", organization_id, user_id);
-
-impl From<Member> for MemberBody {
-    fn from(member: Member) -> Self {
-        Self {
-            organization_id: member.organization,
-            user_id: member.user,
-            roles: member.roles,
-            metadata: member.metadata,
-            created_at: member.created_at,
-            version: member.version,
-        }
-    }
-}
+impl_resource!(Member, "/v1/organizations/{}/members/{}", organization, user);
 
 /// A complete membership. Omitted fields are set to empty.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -69,15 +37,6 @@ pub struct PutBody {
     metadata: Metadata,
 }
 
-/// Changes to a membership.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = MemberPatch)]
-#[serde(deny_unknown_fields)]
-pub struct PatchBody {
-    roles: Option<RoleSet>,
-    pub(crate) metadata: Option<Metadata>,
-}
-
 /// Creates or replaces a member of an organization.
 ///
 /// Omitted fields are set to empty. Repeating a request changes nothing.
@@ -88,7 +47,7 @@ pub async fn put(
     PathPair(organization, user): PathPair<OrganizationId, UserId>,
     IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<Stored<MemberBody>, Problem> {
+) -> Result<Stored<Member>, Problem> {
     let put = MemberPut { organization, user, roles, metadata };
     Ok(members::put(&services, &caller, put, version).await?.into())
 }
@@ -100,7 +59,7 @@ pub async fn list(
     Path(organization): Path<OrganizationId>,
     Query(page): Query<Paging>,
     services: Data<Services>,
-) -> Result<Listing<MemberBody>, Problem> {
+) -> Result<Listing<Member>, Problem> {
     Ok(members::list(&services, organization, page.into()).await?.into())
 }
 
@@ -110,8 +69,8 @@ pub async fn get(
     _: Caller<ManageDirectory>,
     PathPair(organization, user): PathPair<OrganizationId, UserId>,
     services: Data<Services>,
-) -> Result<Object<MemberBody>, Problem> {
-    Ok(Object(members::get(&services, organization, user).await?.into()))
+) -> Result<Object<Member>, Problem> {
+    Ok(Object(members::get(&services, organization, user).await?))
 }
 
 /// Updates a member of an organization.
@@ -120,13 +79,12 @@ pub async fn get(
 #[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageDirectory>,
-    Json(PatchBody { roles, metadata }): Json<PatchBody>,
+    Json(patch): Json<MemberPatch>,
     PathPair(organization, user): PathPair<OrganizationId, UserId>,
     IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<Object<MemberBody>, Problem> {
-    let patch = MemberPatch { roles, metadata };
-    Ok(Object(members::patch(&services, &caller, (organization, user), patch, version).await?.into()))
+) -> Result<Object<Member>, Problem> {
+    Ok(Object(members::patch(&services, &caller, (organization, user), patch, version).await?))
 }
 
 /// Removes a member from an organization.

@@ -1,28 +1,17 @@
 //! `/v1/organizations`.
 
 use actix_web::web::Data;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
     domain::{
         access::policy::ManageDirectory,
-        common::{
-            id::OrganizationId,
-            json::{Metadata, deserialize_nullable},
-            name::DisplayName,
-            time::Timestamp,
-        },
+        common::{id::OrganizationId, json::Metadata, name::DisplayName},
         directory::Organization,
     },
     http::{
-        extract::{
-            access::Caller,
-            if_match::IfMatch,
-            json::Json,
-            path::{NewPath, Path},
-            query::{Paging, Query},
-        },
+        extract::{Caller, IfMatch, Json, NewPath, Paging, Path, Query},
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },
@@ -32,30 +21,7 @@ use crate::{
     },
 };
 
-/// An organization.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Organization)]
-pub struct OrganizationBody {
-    id: OrganizationId,
-    name: Option<DisplayName>,
-    metadata: Metadata,
-    created_at: Timestamp,
-    version: i64,
-}
-
-impl_resource!(OrganizationBody, "/v1/organizations/{}", id);
-
-impl From<Organization> for OrganizationBody {
-    fn from(organization: Organization) -> Self {
-        Self {
-            id: organization.id,
-            name: organization.name,
-            metadata: organization.metadata,
-            created_at: organization.created_at,
-            version: organization.version,
-        }
-    }
-}
+impl_resource!(Organization, "/v1/organizations/{}", id);
 
 /// A complete organization. Omitted fields are set to empty.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -65,16 +31,6 @@ pub struct PutBody {
     name: Option<DisplayName>,
     #[serde(default)]
     metadata: Metadata,
-}
-
-/// Changes to an organization.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = OrganizationPatch)]
-#[serde(deny_unknown_fields)]
-pub struct PatchBody {
-    #[serde(default, deserialize_with = "deserialize_nullable")]
-    pub(crate) name: Option<Option<DisplayName>>,
-    pub(crate) metadata: Option<Metadata>,
 }
 
 /// Creates or replaces an organization.
@@ -87,7 +43,7 @@ pub async fn put(
     NewPath(id): NewPath<OrganizationId>,
     IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<Stored<OrganizationBody>, Problem> {
+) -> Result<Stored<Organization>, Problem> {
     let put = OrganizationPut { id, name, metadata };
     Ok(organizations::put(&services, &caller, put, version).await?.into())
 }
@@ -98,7 +54,7 @@ pub async fn list(
     _: Caller<ManageDirectory>,
     Query(page): Query<Paging>,
     services: Data<Services>,
-) -> Result<Listing<OrganizationBody>, Problem> {
+) -> Result<Listing<Organization>, Problem> {
     Ok(organizations::list(&services, page.into()).await?.into())
 }
 
@@ -108,8 +64,8 @@ pub async fn get(
     _: Caller<ManageDirectory>,
     Path(id): Path<OrganizationId>,
     services: Data<Services>,
-) -> Result<Object<OrganizationBody>, Problem> {
-    Ok(Object(organizations::get(&services, id).await?.into()))
+) -> Result<Object<Organization>, Problem> {
+    Ok(Object(organizations::get(&services, id).await?))
 }
 
 /// Updates an organization.
@@ -118,13 +74,12 @@ pub async fn get(
 #[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageDirectory>,
-    Json(PatchBody { name, metadata }): Json<PatchBody>,
+    Json(patch): Json<OrganizationPatch>,
     Path(id): Path<OrganizationId>,
     IfMatch(version): IfMatch,
     services: Data<Services>,
-) -> Result<Object<OrganizationBody>, Problem> {
-    let patch = OrganizationPatch { name, metadata };
-    Ok(Object(organizations::patch(&services, &caller, id, patch, version).await?.into()))
+) -> Result<Object<Organization>, Problem> {
+    Ok(Object(organizations::patch(&services, &caller, id, patch, version).await?))
 }
 
 /// Deletes an organization.

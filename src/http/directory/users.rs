@@ -11,13 +11,7 @@ use crate::{
         directory::User,
     },
     http::{
-        extract::{
-            access::Caller,
-            if_match::IfMatch,
-            json::Json,
-            path::{NewPath, Path},
-            query::{Paging, Query},
-        },
+        extract::{Caller, IfMatch, Json, NewPath, Paging, Path, Query},
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },
@@ -72,17 +66,6 @@ pub struct PutBody {
     roles: RoleSet,
 }
 
-/// Changes to a user.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = UserPatch)]
-#[serde(deny_unknown_fields)]
-pub struct PatchBody {
-    blocked: Option<bool>,
-    profile: Option<Metadata>,
-    pub(crate) metadata: Option<Metadata>,
-    roles: Option<RoleSet>,
-}
-
 /// Creates or replaces a user.
 ///
 /// Omitted fields are set to empty. Repeating a request changes nothing.
@@ -124,12 +107,11 @@ pub async fn get(
 #[utoipa::path(patch, path = "")]
 pub async fn patch(
     caller: Caller<ManageDirectory>,
-    Json(PatchBody { blocked, profile, metadata, roles }): Json<PatchBody>,
+    Json(patch): Json<UserPatch>,
     Path(id): Path<UserId>,
     IfMatch(version): IfMatch,
     services: Data<Services>,
 ) -> Result<Object<UserBody>, Problem> {
-    let patch = UserPatch { blocked, profile, metadata, roles };
     Ok(Object(users::patch(&services, &caller, id, patch, version).await?.into()))
 }
 

@@ -19,7 +19,7 @@ use crate::{
     http::{
         api_keys::replaced,
         exchange::token::{TokenResponse, token_response},
-        extract::{access::PresentedKey, json::OptionalJson, request::request_call},
+        extract::{OptionalJson, PresentedKey, request_call},
         openapi::responses::ExchangeResponse,
         problem::Problem,
         response::Plain,

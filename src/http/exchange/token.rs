@@ -23,7 +23,7 @@ use crate::{
         api_keys::replaced,
         credentials::client_authentication,
         exchange::rate_limit,
-        extract::{access::Unauthenticated, form::Form, request::request_call},
+        extract::{Form, Unauthenticated, request_call},
         oauth_error::{OAuthError, RejectedKeyError},
         openapi::responses::ExchangeResponse,
     },

@@ -9,7 +9,7 @@ use crate::{
         audience::Identifier, permission::PermissionName, policy::ValidateCredentials, resource::Resource,
     },
     http::{
-        extract::{access::Caller, json::Json},
+        extract::{Caller, Json},
         introspection::PresentedValue,
         problem::Problem,
         response::Plain,

@@ -14,7 +14,7 @@ use crate::{
     },
     http::{
         api_keys::bodies::ApiKeyBody,
-        extract::{access::Caller, json::Json},
+        extract::{Caller, Json},
         introspection::PresentedValue,
         problem::Problem,
         response::Plain,

@@ -17,7 +17,7 @@ use utoipa::{
 
 use crate::{
     http::{
-        extract::access::Unauthenticated,
+        extract::Unauthenticated,
         openapi::{
             document,
             responses::{Asset, CacheableDocument, CacheableResponse, Page},

@@ -11,8 +11,7 @@ use utoipa::IntoParams;
 
 use crate::{
     http::{
-        extract::access::Unauthenticated, openapi::responses::Asset, problem::Problem,
-        signing::well_known::respond_cacheable,
+        extract::Unauthenticated, openapi::responses::Asset, problem::Problem, signing::well_known::respond_cacheable,
     },
     service::common::document::{CachedDocument, EncodedDocument},
     ui,

@@ -10,11 +10,7 @@ use crate::{
         portal::branding::{Branding, BrandingTexts, Color, Logo, SingleLineText},
     },
     http::{
-        extract::{
-            access::{Caller, Unauthenticated},
-            if_match::IfMatch,
-            json::Json,
-        },
+        extract::{Caller, IfMatch, Json, Unauthenticated},
         problem::Problem,
         response::{Object, impl_resource},
     },

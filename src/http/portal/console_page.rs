@@ -7,11 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     http::{
-        extract::{
-            access::Unauthenticated,
-            json::{Json, deserialize_secret},
-            request::request_call,
-        },
+        extract::{Json, Unauthenticated, deserialize_secret, request_call},
         openapi::responses::{Page as PageResponse, PermissionMissing, SessionCookieResponse},
         portal::{
             assets::Assets,

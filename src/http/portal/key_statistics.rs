@@ -7,10 +7,7 @@ use utoipa::IntoParams;
 use crate::{
     domain::access::policy::ReadStatistics,
     http::{
-        extract::{
-            access::Caller,
-            query::{Count, Query},
-        },
+        extract::{Caller, Count, Query},
         problem::Problem,
         response::Plain,
     },

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::{
     http::{
-        extract::{access::Unauthenticated, json::Json, request::request_call},
+        extract::{Json, Unauthenticated, request_call},
         openapi::responses::{Page as PageResponse, SessionCookieResponse},
         portal::{
             assets::Assets,

@@ -13,7 +13,7 @@ use crate::{
         },
     },
     http::{
-        extract::{access::Caller, json::Json},
+        extract::{Caller, Json},
         openapi::responses::OneTimeValueResponse,
         problem::Problem,
         response::Plain,

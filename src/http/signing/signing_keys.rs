@@ -8,11 +8,7 @@ use zeroize::Zeroizing;
 use crate::{
     domain::{access::policy::ManageSigningKeys, common::derived_id::SigningKeyId},
     http::{
-        extract::{
-            access::Caller,
-            json::{Json, OptionalJson, deserialize_secret},
-            path::Path,
-        },
+        extract::{Caller, Json, OptionalJson, Path, deserialize_secret},
         problem::Problem,
         response::Plain,
     },

@@ -13,7 +13,7 @@ use actix_web::{
 use crate::{
     domain::signing::Algorithm,
     http::{
-        extract::access::Unauthenticated,
+        extract::Unauthenticated,
         oauth_error::OAuthError,
         openapi::{documents::Jwks, responses::CacheableResponse},
     },

@@ -95,7 +95,7 @@ fn create_in(
         }
     }
     if let Some(attributes) = bundle.key {
-        let owner = Some(RequestedOwner::ServiceClient(created.client.id.clone()));
+        let owner = Some(RequestedOwner::ServiceClient { id: created.client.id.clone() });
         let issued = factory
             .create(tx, NewApiKey { owner, attributes }, caller)
             .map_err(|error| error.prefix_fields("api_key."));

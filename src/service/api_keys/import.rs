@@ -6,17 +6,14 @@ use crate::{
     domain::{
         access::policy::TenantScope,
         common::derived_id::CredentialId,
-        credentials::{
-            api_key::Credential,
-            imported::{ImportedKeyDigest, MaskedKey},
-        },
+        credentials::{api_key::Credential, imported::ImportedKeyDigest},
         events::NewEvent,
     },
     service::{
         Conflict, Error, InputFault, Services,
         api_keys::{
             KeyFactory,
-            types::{ApiKeyView, NewApiKey},
+            types::{ApiKeyView, Import, NewApiKey},
         },
         caller::Caller,
         common::idempotency::{self, CreateOutcome, IdempotencyRequest},
@@ -25,14 +22,6 @@ use crate::{
     },
     store::{self, Lock, NoEvent, Outcome, StoreError, Tx, api_keys::credentials::NewCredential},
 };
-
-/// The data of a key to import.
-#[derive(Debug, Clone)]
-pub struct Import {
-    pub sha256: ImportedKeyDigest,
-    /// The masked form that is displayed.
-    pub masked: Option<MaskedKey>,
-}
 
 /// Creates a key whose value already exists outside Keyswap. Keyswap receives only the digest of
 /// the value.

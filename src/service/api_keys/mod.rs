@@ -40,7 +40,7 @@ use crate::{
     store::{self, NoEvent, Outcome},
 };
 
-pub use import::{Import, import};
+pub use import::import;
 pub use lifecycle::{Step, step};
 pub use owner::RequestedOwner;
 pub use patch::patch;

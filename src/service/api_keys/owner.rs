@@ -1,6 +1,9 @@
 //! Determines the owner of a new key or service client, from the request or from the caller's
 //! tenant scope, and checks that the caller may create keys for it.
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use crate::{
     domain::{
         access::{
@@ -15,13 +18,24 @@ use crate::{
     store::{self, Tx},
 };
 
-/// The owner that a request names. Omitted ids are taken from the caller's tenant scope.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The owner of a new API key. Omitted ids default to those of the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[schema(as = NewApiKeyOwner)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RequestedOwner {
-    User { id: Option<UserId>, organization: Option<OrganizationId> },
-    Organization { id: Option<OrganizationId> },
-    ServiceClient(ServiceClientId),
-    Unowned,
+    User {
+        id: Option<UserId>,
+        organization_id: Option<OrganizationId>,
+    },
+    Organization {
+        id: Option<OrganizationId>,
+    },
+    ServiceClient {
+        id: ServiceClientId,
+    },
+    // With braces, because serde ignores unknown members of a unit variant.
+    #[serde(rename = "none")]
+    Unowned {},
 }
 
 /// The resolved owner and the permissions that it can have.
@@ -97,10 +111,10 @@ pub(crate) fn resolve_requested_owner(
     requested: RequestedOwner,
 ) -> Result<ResolvedOwner, Error> {
     let owner = match requested {
-        RequestedOwner::User { id, organization } => lock_user(tx, caller, id, organization)?,
+        RequestedOwner::User { id, organization_id } => lock_user(tx, caller, id, organization_id)?,
         RequestedOwner::Organization { id } => lock_organization(tx, caller, id)?,
-        RequestedOwner::ServiceClient(id) => lock_service_client(tx, &id)?,
-        RequestedOwner::Unowned => {
+        RequestedOwner::ServiceClient { id } => lock_service_client(tx, &id)?,
+        RequestedOwner::Unowned {} => {
             Some(ResolvedOwner::existing(Owner::Unowned, OwnerScope::Account, PermissionSet::default()))
         }
     };
@@ -122,7 +136,7 @@ fn default_owner(caller: &Caller) -> Option<RequestedOwner> {
         (Some(_), Some(_)) if caller.authority.has_permission(MANAGE) => {
             Some(RequestedOwner::Organization { id: None })
         }
-        (_, Some(_)) => Some(RequestedOwner::User { id: None, organization: None }),
+        (_, Some(_)) => Some(RequestedOwner::User { id: None, organization_id: None }),
         (None, None) => None,
     }
 }

@@ -43,8 +43,9 @@ pub struct NewServiceClient {
     pub metadata: Metadata,
 }
 
-/// Input of `PATCH /v1/service-clients/{id}`. Absent members remain unchanged.
-#[derive(Debug, Clone, Default)]
+/// Changes to a service client.
+#[derive(Debug, Clone, Default, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ServiceClientPatch {
     pub name: Option<DisplayName>,
     pub permissions: Option<PermissionSet>,
@@ -112,17 +113,17 @@ fn resolve_owner(
     requested: Option<RequestedOwner>,
 ) -> Result<(OwnerScope, PermissionSet), Error> {
     let requested = match (requested, &caller.on_behalf_of) {
-        (None, Some(_)) => RequestedOwner::User { id: None, organization: None },
+        (None, Some(_)) => RequestedOwner::User { id: None, organization_id: None },
         (None, None) if caller.authority.tenant_scope != TenantScope::Deployment => {
             RequestedOwner::Organization { id: None }
         }
         // The account. Only a caller that may manage every key passes the check of the rights.
-        (None, None) => RequestedOwner::Unowned,
+        (None, None) => RequestedOwner::Unowned {},
         (Some(requested), _) => requested,
     };
     let owner = match requested {
-        RequestedOwner::ServiceClient(_) => return Err(Error::Invalid(vec![unknown_owner_fault()])),
-        RequestedOwner::Unowned | RequestedOwner::User { .. } | RequestedOwner::Organization { .. } => {
+        RequestedOwner::ServiceClient { .. } => return Err(Error::Invalid(vec![unknown_owner_fault()])),
+        RequestedOwner::Unowned {} | RequestedOwner::User { .. } | RequestedOwner::Organization { .. } => {
             resolve_requested_owner(tx, caller, requested)?
         }
     };

@@ -1,5 +1,8 @@
 //! API keys as the service takes and returns them.
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use crate::{
     config::Settings,
     domain::{
@@ -7,6 +10,7 @@ use crate::{
         credentials::{
             api_key::{self, ApiKey, ApiKeyAttributes, KeyState, StateReason},
             format::ApiKeyValue,
+            imported::{ImportedKeyDigest, MaskedKey},
         },
     },
     service::api_keys::owner::RequestedOwner,
@@ -18,6 +22,16 @@ pub struct NewApiKey {
     /// Absent: derived from the tenant scope of the caller.
     pub owner: Option<RequestedOwner>,
     pub attributes: ApiKeyAttributes,
+}
+
+/// A key that another system issued.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = KeyImport)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    pub sha256: ImportedKeyDigest,
+    /// How the key is displayed, without its secret part.
+    pub masked: Option<MaskedKey>,
 }
 
 /// A key with its state at one moment.

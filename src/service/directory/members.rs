@@ -1,5 +1,8 @@
 //! Members: users in organizations.
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use crate::{
     domain::{
         access::{owner::OwnerScope, owner_status::Deleted, role::RoleSet},
@@ -34,8 +37,9 @@ pub struct MemberPut {
     pub metadata: Metadata,
 }
 
-/// Body of `PATCH …/members/{user}`. Absent fields stay unchanged.
-#[derive(Debug, Clone, Default)]
+/// Changes to a membership.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MemberPatch {
     pub roles: Option<RoleSet>,
     pub metadata: Option<Metadata>,

@@ -1,12 +1,15 @@
 //! Organizations.
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use crate::{
     domain::{
         access::{owner::OwnerScope, owner_status::Deleted},
         common::{
             entropy::EntropyUnavailable,
             id::OrganizationId,
-            json::Metadata,
+            json::{Metadata, deserialize_nullable},
             name::DisplayName,
             page::{Page, PageRequest},
         },
@@ -32,9 +35,11 @@ pub struct OrganizationPut {
     pub metadata: Metadata,
 }
 
-/// Body of `PATCH /v1/organizations/{id}`. Absent fields stay unchanged.
-#[derive(Debug, Clone, Default)]
+/// Changes to an organization.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct OrganizationPatch {
+    #[serde(default, deserialize_with = "deserialize_nullable")]
     pub name: Option<Option<DisplayName>>,
     pub metadata: Option<Metadata>,
 }

@@ -1,5 +1,8 @@
 //! Users.
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use crate::{
     domain::{
         access::{owner::OwnerScope, owner_status::Deleted, role::RoleSet},
@@ -36,8 +39,9 @@ pub struct UserPut {
     pub roles: RoleSet,
 }
 
-/// Body of `PATCH /v1/users/{id}`. Absent fields stay unchanged.
-#[derive(Debug, Clone, Default)]
+/// Changes to a user.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct UserPatch {
     pub blocked: Option<bool>,
     pub profile: Option<Metadata>,

@@ -4,6 +4,9 @@
 pub mod requested;
 mod scope;
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use crate::{
     domain::{
         access::{
@@ -13,7 +16,7 @@ use crate::{
         },
         common::{
             entropy::EntropyUnavailable,
-            id::{AccessRecordId, OrganizationId},
+            id::{AccessRecordId, OrganizationId, UserId},
             name::DisplayName,
             page::{Page, PageRequest},
         },
@@ -40,23 +43,32 @@ use crate::{
 pub(crate) use requested::lock_roles;
 pub use requested::{RequestedPrincipal, RequestedStatement};
 
-/// Body of `POST /v1/access-records`.
-#[derive(Debug, Clone)]
+/// An access record to create. A user who creates a record becomes an admin of it.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewAccessRecord {
     pub name: DisplayName,
-    /// Absent: the tenant scope of the caller.
-    pub organization: Option<OrganizationId>,
+    /// Defaults to the organization of the caller.
+    pub organization_id: Option<OrganizationId>,
+    #[schema(min_items = 1, max_items = 64)]
     pub principals: Vec<RequestedPrincipal>,
+    #[serde(default)]
+    #[schema(value_type = Vec<UserId>, max_items = 64)]
     pub admins: Vec<String>,
+    #[schema(min_items = 1, max_items = 32)]
     pub statements: Vec<RequestedStatement>,
 }
 
-/// Body of `PATCH /v1/access-records/{id}`. Absent members stay unchanged.
-#[derive(Debug, Clone, Default)]
+/// Changes to an access record.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AccessRecordPatch {
     pub name: Option<DisplayName>,
+    #[schema(min_items = 1, max_items = 64)]
     pub principals: Option<Vec<RequestedPrincipal>>,
+    #[schema(value_type = Option<Vec<UserId>>, max_items = 64)]
     pub admins: Option<Vec<String>>,
+    #[schema(min_items = 1, max_items = 32)]
     pub statements: Option<Vec<RequestedStatement>>,
 }
 
@@ -79,7 +91,7 @@ pub async fn create(
                 let found = authorize(tx, caller, found, Right::Read)?;
                 return Ok(Outcome::without_event(CreateOutcome::Existing(found), NoEvent::AlreadyRecorded));
             }
-            let scope = resolve_record_scope(tx, caller, new.organization)?;
+            let scope = resolve_record_scope(tx, caller, new.organization_id)?;
             let mut record = empty_record(tx, scope, new.name)?;
             let (organization, owner) = (record.organization_id(), required_principal_owner(caller)?);
             let mut faults = Vec::new();
@@ -93,10 +105,13 @@ pub async fn create(
         .await
 }
 
-/// A record that is created together with its only principal.
-#[derive(Debug, Clone)]
+/// An access record whose only principal is the object created with it.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = FirstAccessRecord)]
+#[serde(deny_unknown_fields)]
 pub struct InitialAccessRecord {
     pub name: DisplayName,
+    #[schema(min_items = 1, max_items = 32)]
     pub statements: Vec<RequestedStatement>,
 }
 

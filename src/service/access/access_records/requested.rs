@@ -3,6 +3,9 @@
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use crate::{
     domain::{
         access::{
@@ -21,17 +24,27 @@ use crate::{
     store::{self, Conn, StoreError, Tx},
 };
 
-/// A requested principal, not yet parsed, so that all faults of a request are reported together.
-#[derive(Debug, Clone)]
+/// A principal of an access record.
+// Not yet parsed, so that all faults of a request are reported together.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = NewPrincipal)]
+#[serde(deny_unknown_fields)]
 pub struct RequestedPrincipal {
+    #[serde(rename = "type")]
     pub kind: PrincipalType,
+    #[schema(pattern = "^[A-Za-z0-9._:@|-]{1,128}$", example = "auth0|alice")]
     pub id: String,
 }
 
-/// A requested statement, not yet parsed.
-#[derive(Debug, Clone)]
+/// Roles and the resources to which they apply.
+// Not yet parsed.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = NewStatement)]
+#[serde(deny_unknown_fields)]
 pub struct RequestedStatement {
+    #[schema(value_type = Vec<RoleName>, min_items = 1, max_items = 16)]
     pub roles: Vec<String>,
+    #[schema(value_type = Vec<ResourcePattern>, min_items = 1, max_items = 32)]
     pub resources: Vec<String>,
 }
 
