@@ -2,7 +2,6 @@
 
 use std::{str::FromStr, time::Duration};
 
-use actix_web::web::Data;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use utoipa::{
     IntoParams,
@@ -20,7 +19,7 @@ use crate::{
         problem::Problem,
         response::Listing,
     },
-    service::{Services, events},
+    service::events,
 };
 
 /// Maximum time that a request waits for the next event.
@@ -72,11 +71,7 @@ fn event_types() -> RefOr<Schema> {
 ///
 /// Events are listed oldest first, and can be followed with `after` and `wait`, or newest first.
 #[utoipa::path(get, path = "")]
-pub async fn list(
-    _: Caller<ReadEvents>,
-    Query(query): Query<EventQuery>,
-    services: Data<Services>,
-) -> Result<Listing<Event>, Problem> {
+pub async fn list(caller: Caller<ReadEvents>, Query(query): Query<EventQuery>) -> Result<Listing<Event>, Problem> {
     let wait = query.wait.unwrap_or(Span::ZERO).duration();
     let invalid_wait = |message| Err(Problem::invalid_field("wait", message));
     if query.order == EventOrder::NewestFirst && wait > Duration::ZERO {
@@ -92,5 +87,5 @@ pub async fn list(
         subject: query.subject,
         organization: query.organization,
     };
-    Ok(events::list(&services, filter, query.after, query.limit.0, wait).await?.into())
+    Ok(events::list(&caller.services, filter, query.after, query.limit.0, wait).await?.into())
 }

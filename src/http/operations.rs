@@ -44,8 +44,8 @@ pub async fn metrics(_: Unauthenticated, services: Data<Services>) -> HttpRespon
 
 /// Returns counters and gauges in the OpenMetrics format.
 #[utoipa::path(get, path = "", responses(Metrics))]
-pub async fn get_public_metrics(_: Caller<ReadMetrics>, services: Data<Services>) -> Result<HttpResponse, Problem> {
-    Ok(render_metrics(&services))
+pub async fn get_public_metrics(caller: Caller<ReadMetrics>) -> Result<HttpResponse, Problem> {
+    Ok(render_metrics(&caller.services))
 }
 
 fn render_metrics(services: &Services) -> HttpResponse {

@@ -1,6 +1,5 @@
 //! `/v1/webhooks`.
 
-use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -20,12 +19,9 @@ use crate::{
         problem::Problem,
         response::{Created, Deleted, Listing, Object, Plain, impl_resource},
     },
-    service::{
-        Services,
-        webhooks::{
-            self, Activation, DEFAULT_SECRET_OVERLAP, NewWebhook, WebhookPatch, WebhookWithSecret,
-            deliveries::{self, TestDelivery},
-        },
+    service::webhooks::{
+        self, Activation, DEFAULT_SECRET_OVERLAP, NewWebhook, WebhookPatch, WebhookWithSecret,
+        deliveries::{self, TestDelivery},
     },
 };
 
@@ -101,29 +97,20 @@ pub struct RotateBody {
 pub async fn create(
     caller: Caller<ManageWebhooks>,
     IdempotentJson { body, idempotency }: IdempotentJson<NewWebhook>,
-    services: Data<Services>,
 ) -> Result<Created<WebhookBody>, Problem> {
-    Ok(webhooks::create(&services, &caller, body, idempotency).await?.into())
+    Ok(webhooks::create(&caller.services, &caller, body, idempotency).await?.into())
 }
 
 /// Lists the webhooks, newest first.
 #[utoipa::path(get, path = "")]
-pub async fn list(
-    _: Caller<ManageWebhooks>,
-    Query(page): Query<Paging>,
-    services: Data<Services>,
-) -> Result<Listing<WebhookBody>, Problem> {
-    Ok(webhooks::list(&services, page.into()).await?.into())
+pub async fn list(caller: Caller<ManageWebhooks>, Query(page): Query<Paging>) -> Result<Listing<WebhookBody>, Problem> {
+    Ok(webhooks::list(&caller.services, page.into()).await?.into())
 }
 
 /// Retrieves a webhook, without its secret.
 #[utoipa::path(get, path = "")]
-pub async fn get(
-    _: Caller<ManageWebhooks>,
-    Path(id): Path<WebhookId>,
-    services: Data<Services>,
-) -> Result<Object<WebhookBody>, Problem> {
-    Ok(Object(webhooks::get(&services, id).await?.into()))
+pub async fn get(caller: Caller<ManageWebhooks>, Path(id): Path<WebhookId>) -> Result<Object<WebhookBody>, Problem> {
+    Ok(Object(webhooks::get(&caller.services, id).await?.into()))
 }
 
 /// Updates a webhook.
@@ -135,9 +122,8 @@ pub async fn patch(
     Json(patch): Json<WebhookPatch>,
     Path(id): Path<WebhookId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<WebhookBody>, Problem> {
-    Ok(Object(webhooks::patch(&services, &caller, id, patch, version).await?.into()))
+    Ok(Object(webhooks::patch(&caller.services, &caller, id, patch, version).await?.into()))
 }
 
 /// Deletes a webhook.
@@ -146,9 +132,8 @@ pub async fn delete(
     caller: Caller<ManageWebhooks>,
     Path(id): Path<WebhookId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Deleted, Problem> {
-    webhooks::delete(&services, &caller, id, version).await?;
+    webhooks::delete(&caller.services, &caller, id, version).await?;
     Ok(Deleted)
 }
 
@@ -161,20 +146,15 @@ pub async fn rotate_secret(
     OptionalJson(body): OptionalJson<RotateBody>,
     Path(id): Path<WebhookId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<WebhookBody>, Problem> {
     let overlap = body.overlap.unwrap_or(DEFAULT_SECRET_OVERLAP);
-    Ok(Object(webhooks::rotate_secret(&services, &caller, id, overlap, version).await?.into()))
+    Ok(Object(webhooks::rotate_secret(&caller.services, &caller, id, overlap, version).await?.into()))
 }
 
 /// Sends a signed test delivery at once and returns the result.
 #[utoipa::path(post, path = "")]
-pub async fn test(
-    _: Caller<ManageWebhooks>,
-    Path(id): Path<WebhookId>,
-    services: Data<Services>,
-) -> Result<Plain<TestDelivery>, Problem> {
-    Ok(Plain(deliveries::test(&services, id).await?))
+pub async fn test(caller: Caller<ManageWebhooks>, Path(id): Path<WebhookId>) -> Result<Plain<TestDelivery>, Problem> {
+    Ok(Plain(deliveries::test(&caller.services, id).await?))
 }
 
 /// Pagination of the deliveries of a webhook.
@@ -192,12 +172,11 @@ pub struct DeliveryPaging {
 /// Lists the deliveries of a webhook, newest first.
 #[utoipa::path(get, path = "")]
 pub async fn deliveries(
-    _: Caller<ManageWebhooks>,
+    caller: Caller<ManageWebhooks>,
     Path(id): Path<WebhookId>,
     Query(DeliveryPaging { limit, after }): Query<DeliveryPaging>,
-    services: Data<Services>,
 ) -> Result<Listing<Delivery>, Problem> {
-    Ok(deliveries::list(&services, id, after, limit.0).await?.into())
+    Ok(deliveries::list(&caller.services, id, after, limit.0).await?.into())
 }
 
 /// Sends a delivery again.
@@ -205,7 +184,6 @@ pub async fn deliveries(
 pub async fn retry(
     caller: Caller<ManageWebhooks>,
     PathPair(webhook, delivery): PathPair<WebhookId, DeliveryId>,
-    services: Data<Services>,
 ) -> Result<Plain<Delivery>, Problem> {
-    Ok(Plain(deliveries::retry(&services, &caller, webhook, delivery).await?))
+    Ok(Plain(deliveries::retry(&caller.services, &caller, webhook, delivery).await?))
 }

@@ -1,6 +1,5 @@
 //! `/v1/access-records`.
 
-use actix_web::web::Data;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,10 +21,7 @@ use crate::{
         problem::Problem,
         response::{Created, Deleted, Listing, Object, impl_resource},
     },
-    service::{
-        Services,
-        access::access_records::{self, AccessRecordPatch, NewAccessRecord},
-    },
+    service::access::access_records::{self, AccessRecordPatch, NewAccessRecord},
 };
 
 /// An access record: roles on resources, for users, service clients or API keys.
@@ -78,9 +74,8 @@ impl From<AccessRecord> for AccessRecordBody {
 pub async fn create(
     caller: Caller<ManageAccessRecords>,
     IdempotentJson { body, idempotency }: IdempotentJson<NewAccessRecord>,
-    services: Data<Services>,
 ) -> Result<Created<AccessRecordBody>, Problem> {
-    Ok(access_records::create(&services, &caller, body, idempotency).await?.into())
+    Ok(access_records::create(&caller.services, &caller, body, idempotency).await?.into())
 }
 
 /// Lists the access records that the caller may see, newest first.
@@ -88,9 +83,8 @@ pub async fn create(
 pub async fn list(
     caller: Caller<ManageAccessRecords>,
     Query(page): Query<Paging>,
-    services: Data<Services>,
 ) -> Result<Listing<AccessRecordBody>, Problem> {
-    Ok(access_records::list(&services, &caller, page.into()).await?.into())
+    Ok(access_records::list(&caller.services, &caller, page.into()).await?.into())
 }
 
 /// Retrieves an access record.
@@ -98,9 +92,8 @@ pub async fn list(
 pub async fn get(
     caller: Caller<ManageAccessRecords>,
     Path(id): Path<AccessRecordId>,
-    services: Data<Services>,
 ) -> Result<Object<AccessRecordBody>, Problem> {
-    Ok(Object(access_records::get(&services, &caller, id).await?.into()))
+    Ok(Object(access_records::get(&caller.services, &caller, id).await?.into()))
 }
 
 /// Updates an access record.
@@ -112,9 +105,8 @@ pub async fn patch(
     Json(patch): Json<AccessRecordPatch>,
     Path(id): Path<AccessRecordId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<AccessRecordBody>, Problem> {
-    Ok(Object(access_records::patch(&services, &caller, id, patch, version).await?.into()))
+    Ok(Object(access_records::patch(&caller.services, &caller, id, patch, version).await?.into()))
 }
 
 /// Deletes an access record.
@@ -125,8 +117,7 @@ pub async fn delete(
     caller: Caller<ManageAccessRecords>,
     Path(id): Path<AccessRecordId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Deleted, Problem> {
-    access_records::delete(&services, &caller, id, version).await?;
+    access_records::delete(&caller.services, &caller, id, version).await?;
     Ok(Deleted)
 }

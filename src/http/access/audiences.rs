@@ -1,6 +1,5 @@
 //! `/v1/audiences`.
 
-use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -25,12 +24,9 @@ use crate::{
         problem::Problem,
         response::{Created, Deleted, Listing, Object, impl_resource},
     },
-    service::{
-        Services,
-        access::{
-            audience_changes::{AudiencePatch, NewAudience},
-            audiences::{self, AudienceView},
-        },
+    service::access::{
+        audience_changes::{AudiencePatch, NewAudience},
+        audiences::{self, AudienceView},
     },
 };
 
@@ -147,7 +143,6 @@ pub struct PatchBody {
 pub async fn create(
     caller: Caller<ManageAudiences>,
     IdempotentJson { body, idempotency }: IdempotentJson<CreateBody>,
-    services: Data<Services>,
 ) -> Result<Created<AudienceBody>, Problem> {
     let token_profile = TokenProfilePatch {
         algorithm: body.algorithm,
@@ -163,27 +158,22 @@ pub async fn create(
         token_ttl: body.token_ttl,
         token_profile,
     };
-    Ok(audiences::create(&services, &caller, new, idempotency).await?.into())
+    Ok(audiences::create(&caller.services, &caller, new, idempotency).await?.into())
 }
 
 /// Lists the audiences, newest first.
 #[utoipa::path(get, path = "")]
 pub async fn list(
-    _: Caller<ManageAudiences>,
+    caller: Caller<ManageAudiences>,
     Query(page): Query<Paging>,
-    services: Data<Services>,
 ) -> Result<Listing<AudienceBody>, Problem> {
-    Ok(audiences::list(&services, page.into()).await?.into())
+    Ok(audiences::list(&caller.services, page.into()).await?.into())
 }
 
 /// Retrieves an audience.
 #[utoipa::path(get, path = "")]
-pub async fn get(
-    _: Caller<ManageAudiences>,
-    Path(id): Path<AudienceId>,
-    services: Data<Services>,
-) -> Result<Object<AudienceBody>, Problem> {
-    Ok(Object(audiences::get(&services, id).await?.into()))
+pub async fn get(caller: Caller<ManageAudiences>, Path(id): Path<AudienceId>) -> Result<Object<AudienceBody>, Problem> {
+    Ok(Object(audiences::get(&caller.services, id).await?.into()))
 }
 
 /// Updates an audience.
@@ -195,7 +185,6 @@ pub async fn patch(
     Json(body): Json<PatchBody>,
     Path(id): Path<AudienceId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<AudienceBody>, Problem> {
     let token_profile = TokenProfilePatch {
         algorithm: body.algorithm,
@@ -206,7 +195,7 @@ pub async fn patch(
         status: body.status,
     };
     let patch = AudiencePatch { permissions: body.permissions, token_ttl: body.token_ttl, token_profile };
-    Ok(Object(audiences::patch(&services, &caller, id, patch, version).await?.into()))
+    Ok(Object(audiences::patch(&caller.services, &caller, id, patch, version).await?.into()))
 }
 
 /// Deletes an audience.
@@ -217,8 +206,7 @@ pub async fn delete(
     caller: Caller<ManageAudiences>,
     Path(id): Path<AudienceId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Deleted, Problem> {
-    audiences::delete(&services, &caller, id, version).await?;
+    audiences::delete(&caller.services, &caller, id, version).await?;
     Ok(Deleted)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use actix_web::web::Data;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -19,10 +18,7 @@ use crate::{
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },
-    service::{
-        Services,
-        access::permissions::{self, PermissionInput},
-    },
+    service::access::permissions::{self, PermissionInput},
 };
 
 impl_resource!(Permission, "/v1/permissions/{}", name);
@@ -46,10 +42,9 @@ pub async fn put(
     Json(PutBody { description, assignable_to }): Json<PutBody>,
     NewPath(name): NewPath<PermissionName>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Stored<Permission>, Problem> {
     let put = PermissionInput { name, description, assignable_to };
-    Ok(permissions::put(&services, &caller, put, version).await?.into())
+    Ok(permissions::put(&caller.services, &caller, put, version).await?.into())
 }
 
 /// Filters of the list of permissions.
@@ -63,22 +58,20 @@ pub struct PermissionQuery {
 /// Lists the permissions in the catalog.
 #[utoipa::path(get, path = "")]
 pub async fn list(
-    _: Caller<ReadPermissions>,
+    caller: Caller<ReadPermissions>,
     Query(page): Query<Paging>,
     Query(query): Query<PermissionQuery>,
-    services: Data<Services>,
 ) -> Result<Listing<Permission>, Problem> {
-    Ok(permissions::list(&services, query.assignable_to, page.into()).await?.into())
+    Ok(permissions::list(&caller.services, query.assignable_to, page.into()).await?.into())
 }
 
 /// Retrieves a permission in the catalog.
 #[utoipa::path(get, path = "")]
 pub async fn get(
-    _: Caller<ReadPermissions>,
+    caller: Caller<ReadPermissions>,
     Path(name): Path<PermissionName>,
-    services: Data<Services>,
 ) -> Result<Object<Permission>, Problem> {
-    Ok(Object(permissions::get(&services, name).await?))
+    Ok(Object(permissions::get(&caller.services, name).await?))
 }
 
 /// Deletes a permission from the catalog.
@@ -87,8 +80,7 @@ pub async fn delete(
     caller: Caller<ManagePermissions>,
     Path(name): Path<PermissionName>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Deleted, Problem> {
-    permissions::delete(&services, &caller, name, version).await?;
+    permissions::delete(&caller.services, &caller, name, version).await?;
     Ok(Deleted)
 }

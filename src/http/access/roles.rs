@@ -1,6 +1,5 @@
 //! `/v1/roles`.
 
-use actix_web::web::Data;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -18,10 +17,7 @@ use crate::{
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },
-    service::{
-        Services,
-        access::roles::{self, RoleInput},
-    },
+    service::access::roles::{self, RoleInput},
 };
 
 impl_resource!(Role, "/v1/roles/{}", name);
@@ -44,29 +40,20 @@ pub async fn put(
     Json(PutBody { description, permissions }): Json<PutBody>,
     NewPath(name): NewPath<RoleName>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Stored<Role>, Problem> {
-    Ok(roles::put(&services, &caller, RoleInput { name, description, permissions }, version).await?.into())
+    Ok(roles::put(&caller.services, &caller, RoleInput { name, description, permissions }, version).await?.into())
 }
 
 /// Lists the roles, ordered by name.
 #[utoipa::path(get, path = "")]
-pub async fn list(
-    _: Caller<ReadRoles>,
-    Query(page): Query<Paging>,
-    services: Data<Services>,
-) -> Result<Listing<Role>, Problem> {
-    Ok(roles::list(&services, page.into()).await?.into())
+pub async fn list(caller: Caller<ReadRoles>, Query(page): Query<Paging>) -> Result<Listing<Role>, Problem> {
+    Ok(roles::list(&caller.services, page.into()).await?.into())
 }
 
 /// Retrieves a role.
 #[utoipa::path(get, path = "")]
-pub async fn get(
-    _: Caller<ReadRoles>,
-    Path(name): Path<RoleName>,
-    services: Data<Services>,
-) -> Result<Object<Role>, Problem> {
-    Ok(Object(roles::get(&services, name).await?))
+pub async fn get(caller: Caller<ReadRoles>, Path(name): Path<RoleName>) -> Result<Object<Role>, Problem> {
+    Ok(Object(roles::get(&caller.services, name).await?))
 }
 
 /// Deletes a role.
@@ -75,8 +62,7 @@ pub async fn delete(
     caller: Caller<ManageRoles>,
     Path(name): Path<RoleName>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Deleted, Problem> {
-    roles::delete(&services, &caller, name, version).await?;
+    roles::delete(&caller.services, &caller, name, version).await?;
     Ok(Deleted)
 }

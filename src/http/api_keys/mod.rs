@@ -6,7 +6,6 @@ pub mod replaced;
 pub mod service_clients;
 pub mod usage;
 
-use actix_web::web::Data;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -22,10 +21,7 @@ use crate::{
         problem::Problem,
         response::{Created, Deleted, Listing, Object},
     },
-    service::{
-        Services,
-        api_keys::{self, Step},
-    },
+    service::api_keys::{self, Step},
 };
 
 /// Creates an API key.
@@ -35,17 +31,16 @@ use crate::{
 pub async fn create(
     caller: Caller<ManageKeys>,
     IdempotentJson { mut body, idempotency }: IdempotentJson<CreateBody>,
-    services: Data<Services>,
 ) -> Result<Created<ApiKeyBody>, Problem> {
     let (import, record) = (body.import.take(), body.access_record.take());
     let Some(import) = import else {
-        return Ok(api_keys::create(&services, &caller, body.into_key(), record, idempotency).await?.into());
+        return Ok(api_keys::create(&caller.services, &caller, body.into_key(), record, idempotency).await?.into());
     };
     if record.is_some() {
         let message = "cannot be combined with import; create the record with POST /v1/access-records";
         return Err(Problem::invalid_field("access_record", message));
     }
-    Ok(api_keys::import(&services, &caller, body.into_key(), import, idempotency).await?.into())
+    Ok(api_keys::import(&caller.services, &caller, body.into_key(), import, idempotency).await?.into())
 }
 
 /// Lists the API keys that the caller may see, newest first.
@@ -54,9 +49,8 @@ pub async fn list(
     caller: Caller<ManageKeys>,
     Query(page): Query<Paging>,
     Query(filter): Query<KeyFilter>,
-    services: Data<Services>,
 ) -> Result<Listing<ApiKeyBody>, Problem> {
-    Ok(api_keys::list(&services, &caller, filter, page.into()).await?.into())
+    Ok(api_keys::list(&caller.services, &caller, filter, page.into()).await?.into())
 }
 
 /// Selects deleted or existing API keys.
@@ -74,9 +68,8 @@ pub async fn get(
     caller: Caller<ManageKeys>,
     Path(id): Path<KeyId>,
     Query(query): Query<ArchiveQuery>,
-    services: Data<Services>,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::get(&services, &caller, id, query.archived).await?.into()))
+    Ok(Object(api_keys::get(&caller.services, &caller, id, query.archived).await?.into()))
 }
 
 /// Updates an API key.
@@ -88,9 +81,8 @@ pub async fn patch(
     Json(patch): Json<ApiKeyPatch>,
     Path(id): Path<KeyId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::patch(&services, &caller, id, patch, version).await?.into()))
+    Ok(Object(api_keys::patch(&caller.services, &caller, id, patch, version).await?.into()))
 }
 
 /// Rotates an API key.
@@ -102,9 +94,8 @@ pub async fn rotate(
     OptionalJson(body): OptionalJson<RotateBody>,
     Path(id): Path<KeyId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::rotate(&services, &caller, id, body.grace, version).await?.into()))
+    Ok(Object(api_keys::rotate(&caller.services, &caller, id, body.grace, version).await?.into()))
 }
 
 /// Cancels a rotation during its grace period.
@@ -115,9 +106,8 @@ pub async fn cancel_rotation(
     caller: Caller<ManageKeys>,
     Path(id): Path<KeyId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::cancel_rotation(&services, &caller, id, version).await?.into()))
+    Ok(Object(api_keys::cancel_rotation(&caller.services, &caller, id, version).await?.into()))
 }
 
 /// Suspends an API key until it is resumed.
@@ -126,9 +116,8 @@ pub async fn suspend(
     caller: Caller<ManageKeys>,
     Path(id): Path<KeyId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::step(&services, &caller, id, Step::Suspend, version).await?.into()))
+    Ok(Object(api_keys::step(&caller.services, &caller, id, Step::Suspend, version).await?.into()))
 }
 
 /// Resumes a suspended API key.
@@ -137,9 +126,8 @@ pub async fn resume(
     caller: Caller<ManageKeys>,
     Path(id): Path<KeyId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::step(&services, &caller, id, Step::Resume, version).await?.into()))
+    Ok(Object(api_keys::step(&caller.services, &caller, id, Step::Resume, version).await?.into()))
 }
 
 /// Revokes an API key permanently.
@@ -150,9 +138,8 @@ pub async fn revoke(
     caller: Caller<ManageKeys>,
     Path(id): Path<KeyId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::step(&services, &caller, id, Step::Revoke, version).await?.into()))
+    Ok(Object(api_keys::step(&caller.services, &caller, id, Step::Revoke, version).await?.into()))
 }
 
 /// Deletes an API key.
@@ -163,8 +150,7 @@ pub async fn delete(
     caller: Caller<ManageKeys>,
     Path(id): Path<KeyId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Deleted, Problem> {
-    api_keys::step(&services, &caller, id, Step::Delete, version).await?;
+    api_keys::step(&caller.services, &caller, id, Step::Delete, version).await?;
     Ok(Deleted)
 }

@@ -1,6 +1,5 @@
 //! `/v1/service-clients`.
 
-use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -25,7 +24,6 @@ use crate::{
         response::{Created, Deleted, Listing, Object, impl_resource},
     },
     service::{
-        Services,
         access::access_records::InitialAccessRecord,
         api_keys::{
             client_bundle::{self, CreatedClientBundle, NewClientBundle},
@@ -126,7 +124,6 @@ pub struct CreateBody {
 pub async fn create(
     caller: Caller<ManageServiceClients>,
     IdempotentJson { body, idempotency }: IdempotentJson<CreateBody>,
-    services: Data<Services>,
 ) -> Result<Created<ServiceClientBody>, Problem> {
     let new = NewServiceClient {
         name: body.name,
@@ -135,7 +132,7 @@ pub async fn create(
         metadata: body.metadata,
     };
     let bundle = NewClientBundle { record: body.access_record, key: body.api_key };
-    Ok(client_bundle::create(&services, &caller, new, bundle, idempotency).await?.into())
+    Ok(client_bundle::create(&caller.services, &caller, new, bundle, idempotency).await?.into())
 }
 
 /// Lists the service clients, newest first.
@@ -143,9 +140,8 @@ pub async fn create(
 pub async fn list(
     caller: Caller<ManageServiceClients>,
     Query(page): Query<Paging>,
-    services: Data<Services>,
 ) -> Result<Listing<ServiceClientBody>, Problem> {
-    Ok(service_clients::list(&services, &caller, page.into()).await?.into())
+    Ok(service_clients::list(&caller.services, &caller, page.into()).await?.into())
 }
 
 /// Retrieves a service client.
@@ -153,9 +149,8 @@ pub async fn list(
 pub async fn get(
     caller: Caller<ManageServiceClients>,
     Path(id): Path<ServiceClientId>,
-    services: Data<Services>,
 ) -> Result<Object<ServiceClientBody>, Problem> {
-    Ok(Object(service_clients::get(&services, &caller, id).await?.into()))
+    Ok(Object(service_clients::get(&caller.services, &caller, id).await?.into()))
 }
 
 /// Updates a service client.
@@ -167,9 +162,8 @@ pub async fn patch(
     Json(patch): Json<ServiceClientPatch>,
     Path(id): Path<ServiceClientId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<ServiceClientBody>, Problem> {
-    Ok(Object(service_clients::patch(&services, &caller, id, patch, version).await?.into()))
+    Ok(Object(service_clients::patch(&caller.services, &caller, id, patch, version).await?.into()))
 }
 
 /// Deletes a service client.
@@ -180,8 +174,7 @@ pub async fn delete(
     caller: Caller<ManageServiceClients>,
     Path(id): Path<ServiceClientId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Deleted, Problem> {
-    service_clients::delete(&services, &caller, id, version).await?;
+    service_clients::delete(&caller.services, &caller, id, version).await?;
     Ok(Deleted)
 }

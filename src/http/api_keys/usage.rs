@@ -1,6 +1,5 @@
 //! `GET /v1/api-keys/{id}/usage`.
 
-use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -11,10 +10,7 @@ use crate::{
         problem::Problem,
         response::Plain,
     },
-    service::{
-        Services,
-        api_keys::{self, MAX_USAGE_DAYS},
-    },
+    service::api_keys::{self, MAX_USAGE_DAYS},
 };
 
 /// The usage of an API key.
@@ -53,8 +49,7 @@ pub async fn get(
     caller: Caller<ManageKeys>,
     Path(id): Path<KeyId>,
     Query(UsageQuery { days }): Query<UsageQuery>,
-    services: Data<Services>,
 ) -> Result<Plain<KeyUsageBody>, Problem> {
-    let uses = api_keys::usage(&services, &caller, id, days.0).await?;
+    let uses = api_keys::usage(&caller.services, &caller, id, days.0).await?;
     Ok(Plain(KeyUsageBody { data: uses.into_iter().map(|(day, uses)| DailyUsageBody { day, uses }).collect() }))
 }

@@ -65,12 +65,8 @@ enum ResponseLine<'a> {
 /// changes nothing. An invalid line is refused without affecting other lines, and the report states
 /// the reason.
 #[utoipa::path(post, path = "", responses(ReportLines))]
-pub async fn import(
-    caller: Caller<ManageDirectory>,
-    Lines(payload): Lines,
-    services: Data<Services>,
-) -> Result<HttpResponse, Problem> {
-    let lines = stream_response(services, Import::begin(&caller), payload);
+pub async fn import(caller: Caller<ManageDirectory>, Lines(payload): Lines) -> Result<HttpResponse, Problem> {
+    let lines = stream_response(caller.services.clone(), Import::begin(&caller), payload);
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type(NDJSON).streaming(lines))
 }
 

@@ -1,6 +1,5 @@
 //! `/v1/organizations/{id}/members`.
 
-use actix_web::web::Data;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -18,10 +17,7 @@ use crate::{
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },
-    service::{
-        Services,
-        directory::members::{self, MemberPatch, MemberPut},
-    },
+    service::directory::members::{self, MemberPatch, MemberPut},
 };
 
 impl_resource!(Member, "/v1/organizations/{}/members/{}", organization, user);
@@ -46,31 +42,28 @@ pub async fn put(
     Json(PutBody { roles, metadata }): Json<PutBody>,
     PathPair(organization, user): PathPair<OrganizationId, UserId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Stored<Member>, Problem> {
     let put = MemberPut { organization, user, roles, metadata };
-    Ok(members::put(&services, &caller, put, version).await?.into())
+    Ok(members::put(&caller.services, &caller, put, version).await?.into())
 }
 
 /// Lists the members of an organization, newest first.
 #[utoipa::path(get, path = "")]
 pub async fn list(
-    _: Caller<ManageDirectory>,
+    caller: Caller<ManageDirectory>,
     Path(organization): Path<OrganizationId>,
     Query(page): Query<Paging>,
-    services: Data<Services>,
 ) -> Result<Listing<Member>, Problem> {
-    Ok(members::list(&services, organization, page.into()).await?.into())
+    Ok(members::list(&caller.services, organization, page.into()).await?.into())
 }
 
 /// Retrieves a member of an organization.
 #[utoipa::path(get, path = "")]
 pub async fn get(
-    _: Caller<ManageDirectory>,
+    caller: Caller<ManageDirectory>,
     PathPair(organization, user): PathPair<OrganizationId, UserId>,
-    services: Data<Services>,
 ) -> Result<Object<Member>, Problem> {
-    Ok(Object(members::get(&services, organization, user).await?))
+    Ok(Object(members::get(&caller.services, organization, user).await?))
 }
 
 /// Updates a member of an organization.
@@ -82,9 +75,8 @@ pub async fn patch(
     Json(patch): Json<MemberPatch>,
     PathPair(organization, user): PathPair<OrganizationId, UserId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<Member>, Problem> {
-    Ok(Object(members::patch(&services, &caller, (organization, user), patch, version).await?))
+    Ok(Object(members::patch(&caller.services, &caller, (organization, user), patch, version).await?))
 }
 
 /// Removes a member from an organization.
@@ -93,8 +85,7 @@ pub async fn delete(
     caller: Caller<ManageDirectory>,
     PathPair(organization, user): PathPair<OrganizationId, UserId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Deleted, Problem> {
-    members::delete(&services, &caller, organization, user, version).await?;
+    members::delete(&caller.services, &caller, organization, user, version).await?;
     Ok(Deleted)
 }

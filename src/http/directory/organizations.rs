@@ -1,6 +1,5 @@
 //! `/v1/organizations`.
 
-use actix_web::web::Data;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -15,10 +14,7 @@ use crate::{
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },
-    service::{
-        Services,
-        directory::organizations::{self, OrganizationPatch, OrganizationPut},
-    },
+    service::directory::organizations::{self, OrganizationPatch, OrganizationPut},
 };
 
 impl_resource!(Organization, "/v1/organizations/{}", id);
@@ -42,30 +38,27 @@ pub async fn put(
     Json(PutBody { name, metadata }): Json<PutBody>,
     NewPath(id): NewPath<OrganizationId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Stored<Organization>, Problem> {
     let put = OrganizationPut { id, name, metadata };
-    Ok(organizations::put(&services, &caller, put, version).await?.into())
+    Ok(organizations::put(&caller.services, &caller, put, version).await?.into())
 }
 
 /// Lists the organizations, newest first.
 #[utoipa::path(get, path = "")]
 pub async fn list(
-    _: Caller<ManageDirectory>,
+    caller: Caller<ManageDirectory>,
     Query(page): Query<Paging>,
-    services: Data<Services>,
 ) -> Result<Listing<Organization>, Problem> {
-    Ok(organizations::list(&services, page.into()).await?.into())
+    Ok(organizations::list(&caller.services, page.into()).await?.into())
 }
 
 /// Retrieves an organization.
 #[utoipa::path(get, path = "")]
 pub async fn get(
-    _: Caller<ManageDirectory>,
+    caller: Caller<ManageDirectory>,
     Path(id): Path<OrganizationId>,
-    services: Data<Services>,
 ) -> Result<Object<Organization>, Problem> {
-    Ok(Object(organizations::get(&services, id).await?))
+    Ok(Object(organizations::get(&caller.services, id).await?))
 }
 
 /// Updates an organization.
@@ -77,9 +70,8 @@ pub async fn patch(
     Json(patch): Json<OrganizationPatch>,
     Path(id): Path<OrganizationId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<Organization>, Problem> {
-    Ok(Object(organizations::patch(&services, &caller, id, patch, version).await?))
+    Ok(Object(organizations::patch(&caller.services, &caller, id, patch, version).await?))
 }
 
 /// Deletes an organization.
@@ -88,8 +80,7 @@ pub async fn delete(
     caller: Caller<ManageDirectory>,
     Path(id): Path<OrganizationId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Deleted, Problem> {
-    organizations::delete(&services, &caller, id, version).await?;
+    organizations::delete(&caller.services, &caller, id, version).await?;
     Ok(Deleted)
 }

@@ -1,6 +1,5 @@
 //! `/v1/users`.
 
-use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,10 +14,7 @@ use crate::{
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },
-    service::{
-        Services,
-        directory::users::{self, UserPatch, UserPut},
-    },
+    service::directory::users::{self, UserPatch, UserPut},
 };
 
 /// A user.
@@ -75,30 +71,21 @@ pub async fn put(
     Json(PutBody { blocked, profile, metadata, roles }): Json<PutBody>,
     NewPath(id): NewPath<UserId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Stored<UserBody>, Problem> {
     let put = UserPut { id, blocked, profile, metadata, roles };
-    Ok(users::put(&services, &caller, put, version).await?.into())
+    Ok(users::put(&caller.services, &caller, put, version).await?.into())
 }
 
 /// Lists the users, newest first.
 #[utoipa::path(get, path = "")]
-pub async fn list(
-    _: Caller<ManageDirectory>,
-    Query(page): Query<Paging>,
-    services: Data<Services>,
-) -> Result<Listing<UserBody>, Problem> {
-    Ok(users::list(&services, page.into()).await?.into())
+pub async fn list(caller: Caller<ManageDirectory>, Query(page): Query<Paging>) -> Result<Listing<UserBody>, Problem> {
+    Ok(users::list(&caller.services, page.into()).await?.into())
 }
 
 /// Retrieves a user.
 #[utoipa::path(get, path = "")]
-pub async fn get(
-    _: Caller<ManageDirectory>,
-    Path(id): Path<UserId>,
-    services: Data<Services>,
-) -> Result<Object<UserBody>, Problem> {
-    Ok(Object(users::get(&services, id).await?.into()))
+pub async fn get(caller: Caller<ManageDirectory>, Path(id): Path<UserId>) -> Result<Object<UserBody>, Problem> {
+    Ok(Object(users::get(&caller.services, id).await?.into()))
 }
 
 /// Updates a user.
@@ -110,9 +97,8 @@ pub async fn patch(
     Json(patch): Json<UserPatch>,
     Path(id): Path<UserId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<UserBody>, Problem> {
-    Ok(Object(users::patch(&services, &caller, id, patch, version).await?.into()))
+    Ok(Object(users::patch(&caller.services, &caller, id, patch, version).await?.into()))
 }
 
 /// Deletes a user.
@@ -121,8 +107,7 @@ pub async fn delete(
     caller: Caller<ManageDirectory>,
     Path(id): Path<UserId>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Deleted, Problem> {
-    users::delete(&services, &caller, id, version).await?;
+    users::delete(&caller.services, &caller, id, version).await?;
     Ok(Deleted)
 }

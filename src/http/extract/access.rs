@@ -36,9 +36,9 @@ use crate::{
     },
 };
 
-/// An authenticated caller that holds a permission for action `A`.
-#[derive(Debug)]
+/// An authenticated caller that holds a permission for action `A`, with the services that it calls.
 pub struct Caller<A: Action> {
+    pub services: Data<Services>,
     pub identity: crate::service::caller::Caller,
     action: PhantomData<A>,
 }
@@ -78,13 +78,13 @@ impl<A: Action> HandlerArgument for Caller<A> {
             (None, Some(session)) => CallerCredential::Console(session),
             (None, None) => CallerCredential::Header(credential(headers)?),
         };
-        let services = request.app_data::<Data<Services>>().ok_or_else(Problem::not_found)?;
+        let services = request.app_data::<Data<Services>>().ok_or_else(Problem::not_found)?.clone();
         let on_behalf_of = parse_on_behalf_of(headers)?;
-        let identity = caller::authenticate(services, presented, on_behalf_of, &request_call(request))
+        let identity = caller::authenticate(&services, presented, on_behalf_of, &request_call(request))
             .await
             .map_err(Problem::from)?;
         if identity.authority.allows::<A>() {
-            Ok(Self { identity, action: PhantomData })
+            Ok(Self { services, identity, action: PhantomData })
         } else {
             Err(Problem::forbidden(&identity.authority.required_permissions::<A>()).into())
         }

@@ -1,6 +1,5 @@
 //! `POST /v1/access/check`.
 
-use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,10 +13,7 @@ use crate::{
         problem::Problem,
         response::Plain,
     },
-    service::{
-        Services,
-        introspection::check_access::{self, AccessSubject, PrincipalReference},
-    },
+    service::introspection::check_access::{self, AccessSubject, PrincipalReference},
 };
 
 /// A check whether a key, token or principal has a permission on a resource. Requires either
@@ -49,9 +45,8 @@ pub struct AccessCheckResultBody {
 /// Returns whether a key, token or principal has a permission on a resource now.
 #[utoipa::path(post, path = "")]
 pub async fn check(
-    _: Caller<ValidateCredentials>,
+    caller: Caller<ValidateCredentials>,
     Json(body): Json<AccessCheckBody>,
-    services: Data<Services>,
 ) -> Result<Plain<AccessCheckResultBody>, Problem> {
     if body.audience.is_some() && body.value.is_none() {
         return Err(Problem::invalid_field("audience", "is allowed with `value` only"));
@@ -63,6 +58,6 @@ pub async fn check(
             return Err(Problem::invalid_field("value", "send either `value` or `principal`"));
         }
     };
-    let allowed = check_access::check(&services, subject, body.permission, body.resource).await?;
+    let allowed = check_access::check(&caller.services, subject, body.permission, body.resource).await?;
     Ok(Plain(AccessCheckResultBody { allowed }))
 }

@@ -1,6 +1,5 @@
 //! `POST /v1/api-keys/validate`.
 
-use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::{
     ToSchema,
@@ -19,7 +18,7 @@ use crate::{
         problem::Problem,
         response::Plain,
     },
-    service::{Services, introspection::validate},
+    service::introspection::validate,
 };
 
 /// An API key or token that a service received, with the requirements of the service.
@@ -84,16 +83,15 @@ fn null_schema() -> Object {
 /// Responses must not be cached, because the next one may differ.
 #[utoipa::path(post, path = "")]
 pub async fn validate(
-    _: Caller<ValidateCredentials>,
+    caller: Caller<ValidateCredentials>,
     Json(body): Json<ValidationRequest>,
-    services: Data<Services>,
 ) -> Result<Plain<ValidationBody>, Problem> {
     let required = CredentialRequirements {
         required_permissions: body.required_permissions.unwrap_or_default(),
         owner_type: body.owner_type,
         audience: body.audience,
     };
-    let found = validate::validate(&services, &body.value.0, &required).await?;
+    let found = validate::validate(&caller.services, &body.value.0, &required).await?;
     Ok(Plain(found.map_or(ValidationBody::Refused(RefusedApiKey { api_key: () }), |validated| {
         ValidationBody::Accepted(Box::new(Accepted {
             api_key: validated.key.into(),

@@ -54,7 +54,6 @@ pub async fn put(
     caller: Caller<ManageBranding>,
     Json(body): Json<Branding>,
     IfMatch(version): IfMatch,
-    services: Data<Services>,
 ) -> Result<Object<BrandingBody>, Problem> {
-    Ok(Object(branding::put(&services, &caller, body, version).await?.into()))
+    Ok(Object(branding::put(&caller.services, &caller, body, version).await?.into()))
 }

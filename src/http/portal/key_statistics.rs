@@ -1,6 +1,5 @@
 //! `GET /v1/overview`.
 
-use actix_web::web::Data;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -11,7 +10,7 @@ use crate::{
         problem::Problem,
         response::Plain,
     },
-    service::{Services, portal::key_statistics::KeyStatistics},
+    service::portal::key_statistics::KeyStatistics,
 };
 
 /// Maximum length of the reported period: 30 days.
@@ -32,9 +31,8 @@ pub struct PeriodQuery {
 /// Exchanges of the last seconds may be missing.
 #[utoipa::path(get, path = "")]
 pub async fn get(
-    _: Caller<ReadStatistics>,
+    caller: Caller<ReadStatistics>,
     Query(PeriodQuery { hours }): Query<PeriodQuery>,
-    services: Data<Services>,
 ) -> Result<Plain<KeyStatistics>, Problem> {
-    Ok(Plain(services.key_statistics.get(&services.store, hours.0).await?))
+    Ok(Plain(caller.services.key_statistics.get(&caller.services.store, hours.0).await?))
 }

@@ -1,6 +1,6 @@
 //! `/v1/portal-sessions`.
 
-use actix_web::{HttpResponse, http::header::CACHE_CONTROL, web::Data};
+use actix_web::{HttpResponse, http::header::CACHE_CONTROL};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,12 +18,9 @@ use crate::{
         problem::Problem,
         response::Plain,
     },
-    service::{
-        Services,
-        portal::{
-            self,
-            current::{self, CurrentUser},
-        },
+    service::portal::{
+        self,
+        current::{self, CurrentUser},
     },
 };
 
@@ -53,9 +50,9 @@ pub struct SessionBody<'a> {
 
 /// Retrieves the user of the current session, and what they can do in it.
 #[utoipa::path(get, path = "")]
-pub async fn current(caller: Caller<ManageKeys>, services: Data<Services>) -> Result<Plain<CurrentUser>, Problem> {
+pub async fn current(caller: Caller<ManageKeys>) -> Result<Plain<CurrentUser>, Problem> {
     let no_user = "the caller is not a user: open a portal session, or name a user in Keyswap-On-Behalf-Of";
-    Ok(Plain(current::current(&services, &caller).await?.ok_or_else(|| Problem::bad_request(no_user))?))
+    Ok(Plain(current::current(&caller.services, &caller).await?.ok_or_else(|| Problem::bad_request(no_user))?))
 }
 
 /// Opens a portal session, in which a user's browser manages the user's keys for a short time.
@@ -63,9 +60,8 @@ pub async fn current(caller: Caller<ManageKeys>, services: Data<Services>) -> Re
 pub async fn open(
     caller: Caller<CreatePortalSessions>,
     Json(CreateBody { user_id, organization_id }): Json<CreateBody>,
-    services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let opened = portal::open(&services, &caller, user_id, organization_id).await?;
+    let opened = portal::open(&caller.services, &caller, user_id, organization_id).await?;
     let body = SessionBody { token: opened.token.expose(), url: &opened.url, expires_at: opened.expires_at };
     Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(body))
 }

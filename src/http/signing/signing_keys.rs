@@ -1,6 +1,5 @@
 //! `/v1/signing-keys`.
 
-use actix_web::web::Data;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -12,12 +11,9 @@ use crate::{
         problem::Problem,
         response::Plain,
     },
-    service::{
-        Services,
-        signing::{
-            self, Revocation, RotationResult,
-            rotation_state::{SigningKeyItem, Timeline},
-        },
+    service::signing::{
+        self, Revocation, RotationResult,
+        rotation_state::{SigningKeyItem, Timeline},
     },
 };
 
@@ -46,8 +42,8 @@ pub struct RotateBody {
 
 /// Lists all current and former signing keys, their planned transitions and the running replicas.
 #[utoipa::path(get, path = "")]
-pub async fn list(_: Caller<ManageSigningKeys>, services: Data<Services>) -> Result<Plain<Timeline>, Problem> {
-    Ok(Plain(signing::timeline(&services).await?))
+pub async fn list(caller: Caller<ManageSigningKeys>) -> Result<Plain<Timeline>, Problem> {
+    Ok(Plain(signing::timeline(&caller.services).await?))
 }
 
 /// Publishes an imported private key as the next signing key of the configured algorithm.
@@ -55,9 +51,8 @@ pub async fn list(_: Caller<ManageSigningKeys>, services: Data<Services>) -> Res
 pub async fn import(
     caller: Caller<ManageSigningKeys>,
     Json(body): Json<ImportBody>,
-    services: Data<Services>,
 ) -> Result<Plain<SigningKeyItem>, Problem> {
-    Ok(Plain(signing::import(&services, &caller, &body.key).await?))
+    Ok(Plain(signing::import(&caller.services, &caller, &body.key).await?))
 }
 
 /// Activates the next signing key.
@@ -67,12 +62,11 @@ pub async fn import(
 pub async fn rotate(
     caller: Caller<ManageSigningKeys>,
     OptionalJson(body): OptionalJson<RotateBody>,
-    services: Data<Services>,
 ) -> Result<Plain<RotationResult>, Problem> {
     Ok(Plain(if body.dry_run {
-        signing::preview_rotation(&services).await?.0?
+        signing::preview_rotation(&caller.services).await?.0?
     } else {
-        signing::rotate(&services, &caller, body.activate).await?
+        signing::rotate(&caller.services, &caller, body.activate).await?
     }))
 }
 
@@ -83,7 +77,6 @@ pub async fn rotate(
 pub async fn revoke(
     caller: Caller<ManageSigningKeys>,
     Path(kid): Path<SigningKeyId>,
-    services: Data<Services>,
 ) -> Result<Plain<Revocation>, Problem> {
-    Ok(Plain(signing::revoke(&services, &caller, kid).await?))
+    Ok(Plain(signing::revoke(&caller.services, &caller, kid).await?))
 }
