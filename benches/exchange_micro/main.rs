@@ -49,7 +49,7 @@ use keyswap::{
     domain::{credentials::format::PresentedKey, exchange::grant, signing::Algorithm},
     service::{Services, credentials::verify::PresentedCredential, exchange::exchange},
     store::{LookupDetail, SystemClock},
-    telemetry::labels::Form,
+    telemetry::labels::RequestForm,
 };
 use tokio::runtime::Runtime;
 
@@ -148,7 +148,7 @@ async fn measure(services: &Services, keys: &Keys, mut table: Table) -> Table {
         .time("all of it, EdDSA, without HTTP", async || {
             next = (next + 1) % keys.count();
             let key = std::str::from_utf8(keys.get(next)).expect("a key");
-            let attempt = PresentedCredential { value: key, source, form: Some(Form::Exchange) };
+            let attempt = PresentedCredential { value: key, source, form: Some(RequestForm::Exchange) };
             exchange(services, attempt, &request).await.expect("a token")
         })
         .await;

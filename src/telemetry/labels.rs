@@ -6,7 +6,7 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEn
 
 /// The type of request that presented an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Form {
+pub enum RequestForm {
     ClientCredentials,
     TokenExchange,
     IbmApiKey,
@@ -16,7 +16,7 @@ pub enum Form {
     Validation,
 }
 
-impl Form {
+impl RequestForm {
     pub(crate) const ALL: [Self; 7] = [
         Self::ClientCredentials,
         Self::TokenExchange,
@@ -49,7 +49,7 @@ impl Form {
     }
 }
 
-impl EncodeLabelValue for Form {
+impl EncodeLabelValue for RequestForm {
     fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
         EncodeLabelValue::encode(&self.as_str(), encoder)
     }
@@ -127,7 +127,7 @@ impl EncodeLabelValue for ExchangeResult {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ExchangeLabels {
-    pub(super) form: Form,
+    pub(super) form: RequestForm,
     pub(super) result: ExchangeResult,
 }
 

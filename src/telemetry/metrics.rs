@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::{Metric, Registry, Unit},
 };
 
-use crate::telemetry::labels::{ExchangeLabels, ExchangeResult, Form, WebhookAttemptResult};
+use crate::telemetry::labels::{ExchangeLabels, ExchangeResult, RequestForm, WebhookAttemptResult};
 
 /// The values of the signing key gauges, from one snapshot.
 #[derive(Debug, Default)]
@@ -179,7 +179,7 @@ fn add_seconds<M: Metric + Clone + Default>(registry: &mut Registry, name: &str,
 }
 
 impl Metrics {
-    pub fn record_exchange(&self, form: Form, result: ExchangeResult, took: Duration) {
+    pub fn record_exchange(&self, form: RequestForm, result: ExchangeResult, took: Duration) {
         self.requests.exchanges.get_or_create(&ExchangeLabels { form, result }).inc();
         if result == ExchangeResult::Granted {
             self.requests.exchange_seconds.observe(took.as_secs_f64());
@@ -190,7 +190,7 @@ impl Metrics {
     pub fn uses(&self) -> BTreeMap<&'static str, u64> {
         let count =
             |form, result| self.requests.exchanges.get(&ExchangeLabels { form, result }).map(|counter| counter.get());
-        let forms = || Form::ALL.into_iter().filter(|form| form.counts_as_use());
+        let forms = || RequestForm::ALL.into_iter().filter(|form| form.counts_as_use());
         let all = ExchangeResult::ALL.into_iter();
         let counted = all.map(|result| (result.as_str(), forms().filter_map(|form| count(form, result)).sum()));
         counted.filter(|(_, count)| *count > 0).collect()

@@ -29,7 +29,7 @@ use crate::{
         credentials::{error::AuthError, verify::PresentedCredential},
         exchange::{self, Explanation},
     },
-    telemetry::labels::Form,
+    telemetry::labels::RequestForm,
 };
 
 /// The requested token. All fields are optional.
@@ -77,7 +77,7 @@ pub async fn exchange(
     OptionalJson(body): OptionalJson<ExchangeRequest>,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let (presented, exchange_request) = read(&request, &key, body, Form::Exchange)?;
+    let (presented, exchange_request) = read(&request, &key, body, RequestForm::Exchange)?;
     let issued = exchange::exchange(&services, presented, &exchange_request).await?;
     Ok(token_response(&issued, None, false))
 }
@@ -92,7 +92,7 @@ pub async fn explain(
     OptionalJson(body): OptionalJson<ExchangeRequest>,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let (presented, exchange_request) = read(&request, &key, body, Form::Explain)?;
+    let (presented, exchange_request) = read(&request, &key, body, RequestForm::Explain)?;
     let (explanation, replaced) = exchange::explain(&services, presented, &exchange_request).await?;
     Ok(replaced::add_deprecation_headers(Plain(explanation).respond_to(&request), replaced))
 }
@@ -103,7 +103,7 @@ fn read<'a>(
     request: &HttpRequest,
     key: &'a str,
     body: ExchangeRequest,
-    form: Form,
+    form: RequestForm,
 ) -> Result<(PresentedCredential<'a>, ExchangeParameters), Problem> {
     let source = request_call(request).source;
     Ok((PresentedCredential { value: key, source, form: Some(form) }, body.into_request()?))

@@ -67,7 +67,7 @@ pub struct TokenResponse<'a> {
 struct TokenGrant {
     key: zeroize::Zeroizing<String>,
     client_id: Option<String>,
-    form: labels::Form,
+    form: labels::RequestForm,
     rejected_key_error: RejectedKeyError,
     issued_token_type: Option<&'static str>,
 }
@@ -90,7 +90,7 @@ pub async fn token(
     let issued = exchange::exchange(&services, presented, &exchange_request)
         .await
         .map_err(|denied| OAuthError::from_denied(denied, rejected_key_error))?;
-    Ok(token_response(&issued, issued_token_type, label == labels::Form::IbmApiKey))
+    Ok(token_response(&issued, issued_token_type, label == labels::RequestForm::IbmApiKey))
 }
 
 /// Builds the token response, which must not be cached.
@@ -124,7 +124,7 @@ fn parse_grant(request: &HttpRequest, form: &Form) -> Result<TokenGrant, OAuthEr
         ("client_credentials", Some(client)) => Ok(TokenGrant {
             key: client.secret,
             client_id: Some(client.id),
-            form: labels::Form::ClientCredentials,
+            form: labels::RequestForm::ClientCredentials,
             rejected_key_error: RejectedKeyError::Client,
             issued_token_type: None,
         }),
@@ -139,7 +139,7 @@ fn parse_grant(request: &HttpRequest, form: &Form) -> Result<TokenGrant, OAuthEr
             Ok(TokenGrant {
                 key: key.to_owned().into(),
                 client_id: None,
-                form: labels::Form::IbmApiKey,
+                form: labels::RequestForm::IbmApiKey,
                 rejected_key_error: RejectedKeyError::Grant,
                 issued_token_type: None,
             })
@@ -173,7 +173,7 @@ fn parse_token_exchange_grant(form: &Form) -> Result<TokenGrant, OAuthError> {
     Ok(TokenGrant {
         key: key.to_owned().into(),
         client_id: None,
-        form: labels::Form::TokenExchange,
+        form: labels::RequestForm::TokenExchange,
         rejected_key_error: RejectedKeyError::InvalidSubjectToken,
         issued_token_type: Some(issued),
     })

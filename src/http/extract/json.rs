@@ -15,7 +15,7 @@ use crate::{
         openapi::signature::{HandlerArgument, HandlerSignature, body, header_parameter},
         problem::Problem,
     },
-    service::common::{idempotency::IdempotencyRequest, reading},
+    service::common::{idempotency::IdempotencyRequest, json_errors},
 };
 
 /// A JSON body.
@@ -58,7 +58,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 fn problem_from_json_error(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let inner = error.inner();
     if inner.classify() == serde_json::error::Category::Data {
-        Problem::invalid(vec![reading::fault("body", error)])
+        Problem::invalid(vec![json_errors::to_input_fault("body", error)])
     } else {
         Problem::bad_request(format!("the body is not valid JSON at line {} column {}", inner.line(), inner.column()))
     }

@@ -19,7 +19,7 @@ use crate::{
         openapi::signature::{HandlerArgument, HandlerSignature},
         problem::Problem,
     },
-    service::common::reading,
+    service::common::json_errors,
 };
 
 /// Query parameters. If a handler has several arguments of this kind, each reads its own parameters.
@@ -33,7 +33,7 @@ impl<T: DeserializeOwned + IntoParams> HandlerArgument for Query<T> {
         let pairs = form_urlencoded::parse(request.query_string().as_bytes());
         let pairs = pairs.map(|(name, value)| (name.into_owned(), ParameterValue(value.into_owned())));
         let parsed = serde_path_to_error::deserialize(value::MapDeserializer::<_, value::Error>::new(pairs));
-        Ok(Self(parsed.map_err(|error| Problem::invalid(vec![reading::fault("query", &error)]))?))
+        Ok(Self(parsed.map_err(|error| Problem::invalid(vec![json_errors::to_input_fault("query", &error)]))?))
     }
 }
 

@@ -3,7 +3,7 @@ pub mod document;
 pub(crate) mod entry;
 pub mod error;
 pub mod idempotency;
-pub mod reading;
+pub mod json_errors;
 pub mod refresh_gate;
 pub mod version;
 pub mod write_buffer;

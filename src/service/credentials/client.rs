@@ -29,7 +29,7 @@ use crate::{
         },
     },
     store::LookupDetail,
-    telemetry::labels::Form,
+    telemetry::labels::RequestForm,
 };
 
 /// A caller that authenticated with a key, or with a token of a key.
@@ -64,7 +64,7 @@ impl AuthenticatedClient {
         call: &RequestContext,
     ) -> Result<Self, AuthError> {
         let request = ExchangeParameters { client_id, ..management_exchange_request(services) };
-        let presented = PresentedCredential { value: key, source: call.source, form: Some(Form::Management) };
+        let presented = PresentedCredential { value: key, source: call.source, form: Some(RequestForm::Management) };
         let verified = verify_api_key(services, presented, &request, LookupDetail::Context, async |context| {
             Self::new(services, context, &request, None, call)
         });

@@ -27,7 +27,7 @@ use crate::{
         StoreError,
         portal::sessions::{self, StoredPortalSession},
     },
-    telemetry::labels::Form,
+    telemetry::labels::RequestForm,
 };
 
 /// Parses a credential as the token of a portal session; `None` for any other credential.
@@ -53,7 +53,7 @@ pub(crate) async fn verify_session(
     kind: PortalSessionKind,
     source: Source,
 ) -> Result<VerifiedSession, AuthError> {
-    let presented = PresentedCredential { value: token, source, form: Some(Form::Management) };
+    let presented = PresentedCredential { value: token, source, form: Some(RequestForm::Management) };
     let parse = |text: &str| {
         let token = parse_session_token(text)?;
         let id = token.credential_id;

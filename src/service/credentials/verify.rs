@@ -13,7 +13,7 @@ use crate::{
         Error, Services, Unavailable,
         credentials::{brute_force::Source, error::AuthError},
     },
-    telemetry::labels::{ExchangeResult, Form},
+    telemetry::labels::{ExchangeResult, RequestForm},
 };
 
 /// Period of the constant-time deadline. A credential is refused at a whole multiple of this time
@@ -29,7 +29,7 @@ pub struct PresentedCredential<'a> {
     pub source: Source,
     /// Label in metrics and in the log. `None` records nothing: a token at `/v1` was recorded when
     /// its key was exchanged.
-    pub form: Option<Form>,
+    pub form: Option<RequestForm>,
 }
 
 impl fmt::Debug for PresentedCredential<'_> {

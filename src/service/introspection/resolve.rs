@@ -25,7 +25,7 @@ use crate::{
         },
     },
     store::{CredentialLookup, LookupDetail},
-    telemetry::labels::Form,
+    telemetry::labels::RequestForm,
 };
 
 /// Applies `rule` to a key or token that a service has received. Returns `None` if it is not
@@ -40,7 +40,7 @@ pub(crate) async fn resolve_token<T>(
     rule: impl FnOnce(&KeyContext, &CredentialBounds) -> Result<T, DenyReason>,
 ) -> Result<Option<VerifiedCredential<T>>, AuthError> {
     let value = strip_bearer(value);
-    let presented = PresentedCredential { value, source: Source::UNKNOWN, form: Some(Form::Validation) };
+    let presented = PresentedCredential { value, source: Source::UNKNOWN, form: Some(RequestForm::Validation) };
     let verified = if has_token_format(value) {
         // A token is subject to the current state of its key. Of its own claims only the audience and
         // the scope limit it further.

@@ -28,7 +28,7 @@ use crate::{
         },
     },
     store::{self, LookupDetail, NoEvent, Outcome, credentials::key_context::KeySelector},
-    telemetry::labels::Form,
+    telemetry::labels::RequestForm,
 };
 
 /// The reason why a revocation failed. An unknown key or token is not an error.
@@ -68,7 +68,7 @@ pub async fn revoke(services: &Services, caller: &Caller, token: &str) -> Result
 /// Revokes a key and returns whether the caller may do so.
 async fn revoke_presented_key(services: &Services, caller: &Caller, key: &str) -> Result<bool, AuthError> {
     // A third party may have sent the key to a service, so its source is unknown.
-    let presented = PresentedCredential { value: key, source: Source::UNKNOWN, form: Some(Form::Management) };
+    let presented = PresentedCredential { value: key, source: Source::UNKNOWN, form: Some(RequestForm::Management) };
     // The state of the key does not matter: a suspended key could be resumed.
     let (request, detail) = (ExchangeParameters::default(), LookupDetail::Context);
     let verified = verify_api_key(services, presented, &request, detail, async |_| Ok(())).await?;

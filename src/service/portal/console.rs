@@ -27,7 +27,7 @@ use crate::{
         introspection::revoke::{self, RevocationError},
     },
     store::Outcome,
-    telemetry::labels::Form,
+    telemetry::labels::RequestForm,
 };
 
 /// The permissions that an error names if a key has no management permission.
@@ -44,7 +44,7 @@ pub struct SignedIn {
 /// permission, and `AuthError::Credential` for every fault of the key.
 pub async fn sign_in(services: &Services, key: &str, call: &RequestContext) -> Result<Option<SignedIn>, AuthError> {
     let request = management_exchange_request(services);
-    let presented = PresentedCredential { value: key, source: call.source, form: Some(Form::Management) };
+    let presented = PresentedCredential { value: key, source: call.source, form: Some(RequestForm::Management) };
     // With the default lifetime operators would have to sign in again every ten minutes. Revocation
     // takes effect immediately regardless of the lifetime.
     let limits = Limits { default_ttl: services.settings.limits.max_ttl, ..services.settings.limits.clone() };

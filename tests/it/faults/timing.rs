@@ -26,7 +26,7 @@ use keyswap::{
         credentials::{brute_force::Source, error::AuthError, verify::PresentedCredential},
         exchange,
     },
-    telemetry::labels::Form,
+    telemetry::labels::RequestForm,
 };
 
 use crate::support::{Database, Kind, Server, keep_alive::KeepAlive, panics};
@@ -72,7 +72,7 @@ impl Client {
             Self::InProcess(services) => {
                 // A new source for each request, so that no source's brute-force budget is used up.
                 let source = Source::from(IpAddr::V4(Ipv4Addr::from_bits(source)));
-                let attempt = PresentedCredential { value: &shown.value, source, form: Some(Form::Exchange) };
+                let attempt = PresentedCredential { value: &shown.value, source, form: Some(RequestForm::Exchange) };
                 let refused = exchange::exchange(services, attempt, &ExchangeParameters::default()).await;
                 let took = started.elapsed();
                 assert!(matches!(refused, Err(AuthError::Credential(_))), "{refused:?}");

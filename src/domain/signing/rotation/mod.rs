@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_jump_of_the_clock_every_wait_begins_anew() {
+    fn every_wait_restarts_after_a_clock_jump() {
         let mut rules = rules(Es256, &[], Some(10));
         let keys = [key(Es256, Active), key(Es256, Next), key(Es384, Retiring)];
         assert!(rules.plan(&keys, at(50_000)).iter().all(|planned| planned.waits_for == WaitReason::Due));

@@ -8,7 +8,7 @@ use crate::{
     domain::common::json::Object,
     service::{
         InputFault,
-        common::reading,
+        common::json_errors,
         directory::{members::MemberPut, organizations::OrganizationPut, users::UserPut},
     },
 };
@@ -63,7 +63,7 @@ impl MemberReader {
         let mut deserializer = serde_json::Deserializer::from_slice(text);
         let read: Result<Object, _> = serde_path_to_error::deserialize(&mut deserializer);
         let Object(remaining) = read.map_err(|error| match error.inner().classify() {
-            serde_json::error::Category::Data => reading::fault("row", &error),
+            serde_json::error::Category::Data => json_errors::to_input_fault("row", &error),
             serde_json::error::Category::Syntax
             | serde_json::error::Category::Eof
             | serde_json::error::Category::Io => {
@@ -113,7 +113,7 @@ impl MemberReader {
         match serde_path_to_error::deserialize(value) {
             Ok(value) => Some(value),
             Err(error) => {
-                let InputFault { field, message } = reading::fault("", &error);
+                let InputFault { field, message } = json_errors::to_input_fault("", &error);
                 let between = if field.is_empty() || field.starts_with('[') { "" } else { "." };
                 self.faults.push(InputFault { field: format!("{name}{between}{field}"), message });
                 None
@@ -126,7 +126,7 @@ impl MemberReader {
         let Self { remaining, known, mut faults } = self;
         let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
         let message = format!("not known here: expected one of {}", known.join(", "));
-        faults.extend(remaining.keys().map(|name| InputFault::new(reading::truncate_path(name), message.clone())));
+        faults.extend(remaining.keys().map(|name| InputFault::new(json_errors::truncate_path(name), message.clone())));
         faults
     }
 }

@@ -13,7 +13,7 @@ use keyswap::{
         credentials::{brute_force::Source, verify::PresentedCredential},
         events, exchange,
     },
-    telemetry::labels::Form,
+    telemetry::labels::RequestForm,
 };
 
 use super::child::{self, CHILD, Operation, TASK, Task, points};
@@ -75,7 +75,7 @@ impl State {
     /// Asserts that a newly started instance exchanges the key.
     pub async fn exchange_succeeds(&self, key: &str, when: &str) {
         let services = child::services(&self.deployment.settings, self.offset).await;
-        let attempt = PresentedCredential { value: key, source: Source::UNKNOWN, form: Some(Form::Exchange) };
+        let attempt = PresentedCredential { value: key, source: Source::UNKNOWN, form: Some(RequestForm::Exchange) };
         let issued = exchange::exchange(&services, attempt, &ExchangeParameters::default()).await;
         assert!(issued.is_ok(), "{when}: {:?}", issued.err());
     }

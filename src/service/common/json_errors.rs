@@ -8,12 +8,12 @@ use crate::service::InputFault;
 const MAX_SHOWN_NAME_LENGTH: usize = 24;
 
 /// Converts an error of serde. `whole` names the document, for an error that belongs to no member.
-pub fn fault<E: Display>(whole: &str, error: &serde_path_to_error::Error<E>) -> InputFault {
+pub fn to_input_fault<E: Display>(whole: &str, error: &serde_path_to_error::Error<E>) -> InputFault {
     let field = match error.path().to_string() {
         path if path == "." => whole.to_owned(),
         path => truncate_path(&path),
     };
-    InputFault::new(field, message(&error.inner().to_string()))
+    InputFault::new(field, remove_values(&error.inner().to_string()))
 }
 
 /// Shortens a path for an error. A member name that the client chose may be a misplaced secret, so
@@ -27,7 +27,7 @@ pub fn truncate_path(path: &str) -> String {
 }
 
 /// Messages of serde quote values. Messages of the domain types do not.
-fn message(text: &str) -> String {
+fn remove_values(text: &str) -> String {
     let text = text.split(" at line ").next().unwrap_or_default();
     // The search starts at the end, because a value may contain the same words.
     if let Some((what, expected)) = text.rsplit_once(", expected ") {
