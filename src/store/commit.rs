@@ -1,5 +1,9 @@
 //! Runs a change: one transaction, with its events and the indexes of its new credentials.
 
+use std::collections::BTreeSet;
+
+use diesel::Connection as _;
+
 use crate::{
     domain::{
         common::{
@@ -9,18 +13,13 @@ use crate::{
         events::{ActorRef, Digest, Event, NewEvent, Origin},
     },
     store::{
-        dialect,
-        error::StoreError,
-        events,
-        pool::Conn,
+        dialect, events,
+        prelude::*,
         schema::event_chain_head,
         status_lists,
-        transaction::{Outcome, Tx, now},
+        transaction::{Outcome, now},
     },
 };
-use diesel::Connection as _;
-use diesel::prelude::*;
-use std::collections::BTreeSet;
 
 /// Runs `body` and appends its events in one transaction.
 pub(crate) fn run<T, E: From<StoreError>>(
@@ -69,11 +68,10 @@ pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Res
     }
     let count = i64::try_from(new.len()).map_err(|_| StoreError::invalid_data("too many events"))?;
     let chain_head = event_chain_head::table.find(1);
-    diesel::update(chain_head).set(event_chain_head::seq.eq(event_chain_head::seq + count)).execute(&mut **tx)?;
+    diesel::update(chain_head).set(event_chain_head::seq.eq(event_chain_head::seq + count)).execute_in(tx)?;
     let (last, mut hash): (i64, String) = chain_head
         .select((event_chain_head::seq, event_chain_head::hash))
-        .first(&mut **tx)
-        .optional()?
+        .load_first(tx)?
         .ok_or_else(|| StoreError::invalid_data("the row of the event chain head is missing"))?;
     // The clock is read again under the lock, so that the times of events follow their numbers.
     let at = now(tx)?;
@@ -98,6 +96,5 @@ pub(crate) fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Res
         appended.push(event);
     }
     events::insert(tx, &appended)?;
-    diesel::update(chain_head).set(event_chain_head::hash.eq(hash)).execute(&mut **tx)?;
-    Ok(())
+    diesel::update(chain_head).set(event_chain_head::hash.eq(hash)).execute_in(tx)
 }

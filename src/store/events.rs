@@ -2,39 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
 use serde_json::{Map, Value, json};
 
 use crate::{
     domain::{
-        common::{id::EventId, page::Page, time::Timestamp},
-        events::{ActorRef, Event, EventFilter, EventOrder, EventType},
+        common::page::Page,
+        events::{Event, EventFilter, EventOrder, EventType},
     },
     store::{
         column_types::Json,
         dialect::bulk::{self, BulkTable},
-        error::StoreError,
-        pool::Conn,
-        rows::{selectable, values},
+        prelude::*,
         schema::{event_chain_head, events},
-        transaction::Tx,
     },
 };
 
 selectable!(events => Event {
-    id: EventId;
-    seq: i64;
-    kind: String;
-    at: Timestamp;
-    actor: ActorRef;
-    on_behalf_of: Option<String>;
-    subject: ActorRef;
-    organization_id: Option<String>;
-    cause: Option<String>;
-    request_id: Option<String>;
-    address: Option<String>;
-    data: Json<Map<String, Value>>;
-    prev_hash: String;
+    id, seq, kind, at, actor, on_behalf_of, subject, organization_id, cause, request_id, address,
+    data as Json<Map<String, Value>>, prev_hash,
 });
 
 /// Fewer events than this are inserted one by one, because a prepared statement for one row costs
@@ -82,8 +67,7 @@ fn insert_one(tx: &mut Tx<'_>, event: &Event) -> Result<(), StoreError> {
             seq, id, kind, at, actor, on_behalf_of, subject, organization_id, cause, request_id, address,
             data = Value::Object(event.data.clone()).to_string(), prev_hash,
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 fn bulk_row(event: &Event) -> Value {
@@ -106,7 +90,7 @@ fn bulk_row(event: &Event) -> Value {
 
 /// Returns the chain head: the number and the hash of the last event.
 pub fn read_chain_head(connection: &mut Conn) -> Result<(i64, String), StoreError> {
-    Ok(event_chain_head::table.find(1).select((event_chain_head::seq, event_chain_head::hash)).first(connection)?)
+    event_chain_head::table.find(1).select((event_chain_head::seq, event_chain_head::hash)).load_one(connection)
 }
 
 /// Returns the events that follow number `after` in the order of `filter`. `next` is the number of
@@ -134,13 +118,13 @@ pub fn list(
     if let Some(organization) = &filter.organization {
         query = query.filter(events::organization_id.eq(organization.clone()));
     }
-    let found = query.limit(limit + 1).load(connection)?;
+    let found = query.limit(limit + 1).load_all(connection)?;
     Ok(Page::from_rows(found, limit, |event: &Event| event.seq.to_string()))
 }
 
 /// Finds an event by its number.
 pub fn find(connection: &mut Conn, seq: i64) -> Result<Option<Event>, StoreError> {
-    Ok(events::table.find(seq).select(Event::as_select()).first(connection).optional()?)
+    events::table.find(seq).select(Event::as_select()).load_first(connection)
 }
 
 /// The values of the column that match a filter. A bare id is searched under every type, so that

@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
 use serde::Serialize;
 
 use crate::{
     domain::{common::time::Span, exchange::usage::UtcHour},
     store::{
         dialect::bulk::{self, BulkTable},
-        error::StoreError,
-        pool::Conn,
+        prelude::*,
         schema::exchange_counts,
-        transaction::Tx,
     },
 };
 
@@ -50,7 +47,7 @@ pub fn read_counts_since(
     first: UtcHour,
 ) -> Result<BTreeMap<UtcHour, BTreeMap<String, i64>>, StoreError> {
     let rows: Vec<(i64, String, i64)> =
-        exchange_counts::table.filter(exchange_counts::hour.ge(first.number())).load(connection)?;
+        exchange_counts::table.filter(exchange_counts::hour.ge(first.number())).load_all(connection)?;
     let mut counted: BTreeMap<UtcHour, BTreeMap<String, i64>> = BTreeMap::new();
     for (hour, result, exchanges) in rows {
         counted.entry(UtcHour::from_number(hour)).or_default().insert(result, exchanges);
@@ -61,6 +58,5 @@ pub fn read_counts_since(
 /// Deletes counts that are past their retention.
 pub fn delete_expired(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let first = UtcHour::of(tx.now().minus(RETENTION)).number();
-    diesel::delete(exchange_counts::table.filter(exchange_counts::hour.lt(first))).execute(&mut **tx)?;
-    Ok(())
+    diesel::delete(exchange_counts::table.filter(exchange_counts::hour.lt(first))).execute_in(tx)
 }

@@ -22,6 +22,8 @@ mod migrate;
 mod pool;
 mod pool_state;
 pub mod portal;
+mod prelude;
+mod query;
 mod rows;
 mod schema;
 mod settings;

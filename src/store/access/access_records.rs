@@ -11,12 +11,9 @@ use serde_json::json;
 
 use crate::{
     domain::{
-        access::{
-            access_record::{AccessRecord, Principal, RecordAdmin, RecordVisibility, Statement},
-            role::RoleSet,
-        },
+        access::access_record::{AccessRecord, Principal, RecordAdmin, RecordVisibility, Statement},
         common::{
-            id::{AccessRecordId, GenerationId, OrganizationId, UserId},
+            id::{AccessRecordId, GenerationId, OrganizationId},
             name::DisplayName,
             page::{Page, PageRequest},
             time::Timestamp,
@@ -49,15 +46,9 @@ struct Row {
     version: i64,
 }
 
-selectable!(access_record_admins => RecordAdmin {
-    user: UserId = user_id;
-    generation_id: GenerationId;
-});
+selectable!(access_record_admins => RecordAdmin { user = user_id, generation_id });
 
-selectable!(access_record_statements_with_roles => Statement {
-    roles: RoleSet;
-    resources: ResourcePatterns;
-});
+selectable!(access_record_statements_with_roles => Statement { roles, resources as ResourcePatterns });
 
 pub fn insert(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError> {
     let organization = record.organization.as_ref();

@@ -15,7 +15,6 @@ use crate::{
         common::{
             id::AudienceId,
             page::{Page, PageRequest},
-            time::{Span, Timestamp},
         },
         signing::Algorithm,
     },
@@ -30,24 +29,11 @@ use crate::{
 };
 
 selectable!(every_backend: audiences => Audience {
-    id: AudienceId;
-    identifier: Identifier;
-    accepts: AcceptedPermissions = built_in, permissions;
-    token_ttl: Option<Span>;
-    token_profile: TokenProfile = embedded;
-    built_in: Option<BuiltIn>;
-    created_at: Timestamp;
-    version: i64;
+    id, identifier, accepts = (built_in, permissions), token_ttl, token_profile: TokenProfile, built_in, created_at,
+    version,
 });
 
-selectable!(every_backend: audiences => TokenProfile {
-    algorithm: Option<Algorithm>;
-    typ: TokenTypeHeader;
-    scope_claim: ScopeClaimFormat;
-    aud_claim: AudienceClaimFormat;
-    claims: ClaimMapping;
-    status: StatusSubject;
-});
+selectable!(every_backend: audiences => TokenProfile { algorithm, typ, scope_claim, aud_claim, claims, status });
 
 /// The columns of a token profile. A default value is stored as NULL.
 #[derive(Insertable, AsChangeset)]

@@ -11,11 +11,7 @@ use diesel::{
 use crate::{
     domain::{
         access::permission::{AssignableOwnerType, Permission, PermissionName, PermissionSet},
-        common::{
-            name::Description,
-            page::{Page, PageRequest},
-            time::Timestamp,
-        },
+        common::page::{Page, PageRequest},
     },
     store::{
         column_types::{Flag, OwnerTypes},
@@ -28,12 +24,7 @@ use crate::{
 };
 
 selectable!(permissions => Permission {
-    name: PermissionName;
-    description: Option<Description>;
-    assignable_to: OwnerTypes;
-    built_in: Flag;
-    created_at: Timestamp;
-    version: i64;
+    name, description, assignable_to as OwnerTypes, built_in as Flag, created_at, version,
 });
 
 /// Returns `Conflict` if the name is in use.

@@ -9,11 +9,7 @@ use crate::{
             permission::{PermissionName, PermissionSet},
             role::{Role, RoleName, RoleSet},
         },
-        common::{
-            name::Description,
-            page::{Page, PageRequest},
-            time::Timestamp,
-        },
+        common::page::{Page, PageRequest},
     },
     store::{
         dialect::bulk::{self, BulkTable},
@@ -28,13 +24,7 @@ use crate::{
     },
 };
 
-selectable!(roles_with_permissions => Role {
-    name: RoleName;
-    description: Option<Description>;
-    permissions: PermissionSet;
-    created_at: Timestamp;
-    version: i64;
-});
+selectable!(roles_with_permissions => Role { name, description, permissions, created_at, version });
 
 /// Returns `Conflict` if the name is in use.
 pub fn insert(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {

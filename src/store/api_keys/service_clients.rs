@@ -4,20 +4,13 @@ use diesel::{BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryD
 
 use crate::{
     domain::{
-        access::{
-            owner::OwnerScope,
-            permission::{PermissionName, PermissionSet},
-            policy::KeyVisibility,
-        },
+        access::{owner::OwnerScope, permission::PermissionName, policy::KeyVisibility},
         common::{
             id::{GenerationId, ServiceClientId},
-            json::Metadata,
             name::DisplayName,
             page::{Page, PageRequest},
-            time::Timestamp,
         },
         directory::service_client::ServiceClient,
-        events::ActorRef,
     },
     store::{
         error::StoreError,
@@ -29,14 +22,8 @@ use crate::{
 };
 
 selectable!(service_clients => ServiceClient {
-    id: ServiceClientId;
-    name: DisplayName;
-    home: OwnerScope = user_id, organization_id, generation_id;
-    permissions: PermissionSet;
-    metadata: Metadata;
-    created_at: Timestamp;
-    created_by: ActorRef;
-    version: i64;
+    id, name, home = (user_id, organization_id, generation_id), permissions, metadata, created_at, created_by,
+    version,
 });
 
 pub fn insert(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError> {

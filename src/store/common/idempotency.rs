@@ -1,11 +1,9 @@
 //! Idempotency keys: which request created which object, for 24 hours. The row is written in the
 //! same transaction as the object, so a crash leaves both or neither.
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
-
 use crate::{
     domain::common::time::Span,
-    store::{error::StoreError, rows::values, schema::idempotency_keys, transaction::Tx},
+    store::{prelude::*, schema::idempotency_keys},
 };
 
 /// The retention of an idempotency key.
@@ -22,29 +20,27 @@ pub struct StoredResult {
 
 pub fn find(tx: &mut Tx<'_>, actor: &str, key: &str) -> Result<Option<StoredResult>, StoreError> {
     let since = tx.now().minus(RETENTION);
-    Ok(idempotency_keys::table
+    idempotency_keys::table
         .find((actor, key))
         .filter(idempotency_keys::created_at.gt(since))
         .select(StoredResult::as_select())
-        .first(&mut **tx)
-        .optional()?)
+        .load_first(tx)
 }
 
 /// Stores the object that was created. It replaces a row that is older than `RETENTION`.
 pub fn insert_result(tx: &mut Tx<'_>, actor: &str, key: &str, made: &StoredResult) -> Result<(), StoreError> {
     let now = tx.now();
-    diesel::delete(idempotency_keys::table.find((actor, key))).execute(&mut **tx)?;
+    diesel::delete(idempotency_keys::table.find((actor, key))).execute_in(tx)?;
     diesel::insert_into(idempotency_keys::table)
         .values(values!(idempotency_keys, made =>
             actor = actor, idempotency_key = key, request_hash, object_id, created_at = now,
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Deletes the rows that are older than `RETENTION` and returns how many were deleted.
 pub fn delete_expired(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
     let since = tx.now().minus(RETENTION);
     let old = idempotency_keys::table.filter(idempotency_keys::created_at.le(since));
-    Ok(diesel::delete(old).execute(&mut **tx)?)
+    diesel::delete(old).count_affected(tx)
 }

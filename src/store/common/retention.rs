@@ -1,16 +1,13 @@
 //! Retention of expired rows.
 
-use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
-
 use crate::{
     domain::{
         common::time::Span,
         exchange::usage::{UtcDay, minute_number},
     },
     store::{
-        error::StoreError,
+        prelude::*,
         schema::{key_usage, portal_sessions, rate_limit_windows},
-        transaction::Tx,
     },
 };
 
@@ -28,8 +25,8 @@ pub fn delete_expired(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
     let windows = rate_limit_windows::table.filter(rate_limit_windows::minute.lt(minute_number(now.minus(DAY))));
     let usage = key_usage::table
         .filter(key_usage::day.lt(UtcDay::from_number(UtcDay::of(now).number() - USAGE_RETENTION_DAYS)));
-    let mut forgotten = diesel::delete(sessions).execute(&mut **tx)?;
-    forgotten += diesel::delete(windows).execute(&mut **tx)?;
-    forgotten += diesel::delete(usage).execute(&mut **tx)?;
+    let mut forgotten = diesel::delete(sessions).count_affected(tx)?;
+    forgotten += diesel::delete(windows).count_affected(tx)?;
+    forgotten += diesel::delete(usage).count_affected(tx)?;
     Ok(forgotten)
 }

@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use diesel::{
-    Connection as _, ExpressionMethods, JoinOnDsl, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper,
-};
+use diesel::Connection as _;
 
 use crate::{
     domain::{
@@ -23,8 +21,8 @@ use crate::{
             owner_status::{OwnerRow, ownership},
         },
         columns,
-        error::StoreError,
-        pool::{Conn, keyswap_now},
+        pool::keyswap_now,
+        prelude::*,
         schema::{audiences, credentials, key_owner_status},
         status_lists,
     },
@@ -159,15 +157,15 @@ pub(crate) fn read(
         ($on:expr) => {{
             let query = key_query!($on);
             match selector {
-                KeySelector::Credential(id) => query.filter(credentials::id.eq(id.as_str())).load(connection)?,
+                KeySelector::Credential(id) => query.filter(credentials::id.eq(id.as_str())).load_all(connection)?,
                 KeySelector::ImportedKeyLookups(lookups) => match lookups.as_slice() {
-                    [one] => query.filter(credentials::lookup_digest.eq(one)).load(connection)?,
-                    several => query.filter(credentials::lookup_digest.eq_any(several)).load(connection)?,
+                    [one] => query.filter(credentials::lookup_digest.eq(one)).load_all(connection)?,
+                    several => query.filter(credentials::lookup_digest.eq_any(several)).load_all(connection)?,
                 },
                 KeySelector::Key(id) => query
                     .filter(credentials::key_id.eq(id.as_str()))
                     .order(credentials::created_at.desc())
-                    .load(connection)?,
+                    .load_all(connection)?,
             }
         }};
     }

@@ -18,8 +18,7 @@ use crate::{
         },
         credentials::key_context::{self, KeyRecord, KeySelector, RecordWithRows, ResultsByCredential},
         directory::organizations,
-        error::StoreError,
-        pool::Conn,
+        prelude::*,
     },
 };
 

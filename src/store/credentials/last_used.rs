@@ -2,7 +2,7 @@
 
 use crate::{
     domain::common::{derived_id::CredentialId, time::Timestamp},
-    store::{dialect::bulk, error::StoreError, transaction::Tx},
+    store::{dialect::bulk, prelude::*},
 };
 
 /// Writes many last-used times at once. A stored time is never replaced by an earlier one. `used`

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{common::id::KeyId, exchange::usage::minute_number},
-    store::{dialect, error::StoreError, transaction::Tx},
+    store::{dialect, prelude::*},
 };
 
 /// Takes one of the `limit` exchanges per minute and returns how many remain, or `None` if none

@@ -1,7 +1,5 @@
 //! Tokens that were revoked individually, and the other data that a presented token depends on.
 
-use diesel::{BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl};
-
 use crate::{
     domain::{
         common::{
@@ -11,11 +9,9 @@ use crate::{
         exchange::claims::{Claims, SourceCredential, TokenState},
     },
     store::{
-        error::StoreError,
-        pool::Conn,
+        prelude::*,
         schema::{credentials, revoked_tokens},
         status_lists,
-        transaction::Tx,
     },
 };
 
@@ -38,8 +34,7 @@ fn find_source_credential(
             .filter(credentials::expires_at.is_null().or(credentials::expires_at.gt(now.millis())))
             .order(credentials::created_at.asc())
             .select(credentials::created_at)
-            .first(connection)
-            .optional()?;
+            .load_first(connection)?;
         return Ok(SourceCredential::Unidentified { oldest_accepted: oldest.map(Timestamp::from_millis) });
     };
     // The index belongs to the token itself or to its credential.
@@ -50,13 +45,13 @@ fn find_source_credential(
             .filter(credentials::status_list.eq(index.list.to_string()))
             .filter(credentials::status_index.eq(i32::try_from(index.index).ok())),
     };
-    let end: Option<Option<i64>> = of_index.select(credentials::expires_at).first(connection).optional()?;
+    let end: Option<Option<i64>> = of_index.select(credentials::expires_at).load_first(connection)?;
     Ok(SourceCredential::Identified { accepted: end.is_some_and(|end| end.is_none_or(|end| end > now.millis())) })
 }
 
 /// Returns whether the token itself was revoked.
 pub fn is_revoked(connection: &mut Conn, jti: &str) -> Result<bool, StoreError> {
-    let found: i64 = revoked_tokens::table.filter(revoked_tokens::jti.eq(jti)).count().get_result(connection)?;
+    let found: i64 = revoked_tokens::table.filter(revoked_tokens::jti.eq(jti)).count().load_one(connection)?;
     Ok(found > 0)
 }
 
@@ -70,12 +65,11 @@ pub fn insert(tx: &mut Tx<'_>, jti: &str, key: &KeyId, expires_at: Timestamp) ->
             revoked_tokens::expires_at.eq(expires_at.millis()),
             revoked_tokens::revoked_at.eq(now.millis()),
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Deletes tokens that expired more than `late` ago, which no verifier may accept any more.
 pub fn delete_expired(tx: &mut Tx<'_>, late: Span) -> Result<usize, StoreError> {
     let ended = tx.now().minus(late).millis();
-    Ok(diesel::delete(revoked_tokens::table.filter(revoked_tokens::expires_at.lt(ended))).execute(&mut **tx)?)
+    diesel::delete(revoked_tokens::table.filter(revoked_tokens::expires_at.lt(ended))).count_affected(tx)
 }

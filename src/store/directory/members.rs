@@ -3,42 +3,27 @@
 
 use std::{collections::BTreeSet, slice};
 
-use diesel::{
-    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper,
-};
 use serde_json::json;
 
 use crate::{
     domain::{
-        access::role::RoleSet,
         common::{
-            id::{GenerationId, OrganizationId, UserId},
-            json::Metadata,
+            id::{OrganizationId, UserId},
             page::{Page, PageRequest},
-            time::Timestamp,
         },
         directory::{Member, Organization},
     },
     store::{
         dialect::bulk::{self, BulkTable},
         directory::organizations::require_all_rows_written,
-        error::StoreError,
-        pool::Conn,
-        rows::{load_page, lock_row, selectable_by_name, values},
+        prelude::*,
         schema::{members, members_with_roles, organizations},
-        transaction::Tx,
     },
 };
 
 selectable_by_name!(members_with_roles => Member {
-    organization: OrganizationId = organization_id;
-    user: UserId = user_id;
-    generation_id: GenerationId;
-    organization_generation_id: GenerationId;
-    roles: RoleSet;
-    metadata: Metadata;
-    created_at: Timestamp;
-    version: i64;
+    organization = organization_id, user = user_id, generation_id, organization_generation_id, roles, metadata,
+    created_at, version,
 });
 
 /// Adds a member. It replaces a row of an earlier organization with the same id. Returns `Conflict`
@@ -47,20 +32,20 @@ pub fn insert(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
     let left = members::table
         .find((&member.organization, &member.user))
         .filter(members::organization_generation_id.ne(&member.organization_generation_id));
-    diesel::delete(left).execute(&mut **tx)?;
+    diesel::delete(left).execute_in(tx)?;
     diesel::insert_into(members::table)
         .values(values!(members, member =>
             organization_id = &member.organization, user_id = &member.user, generation_id,
             organization_generation_id, metadata, created_at, version,
         ))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
     insert_roles(tx, slice::from_ref(member))
 }
 
 pub fn update(tx: &mut Tx<'_>, member: &Member) -> Result<(), StoreError> {
     diesel::update(members::table.find((&member.organization, &member.user)))
         .set((members::metadata.eq(&member.metadata), members::version.eq(members::version + 1)))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
     replace_roles(tx, slice::from_ref(member))
 }
 
@@ -79,18 +64,16 @@ fn insert_roles(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError> {
 }
 
 pub fn delete(tx: &mut Tx<'_>, organization: &OrganizationId, user: &UserId) -> Result<(), StoreError> {
-    diesel::delete(members::table.find((organization, user))).execute(&mut **tx)?;
-    Ok(())
+    diesel::delete(members::table.find((organization, user))).execute_in(tx)
 }
 
 /// Finds a member of this generation of the organization.
 pub fn find(connection: &mut Conn, organization: &Organization, user: &UserId) -> Result<Option<Member>, StoreError> {
-    Ok(members_with_roles::table
+    members_with_roles::table
         .find((&organization.id, user))
         .filter(members_with_roles::organization_generation_id.eq(&organization.generation_id))
         .select(Member::as_select())
-        .first(connection)
-        .optional()?)
+        .load_first(connection)
 }
 
 /// Like `find`, but locks the member until the end of the change.
@@ -187,7 +170,7 @@ pub fn list(
 
 /// Returns the memberships of a user, in the order of organization ids.
 pub fn list_by_user(connection: &mut Conn, user: &UserId) -> Result<Vec<Member>, StoreError> {
-    Ok(members_with_roles::table
+    members_with_roles::table
         .inner_join(
             organizations::table.on(organizations::id
                 .eq(members_with_roles::organization_id)
@@ -196,13 +179,12 @@ pub fn list_by_user(connection: &mut Conn, user: &UserId) -> Result<Vec<Member>,
         .filter(members_with_roles::user_id.eq(user))
         .order(members_with_roles::organization_id.asc())
         .select(Member::as_select())
-        .load(connection)?)
+        .load_all(connection)
 }
 
 /// Deletes all rows of a user, including those of deleted organizations.
 pub fn delete_by_user(tx: &mut Tx<'_>, user: &UserId) -> Result<(), StoreError> {
-    diesel::delete(members::table.filter(members::user_id.eq(user))).execute(&mut **tx)?;
-    Ok(())
+    diesel::delete(members::table.filter(members::user_id.eq(user))).execute_in(tx)
 }
 
 /// Deletes up to `most` rows of deleted organizations and returns how many were deleted.
@@ -212,12 +194,12 @@ pub fn delete_orphaned(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> 
         .filter(organizations::generation_id.is_null())
         .select((members::organization_id, members::generation_id))
         .limit(most)
-        .load(&mut **tx)?;
+        .load_all(tx)?;
     // A generation id identifies one membership. Together with the organization id, the index for
     // list pages finds it.
     let (organizations, generation_ids): (Vec<_>, Vec<_>) = left.into_iter().unzip();
     let left = members::table
         .filter(members::organization_id.eq_any(organizations))
         .filter(members::generation_id.eq_any(generation_ids));
-    Ok(diesel::delete(left).execute(&mut **tx)?)
+    diesel::delete(left).count_affected(tx)
 }

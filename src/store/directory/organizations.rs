@@ -2,63 +2,46 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
 use serde_json::json;
 
 use crate::{
     domain::{
         common::{
-            id::{GenerationId, OrganizationId},
-            json::Metadata,
-            name::DisplayName,
+            id::OrganizationId,
             page::{Page, PageRequest},
-            time::Timestamp,
         },
         directory::Organization,
     },
     store::{
         dialect::bulk::{self, BulkTable},
-        error::StoreError,
-        pool::Conn,
-        rows::{load_page, lock_row, selectable_by_name, values},
+        prelude::*,
         schema::organizations,
-        transaction::Tx,
     },
 };
 
-selectable_by_name!(organizations => Organization {
-    id: OrganizationId;
-    generation_id: GenerationId;
-    name: Option<DisplayName>;
-    metadata: Metadata;
-    created_at: Timestamp;
-    version: i64;
-});
+selectable_by_name!(organizations => Organization { id, generation_id, name, metadata, created_at, version });
 
 /// Returns `Conflict` if the organization exists.
 pub fn insert(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreError> {
     diesel::insert_into(organizations::table)
         .values(values!(organizations, organization => id, generation_id, name, metadata, created_at, version))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 pub fn update(tx: &mut Tx<'_>, organization: &Organization) -> Result<(), StoreError> {
     diesel::update(organizations::table.find(&organization.id))
         .set(values!(organizations, organization => name, metadata, version = organizations::version + 1))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Deletes an organization. Its member rows become invalid, because they name a generation that no
 /// longer exists. They are deleted later.
 pub fn delete(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<(), StoreError> {
-    diesel::delete(organizations::table.find(id)).execute(&mut **tx)?;
-    Ok(())
+    diesel::delete(organizations::table.find(id)).execute_in(tx)
 }
 
 pub fn find(connection: &mut Conn, id: &OrganizationId) -> Result<Option<Organization>, StoreError> {
-    Ok(organizations::table.find(id).select(Organization::as_select()).first(connection).optional()?)
+    organizations::table.find(id).select(Organization::as_select()).load_first(connection)
 }
 
 /// Like `find`, for many organizations.
@@ -72,7 +55,7 @@ pub fn find_many(
     let found: Vec<Organization> = organizations::table
         .filter(organizations::id.eq_any(ids))
         .select(Organization::as_select())
-        .load(connection)?;
+        .load_all(connection)?;
     Ok(found.into_iter().map(|organization| (organization.id.clone(), organization)).collect())
 }
 

@@ -1,11 +1,6 @@
 //! Owner deletions. The keys of a deleted owner stop working at once; each key then gets an event
 //! of its own, which a job records in batches.
 
-use diesel::{
-    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable,
-    SelectableHelper,
-};
-
 use crate::{
     domain::{
         access::{
@@ -18,10 +13,8 @@ use crate::{
     store::{
         api_keys::{key_row::KeyRow, owner_status},
         columns::parsed,
-        error::StoreError,
-        pool::Conn,
+        prelude::*,
         schema::{api_keys, owner_deletions},
-        transaction::Tx,
     },
 };
 
@@ -61,14 +54,12 @@ pub fn record_deletion(tx: &mut Tx<'_>, departed: &DeletedOwner, gone: Deleted) 
             owner_deletions::key_cursor.eq(""),
             owner_deletions::created_at.eq(now),
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Returns whether there are owner deletions whose keys do not all have their events.
 pub fn has_pending(connection: &mut Conn) -> Result<bool, StoreError> {
-    let first: Option<GenerationId> =
-        owner_deletions::table.select(owner_deletions::id).first(connection).optional()?;
+    let first: Option<GenerationId> = owner_deletions::table.select(owner_deletions::id).load_first(connection)?;
     Ok(first.is_some())
 }
 
@@ -111,13 +102,13 @@ impl OwnerDeletion {
 
 /// Returns the owner deletions whose keys do not all have their events.
 pub(crate) fn list_pending(connection: &mut Conn) -> Result<Vec<OwnerDeletion>, StoreError> {
-    Ok(owner_deletions::table.order(owner_deletions::id.asc()).select(OwnerDeletion::as_select()).load(connection)?)
+    owner_deletions::table.order(owner_deletions::id.asc()).select(OwnerDeletion::as_select()).load_all(connection)
 }
 
 /// Returns whether the event for the end of the key has been recorded.
 pub fn is_end_notified(connection: &mut Conn, key: &KeyId) -> Result<bool, StoreError> {
     let noticed: Option<Option<i32>> =
-        api_keys::table.find(key).select(api_keys::notified_days).first(connection).optional()?;
+        api_keys::table.find(key).select(api_keys::notified_days).load_first(connection)?;
     Ok(noticed.flatten() == Some(EXPIRED_DAYS))
 }
 
@@ -129,11 +120,8 @@ pub fn take_ended_keys(
     most: i64,
     ends_with_creator: bool,
 ) -> Result<Option<(Deleted, Vec<EndedKey>)>, StoreError> {
-    let first: Option<OwnerDeletion> = owner_deletions::table
-        .order(owner_deletions::id.asc())
-        .select(OwnerDeletion::as_select())
-        .first(&mut **tx)
-        .optional()?;
+    let first: Option<OwnerDeletion> =
+        owner_deletions::table.order(owner_deletions::id.asc()).select(OwnerDeletion::as_select()).load_first(tx)?;
     let Some(deletion) = first else { return Ok(None) };
     let query = deletion.filter_affected_keys(api_keys::table.filter(api_keys::revoked_at.is_null()).into_boxed());
     let rows: Vec<KeyRow> = query
@@ -141,13 +129,13 @@ pub fn take_ended_keys(
         .order(api_keys::id.asc())
         .limit(most)
         .select(KeyRow::as_select())
-        .load(&mut **tx)?;
+        .load_all(tx)?;
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     match ids.last() {
         Some(last) => diesel::update(owner_deletions::table.find(&deletion.id))
             .set(owner_deletions::key_cursor.eq(last))
-            .execute(&mut **tx)?,
-        None => diesel::delete(owner_deletions::table.find(&deletion.id)).execute(&mut **tx)?,
+            .count_affected(tx)?,
+        None => diesel::delete(owner_deletions::table.find(&deletion.id)).count_affected(tx)?,
     };
     // An organization that was created again has new keys with the same organization id. Only the
     // owner status of each key distinguishes them.
@@ -163,6 +151,6 @@ pub fn take_ended_keys(
     let ended_ids: Vec<_> = ended.iter().map(|ended| &ended.key).collect();
     diesel::update(api_keys::table.filter(api_keys::id.eq_any(ended_ids)))
         .set((api_keys::notified_days.eq(Some(EXPIRED_DAYS)), api_keys::ended_with.eq(deletion.cause)))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
     Ok(Some((deletion.cause, ended)))
 }

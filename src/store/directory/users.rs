@@ -2,15 +2,12 @@
 
 use std::{collections::BTreeSet, slice};
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
 use serde_json::json;
 
 use crate::{
     domain::{
-        access::role::RoleSet,
         common::{
-            id::{GenerationId, UserId},
-            json::Metadata,
+            id::UserId,
             page::{Page, PageRequest},
             time::Timestamp,
         },
@@ -19,37 +16,27 @@ use crate::{
     store::{
         dialect::bulk::{self, BulkTable},
         directory::organizations::require_all_rows_written,
-        error::StoreError,
-        pool::Conn,
-        rows::{load_page, lock_row, selectable_by_name, values},
+        prelude::*,
         schema::{users, users_with_roles},
-        transaction::Tx,
     },
 };
 
 selectable_by_name!(users_with_roles => User {
-    id: UserId;
-    generation_id: GenerationId;
-    blocked_at: Option<Timestamp>;
-    profile: Metadata;
-    metadata: Metadata;
-    roles: RoleSet;
-    created_at: Timestamp;
-    version: i64;
+    id, generation_id, blocked_at, profile, metadata, roles, created_at, version,
 });
 
 /// Returns `Conflict` if the user exists.
 pub fn insert(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
     diesel::insert_into(users::table)
         .values(values!(users, user => id, generation_id, blocked_at, profile, metadata, created_at, version))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
     insert_roles(tx, slice::from_ref(user))
 }
 
 pub fn update(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
     diesel::update(users::table.find(&user.id))
         .set(values!(users, user => blocked_at, profile, metadata, version = users::version + 1))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
     replace_roles(tx, slice::from_ref(user))
 }
 
@@ -68,12 +55,11 @@ fn insert_roles(tx: &mut Tx<'_>, users: &[User]) -> Result<(), StoreError> {
 }
 
 pub fn delete(tx: &mut Tx<'_>, id: &UserId) -> Result<(), StoreError> {
-    diesel::delete(users::table.find(id)).execute(&mut **tx)?;
-    Ok(())
+    diesel::delete(users::table.find(id)).execute_in(tx)
 }
 
 pub fn find(connection: &mut Conn, id: &UserId) -> Result<Option<User>, StoreError> {
-    Ok(users_with_roles::table.find(id).select(User::as_select()).first(connection).optional()?)
+    users_with_roles::table.find(id).select(User::as_select()).load_first(connection)
 }
 
 /// Like `find`, but locks the user until the end of the change.

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use diesel::{BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, QueryDsl, RunQueryDsl};
 use serde::Serialize;
 
 use crate::store::{
-    error::StoreError,
-    pool::Conn,
+    prelude::*,
     schema::{credentials, portal_sessions, signing_keys, webhooks},
-    transaction::Tx,
 };
 
 /// A column of encrypted data. Every such column must be listed here, because rotation and removal
@@ -70,7 +67,7 @@ macro_rules! for_column {
 pub fn count(connection: &mut Conn, column: EncryptedColumn, version: i32) -> Result<i64, StoreError> {
     macro_rules! count {
         ($table:ident, $id:ident, $data:ident, $version:ident) => {
-            $table::table.filter($table::$version.eq(version)).count().get_result(connection)?
+            $table::table.filter($table::$version.eq(version)).count().load_one(connection)?
         };
     }
     Ok(for_column!(column, count))
@@ -92,7 +89,7 @@ pub fn list_by_master_key(
                 .order($table::$id)
                 .limit(limit)
                 .select(($table::$id, $table::$data.assume_not_null()))
-                .load(connection)?
+                .load_all(connection)?
         };
     }
     let rows: Vec<(String, Vec<u8>)> = for_column!(column, list);
@@ -112,7 +109,7 @@ fn find_imported(connection: &mut Conn, rows: &[(String, Vec<u8>)]) -> Result<BT
     let found: Vec<String> = credentials::table
         .filter(credentials::id.eq_any(rows.iter().map(|(id, _)| id)).and(credentials::lookup_digest.is_not_null()))
         .select(credentials::id)
-        .load(connection)?;
+        .load_all(connection)?;
     Ok(found.into_iter().collect())
 }
 
@@ -137,7 +134,7 @@ pub fn replace(
         ($table:ident, $id:ident, $data:ident, $version:ident) => {{
             let unchanged = $table::table.find(&row.id).filter($table::$data.eq(&row.ciphertext));
             let data = ($table::$data.eq(&new.ciphertext), $table::$version.eq(new.version));
-            diesel::update(unchanged).set(data).execute(&mut **tx)?
+            diesel::update(unchanged).set(data).count_affected(tx)?
         }};
     }
     let Some(lookup) = &new.lookup else { return Ok(for_column!(column, replace) == 1) };
@@ -149,5 +146,5 @@ pub fn replace(
         credentials::master_version.eq(new.version),
         credentials::lookup_digest.eq(lookup),
     );
-    Ok(diesel::update(unchanged).set(data).execute(&mut **tx)? == 1)
+    Ok(diesel::update(unchanged).set(data).count_affected(tx)? == 1)
 }

@@ -1,23 +1,11 @@
 //! The versions, fingerprints and states of the master keys that encrypt this database.
 
-use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl, SelectableHelper};
-
 use crate::{
-    domain::{
-        common::time::Timestamp,
-        signing::master_key::{MasterKeyInfo, MasterKeyState},
-    },
-    store::{error::StoreError, pool::Conn, rows::selectable, schema::master_keys, transaction::Tx},
+    domain::signing::master_key::{MasterKeyInfo, MasterKeyState},
+    store::{prelude::*, schema::master_keys},
 };
 
-selectable!(master_keys => MasterKeyInfo {
-    version: i32;
-    fingerprint: String;
-    state: MasterKeyState;
-    created_at: Timestamp;
-    activated_at: Option<Timestamp>;
-    retired_at: Option<Timestamp>;
-});
+selectable!(master_keys => MasterKeyInfo { version, fingerprint, state, created_at, activated_at, retired_at });
 
 /// Returns `Conflict` if the version exists, or if `state` is `Incoming` or `Current` and another
 /// key is in that state.
@@ -32,13 +20,12 @@ pub fn insert(tx: &mut Tx<'_>, version: i32, fingerprint: &str, state: MasterKey
             master_keys::activated_at.eq((state == MasterKeyState::Current).then_some(now)),
             master_keys::retired_at.eq((state == MasterKeyState::Retired).then_some(now)),
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Returns all keys, oldest version first. The list is empty for a new database.
 pub fn list(connection: &mut Conn) -> Result<Vec<MasterKeyInfo>, StoreError> {
-    Ok(master_keys::table.order(master_keys::version).select(MasterKeyInfo::as_select()).load(connection)?)
+    master_keys::table.order(master_keys::version).select(MasterKeyInfo::as_select()).load_all(connection)
 }
 
 /// Moves a key from state `from` to state `to`. Returns `false` if it is no longer in state `from`,
@@ -55,11 +42,11 @@ pub fn transition_state(
     let changed = match to {
         MasterKeyState::Incoming => 0,
         MasterKeyState::Current => {
-            diesel::update(row).set((state, master_keys::activated_at.eq(now))).execute(&mut **tx)?
+            diesel::update(row).set((state, master_keys::activated_at.eq(now))).count_affected(tx)?
         }
-        MasterKeyState::Retiring => diesel::update(row).set(state).execute(&mut **tx)?,
+        MasterKeyState::Retiring => diesel::update(row).set(state).count_affected(tx)?,
         MasterKeyState::Retired => {
-            diesel::update(row).set((state, master_keys::retired_at.eq(now))).execute(&mut **tx)?
+            diesel::update(row).set((state, master_keys::retired_at.eq(now))).count_affected(tx)?
         }
     };
     Ok(changed == 1)
@@ -68,6 +55,5 @@ pub fn transition_state(
 /// Deletes a key. A foreign key constraint rejects this while a row is encrypted with the key, even
 /// if that row is written concurrently.
 pub fn delete(tx: &mut Tx<'_>, version: i32) -> Result<(), StoreError> {
-    diesel::delete(master_keys::table.find(version)).execute(&mut **tx)?;
-    Ok(())
+    diesel::delete(master_keys::table.find(version)).execute_in(tx)
 }

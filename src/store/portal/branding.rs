@@ -1,16 +1,14 @@
 //! The branding of the hosted pages, stored as one row.
 
-use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
-
 use crate::{
     domain::portal::branding::Branding,
-    store::{column_types::Json, error::StoreError, pool::Conn, rows::lock_row, schema::branding, transaction::Tx},
+    store::{column_types::Json, prelude::*, schema::branding},
 };
 
 /// Returns the branding and its version.
 pub fn read(connection: &mut Conn) -> Result<(Branding, i64), StoreError> {
     let (Json(body), version) =
-        branding::table.find(1).select((branding::body, branding::version)).first(connection)?;
+        branding::table.find(1).select((branding::body, branding::version)).load_one(connection)?;
     Ok((body, version))
 }
 
@@ -23,6 +21,5 @@ pub fn read_branding_for_update(tx: &mut Tx<'_>) -> Result<(Branding, i64), Stor
 pub fn write(tx: &mut Tx<'_>, new: &Branding, version: i64) -> Result<(), StoreError> {
     diesel::update(branding::table.find(1))
         .set((branding::body.eq(Json(new.clone())), branding::version.eq(version)))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }

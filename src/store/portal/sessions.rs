@@ -1,21 +1,12 @@
 //! Portal sessions.
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
-
 use crate::{
     domain::{
-        access::{owner::OwnerScope, permission::PermissionSet, policy::GrantablePermissions},
-        common::{derived_id::PortalSessionId, time::Timestamp},
-        events::ActorRef,
-        portal::session::{PortalSession, PortalSessionKind},
+        access::{permission::PermissionSet, policy::GrantablePermissions},
+        common::derived_id::PortalSessionId,
+        portal::session::PortalSession,
     },
-    store::{
-        error::StoreError,
-        pool::Conn,
-        rows::{selectable, values},
-        schema::portal_sessions,
-        transaction::Tx,
-    },
+    store::{prelude::*, schema::portal_sessions},
 };
 
 /// A session, and the encrypted value that its token is verified against.
@@ -29,13 +20,8 @@ pub struct StoredPortalSession {
 }
 
 selectable!(portal_sessions => PortalSession {
-    id: PortalSessionId;
-    kind: PortalSessionKind;
-    home: OwnerScope = user_id, organization_id, generation_id;
-    created_at: Timestamp;
-    created_by: ActorRef;
-    expires_at: Timestamp;
-    grantable_permissions: GrantablePermissions;
+    id, kind, home = (user_id, organization_id, generation_id), created_at, created_by, expires_at,
+    grantable_permissions,
 });
 
 pub fn insert(tx: &mut Tx<'_>, stored: &StoredPortalSession) -> Result<(), StoreError> {
@@ -50,17 +36,16 @@ pub fn insert(tx: &mut Tx<'_>, stored: &StoredPortalSession) -> Result<(), Store
             created_by, created_at, expires_at,
             grantable_permissions = listed_permissions(&session.grantable_permissions), kind,
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 pub fn find(connection: &mut Conn, id: &PortalSessionId) -> Result<Option<StoredPortalSession>, StoreError> {
-    Ok(portal_sessions::table.find(id).select(StoredPortalSession::as_select()).first(connection).optional()?)
+    portal_sessions::table.find(id).select(StoredPortalSession::as_select()).load_first(connection)
 }
 
 /// Returns whether the session existed.
 pub fn delete(tx: &mut Tx<'_>, id: &PortalSessionId) -> Result<bool, StoreError> {
-    Ok(diesel::delete(portal_sessions::table.find(id)).execute(&mut **tx)? == 1)
+    Ok(diesel::delete(portal_sessions::table.find(id)).count_affected(tx)? == 1)
 }
 
 fn listed_permissions(grantable: &GrantablePermissions) -> Option<&PermissionSet> {

@@ -3,11 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl};
-
 use crate::{
     domain::common::{derived_id::SigningKeyId, time::Timestamp},
-    store::{error::StoreError, pool::Conn, schema::signing_key_tokens, transaction::Tx},
+    store::{prelude::*, schema::signing_key_tokens},
 };
 
 /// Adds to the counts, by key and by the end of the minute in which the tokens expire.
@@ -16,14 +14,14 @@ pub fn add(tx: &mut Tx<'_>, signed: &[((SigningKeyId, Timestamp), i64)]) -> Resu
     for ((kid, ends_at), tokens) in signed {
         let row = signing_key_tokens::table.find((kid, ends_at));
         let added = signing_key_tokens::tokens.eq(signing_key_tokens::tokens + tokens);
-        if diesel::update(row).set(added).execute(&mut **tx)? == 0 {
+        if diesel::update(row).set(added).count_affected(tx)? == 0 {
             diesel::insert_into(signing_key_tokens::table)
                 .values((
                     signing_key_tokens::kid.eq(kid),
                     signing_key_tokens::ends_at.eq(ends_at),
                     signing_key_tokens::tokens.eq(tokens),
                 ))
-                .execute(&mut **tx)?;
+                .execute_in(tx)?;
         }
     }
     Ok(())
@@ -34,7 +32,7 @@ pub fn count_unexpired(connection: &mut Conn, now: Timestamp) -> Result<BTreeMap
     let rows: Vec<(SigningKeyId, i64)> = signing_key_tokens::table
         .filter(signing_key_tokens::ends_at.gt(now))
         .select((signing_key_tokens::kid, signing_key_tokens::tokens))
-        .load(connection)?;
+        .load_all(connection)?;
     let mut live = BTreeMap::new();
     for (kid, tokens) in rows {
         *live.entry(kid).or_default() += tokens;
@@ -45,6 +43,5 @@ pub fn count_unexpired(connection: &mut Conn, now: Timestamp) -> Result<BTreeMap
 /// Deletes the counts of expired tokens.
 pub fn delete_expired(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let now = tx.now();
-    diesel::delete(signing_key_tokens::table.filter(signing_key_tokens::ends_at.lt(now))).execute(&mut **tx)?;
-    Ok(())
+    diesel::delete(signing_key_tokens::table.filter(signing_key_tokens::ends_at.lt(now))).execute_in(tx)
 }

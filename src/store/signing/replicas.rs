@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl, SelectableHelper};
-
 use crate::{
     domain::{
         common::{
@@ -12,7 +10,7 @@ use crate::{
         },
         signing::{Algorithm, rotation::RotationTiming},
     },
-    store::{error::StoreError, pool::Conn, rows::selectable, schema::replicas, transaction::Tx},
+    store::{prelude::*, schema::replicas},
 };
 
 /// A replica, as it reported itself.
@@ -39,23 +37,12 @@ impl fmt::Display for Replica {
 }
 
 selectable!(replicas => Replica {
-    id: ReplicaId;
-    name: String;
-    started_at: Timestamp;
-    last_heartbeat_at: Timestamp;
-    published_kids: String;
-    algorithm: Algorithm;
-    rotation_period: Option<Span>;
-    timing: RotationTiming = embedded;
-    master_key_fingerprints: String;
+    id, name, started_at, last_heartbeat_at, published_kids, algorithm, rotation_period, timing: RotationTiming,
+    master_key_fingerprints,
 });
 
 selectable!(replicas => RotationTiming {
-    verifier_cache_ttl: Span;
-    max_snapshot_age: Span = replica_staleness;
-    verifier_leeway: Span;
-    clock_skew: Span;
-    max_ttl: Span;
+    verifier_cache_ttl, max_snapshot_age = replica_staleness, verifier_leeway, clock_skew, max_ttl,
 });
 
 /// Inserts or updates what a replica reports about itself.
@@ -73,26 +60,25 @@ pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
         replicas::max_ttl.eq(timing.max_ttl),
         replicas::master_key_fingerprints.eq(replica.master_key_fingerprints.as_str()),
     );
-    if diesel::update(replicas::table.find(&replica.id)).set(reported).execute(&mut **tx)? == 0 {
+    if diesel::update(replicas::table.find(&replica.id)).set(reported).count_affected(tx)? == 0 {
         let fixed = (
             replicas::id.eq(&replica.id),
             replicas::name.eq(replica.name.as_str()),
             replicas::started_at.eq(replica.started_at),
         );
-        diesel::insert_into(replicas::table).values((fixed, reported)).execute(&mut **tx)?;
+        diesel::insert_into(replicas::table).values((fixed, reported)).execute_in(tx)?;
     }
     Ok(())
 }
 
 /// Returns all replicas, in the order in which they started.
 pub fn list(connection: &mut Conn) -> Result<Vec<Replica>, StoreError> {
-    Ok(replicas::table
+    replicas::table
         .order((replicas::started_at.asc(), replicas::id.asc()))
         .select(Replica::as_select())
-        .load(connection)?)
+        .load_all(connection)
 }
 
 pub fn delete(tx: &mut Tx<'_>, id: &ReplicaId) -> Result<(), StoreError> {
-    diesel::delete(replicas::table.find(id)).execute(&mut **tx)?;
-    Ok(())
+    diesel::delete(replicas::table.find(id)).execute_in(tx)
 }

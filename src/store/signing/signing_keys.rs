@@ -1,22 +1,11 @@
 //! Signing keys: their states and their encrypted private keys.
 
-use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl, SelectableHelper};
-
 use crate::{
     domain::{
-        common::{
-            derived_id::SigningKeyId,
-            time::{Span, Timestamp},
-        },
-        signing::{Algorithm, SigningKeyMetadata, SigningKeyState},
+        common::time::{Span, Timestamp},
+        signing::{SigningKeyMetadata, SigningKeyState},
     },
-    store::{
-        error::StoreError,
-        pool::Conn,
-        rows::{selectable, values},
-        schema::signing_keys,
-        transaction::Tx,
-    },
+    store::{prelude::*, schema::signing_keys},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,17 +18,8 @@ pub struct StoredSigningKey {
 }
 
 selectable!(signing_keys => SigningKeyMetadata {
-    kid: SigningKeyId;
-    algorithm: Algorithm;
-    state: SigningKeyState;
-    published_at: Timestamp;
-    seen_at: Option<Timestamp>;
-    activated_at: Option<Timestamp>;
-    retired_at: Option<Timestamp>;
-    removed_at: Option<Timestamp>;
-    destroyed_at: Option<Timestamp>;
-    longest_ttl: Span;
-    version: i64;
+    kid, algorithm, state, published_at, seen_at, activated_at, retired_at, removed_at, destroyed_at, longest_ttl,
+    version,
 });
 
 /// Returns `Conflict` if the key exists, or if its state is `Next` or `Active` and another key of
@@ -52,8 +32,7 @@ pub fn insert(tx: &mut Tx<'_>, key: &StoredSigningKey) -> Result<(), StoreError>
             master_version = key.encrypted_private_key.as_ref().map(|(_, version)| *version), published_at,
             seen_at, activated_at, longest_ttl, version,
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Moves a key to the state `to`. Returns `false` if it was modified since it was read, and
@@ -70,10 +49,10 @@ pub fn transition_state(
     let changed = match to {
         SigningKeyState::Next => 0,
         SigningKeyState::Active => {
-            diesel::update(row).set((state, signing_keys::activated_at.eq(at))).execute(&mut **tx)?
+            diesel::update(row).set((state, signing_keys::activated_at.eq(at))).count_affected(tx)?
         }
         SigningKeyState::Retiring => {
-            diesel::update(row).set((state, signing_keys::retired_at.eq(at))).execute(&mut **tx)?
+            diesel::update(row).set((state, signing_keys::retired_at.eq(at))).count_affected(tx)?
         }
         SigningKeyState::Removed | SigningKeyState::Revoked => {
             let destroyed = key.destroyed_at.or(at);
@@ -84,7 +63,7 @@ pub fn transition_state(
                     signing_keys::destroyed_at.eq(destroyed),
                     clear_private_key(),
                 ))
-                .execute(&mut **tx)?
+                .count_affected(tx)?
         }
     };
     Ok(changed == 1)
@@ -94,8 +73,7 @@ pub fn transition_state(
 /// not be the transaction that published them, which may wait for its commit.
 pub fn record_first_observation(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
     let unseen = signing_keys::table.filter(signing_keys::seen_at.is_null());
-    diesel::update(unseen).set(signing_keys::seen_at.eq(Some(at))).execute(&mut **tx)?;
-    Ok(())
+    diesel::update(unseen).set(signing_keys::seen_at.eq(Some(at))).execute_in(tx)
 }
 
 /// Destroys the private key of a retiring key, so that later backups do not contain it. Returns
@@ -106,7 +84,7 @@ pub fn destroy_private_key(tx: &mut Tx<'_>, key: &SigningKeyMetadata, at: Timest
         .filter(signing_keys::state.eq(SigningKeyState::Retiring))
         .filter(signing_keys::destroyed_at.is_null());
     let destroyed = (signing_keys::destroyed_at.eq(Some(at)), clear_private_key());
-    Ok(diesel::update(row).set(destroyed).execute(&mut **tx)? == 1)
+    Ok(diesel::update(row).set(destroyed).count_affected(tx)? == 1)
 }
 
 type ClearPrivateKey = (
@@ -124,8 +102,7 @@ pub fn raise_max_token_ttl(tx: &mut Tx<'_>, max_ttl: Span) -> Result<(), StoreEr
     let keys = signing_keys::table
         .filter(signing_keys::state.eq(SigningKeyState::Active))
         .filter(signing_keys::longest_ttl.lt(max_ttl));
-    diesel::update(keys).set(signing_keys::longest_ttl.eq(max_ttl)).execute(&mut **tx)?;
-    Ok(())
+    diesel::update(keys).set(signing_keys::longest_ttl.eq(max_ttl)).execute_in(tx)
 }
 
 /// Returns the published keys, or all keys that were ever published, in the order of publication.
@@ -139,7 +116,7 @@ pub fn list(connection: &mut Conn, published_only: bool) -> Result<Vec<StoredSig
             signing_keys::encrypted_private_key,
             signing_keys::master_version,
         ))
-        .load(connection)?;
+        .load_all(connection)?;
     Ok(rows
         .into_iter()
         .filter(|(info, ..)| !published_only || info.state.is_published())

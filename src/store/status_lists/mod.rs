@@ -4,8 +4,6 @@
 pub mod revoked_credentials;
 pub mod signed_lists;
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
-
 use crate::{
     domain::{
         common::{
@@ -18,12 +16,9 @@ use crate::{
     store::{
         column_types::Count,
         columns::parsed,
-        error::StoreError,
         lock::Lock,
-        pool::Conn,
-        rows::{selectable, values},
+        prelude::*,
         schema::{credentials, status_list_build, status_list_tokens, status_lists, token_statuses},
-        transaction::Tx,
     },
 };
 
@@ -39,26 +34,21 @@ pub struct StatusListInfo {
     pub size: u32,
 }
 
-selectable!(status_lists => StatusListInfo {
-    id: StatusListId;
-    kind: StatusListKind;
-    size: Count;
-});
+selectable!(status_lists => StatusListInfo { id, kind, size as Count });
 
 pub fn list(connection: &mut Conn) -> Result<Vec<StatusListInfo>, StoreError> {
-    Ok(status_lists::table.order(status_lists::id.asc()).select(StatusListInfo::as_select()).load(connection)?)
+    status_lists::table.order(status_lists::id.asc()).select(StatusListInfo::as_select()).load_all(connection)
 }
 
 pub fn exists(connection: &mut Conn, id: &StatusListId) -> Result<bool, StoreError> {
-    let found: Option<StatusListId> =
-        status_lists::table.find(id).select(status_lists::id).first(connection).optional()?;
+    let found: Option<StatusListId> = status_lists::table.find(id).select(status_lists::id).load_first(connection)?;
     Ok(found.is_some())
 }
 
 /// Returns whether a list exists, and locks it until the end of the change.
 pub(super) fn lock_list(tx: &mut Tx<'_>, id: &StatusListId) -> Result<bool, StoreError> {
     let list = status_lists::table.find(id);
-    Ok(diesel::update(list).set(status_lists::size.eq(status_lists::size)).execute(&mut **tx)? == 1)
+    Ok(diesel::update(list).set(status_lists::size.eq(status_lists::size)).count_affected(tx)? == 1)
 }
 
 /// Builds a `StatusListIndex` from its two columns.
@@ -78,7 +68,7 @@ pub(super) fn allocate_indexes(tx: &mut Tx<'_>, to: &[CredentialId]) -> Result<(
         let StatusListIndex { list, index } = draw_free_index(tx, StatusListKind::Credential)?;
         diesel::update(credentials::table.find(credential))
             .set((credentials::status_list.eq(list), credentials::status_index.eq(index_column(index)?)))
-            .execute(&mut **tx)?;
+            .execute_in(tx)?;
     }
     Ok(())
 }
@@ -101,7 +91,7 @@ pub fn assign_token_index(tx: &mut Tx<'_>, token: &TokenStatusRequest) -> Result
             jti, list_id = &place.list, list_index = index_column(place.index)?,
             credential_id = &token.credential, key_id = &token.key, exp,
         ))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
     Ok(place)
 }
 
@@ -117,16 +107,12 @@ pub struct TokenStatus {
 }
 
 selectable!(token_statuses => TokenStatus {
-    place: StatusListIndex = list_id, list_index;
-    key: KeyId = key_id;
-    credential: CredentialId = credential_id;
-    exp: i64;
-    revoked_at: Option<Timestamp>;
+    place = (list_id, list_index), key = key_id, credential = credential_id, exp, revoked_at,
 });
 
 /// Returns the status of a token, or `None` for tokens that share the index of their credential.
 pub fn find_token_status(connection: &mut Conn, jti: &str) -> Result<Option<TokenStatus>, StoreError> {
-    Ok(token_statuses::table.find(jti).select(TokenStatus::as_select()).first(connection).optional()?)
+    token_statuses::table.find(jti).select(TokenStatus::as_select()).load_first(connection)
 }
 
 /// Marks a token as revoked. Returns `false` if it was already revoked or has no index of its own.
@@ -134,7 +120,7 @@ pub fn find_token_status(connection: &mut Conn, jti: &str) -> Result<Option<Toke
 pub fn revoke_token(tx: &mut Tx<'_>, jti: &str) -> Result<bool, StoreError> {
     let now = tx.now();
     let token = token_statuses::table.find(jti).filter(token_statuses::revoked_at.is_null());
-    let revoked = diesel::update(token).set(token_statuses::revoked_at.eq(now)).execute(&mut **tx)?;
+    let revoked = diesel::update(token).set(token_statuses::revoked_at.eq(now)).count_affected(tx)?;
     if revoked == 0 {
         return Ok(false);
     }
@@ -143,7 +129,7 @@ pub fn revoke_token(tx: &mut Tx<'_>, jti: &str) -> Result<bool, StoreError> {
     // tokens are revoked during it.
     diesel::update(status_list_build::table.find(1))
         .set(status_list_build::revoked_token_count.eq(status_list_build::revoked_token_count + 1))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
     Ok(true)
 }
 
@@ -156,24 +142,23 @@ pub fn delete_expired_lists(tx: &mut Tx<'_>, end: i64) -> Result<usize, StoreErr
         .filter(status_lists::kind.eq(StatusListKind::Token))
         .order(status_lists::id.asc())
         .select((status_lists::id, status_lists::used, status_lists::size))
-        .load(&mut **tx)?;
+        .load_all(tx)?;
     let open = lists.iter().rfind(|(_, used, size)| *used < size / 2).map(|(id, ..)| id.clone());
     let mut forgotten = 0;
     for (id, used, _) in lists.into_iter().filter(|(id, ..)| Some(id) != open.as_ref()) {
         let of_list = token_statuses::table.filter(token_statuses::list_id.eq(&id));
-        let last: Option<i64> =
-            of_list.order(token_statuses::exp.desc()).select(token_statuses::exp).first(&mut **tx).optional()?;
+        let last: Option<i64> = of_list.order(token_statuses::exp.desc()).select(token_statuses::exp).load_first(tx)?;
         if last.is_some_and(|last| last >= end) {
             continue;
         }
         // The list is deleted only if it is unchanged since its tokens were read: it may have
         // become the open list and have received another token.
         let unchanged = status_lists::table.find(&id).filter(status_lists::used.eq(used));
-        if diesel::delete(unchanged).execute(&mut **tx)? == 0 {
+        if diesel::delete(unchanged).count_affected(tx)? == 0 {
             continue;
         }
-        diesel::delete(status_list_tokens::table.find(&id)).execute(&mut **tx)?;
-        forgotten += diesel::delete(of_list).execute(&mut **tx)?;
+        diesel::delete(status_list_tokens::table.find(&id)).execute_in(tx)?;
+        forgotten += diesel::delete(of_list).count_affected(tx)?;
     }
     Ok(forgotten)
 }
@@ -211,14 +196,12 @@ fn is_index_assigned(
             .filter(credentials::status_list.eq(list))
             .filter(credentials::status_index.eq(index))
             .select(credentials::id)
-            .first(&mut **tx)
-            .optional()?,
+            .load_first(tx)?,
         StatusListKind::Token => token_statuses::table
             .filter(token_statuses::list_id.eq(list))
             .filter(token_statuses::list_index.eq(index))
             .select(token_statuses::jti)
-            .first(&mut **tx)
-            .optional()?,
+            .load_first(tx)?,
     };
     Ok(found.is_some())
 }
@@ -236,11 +219,10 @@ fn open_list(tx: &mut Tx<'_>, kind: StatusListKind) -> Result<(StatusListId, u32
             .filter(status_lists::used.lt(status_lists::size / 2))
             .order(status_lists::id.desc())
             .select((status_lists::id, status_lists::size))
-            .first(&mut **tx)
-            .optional()?;
+            .load_first(tx)?;
         let Some((id, size)) = found else { continue };
         let with_room = status_lists::table.find(&id).filter(status_lists::used.lt(status_lists::size / 2));
-        if diesel::update(with_room).set(status_lists::used.eq(status_lists::used + 1)).execute(&mut **tx)? == 1 {
+        if diesel::update(with_room).set(status_lists::used.eq(status_lists::used + 1)).count_affected(tx)? == 1 {
             return Ok((id, u32::try_from(size).unwrap_or_default()));
         }
     }
@@ -254,6 +236,6 @@ fn open_list(tx: &mut Tx<'_>, kind: StatusListKind) -> Result<(StatusListId, u32
             status_lists::used.eq(1),
             status_lists::created_at.eq(now),
         ))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
     Ok((id, NEW_LIST_SIZE))
 }

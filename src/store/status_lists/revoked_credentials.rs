@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use diesel::{ExpressionMethods, JoinOnDsl, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
-
 use crate::{
     domain::{
         common::{derived_id::CredentialId, id::UserId, time::Timestamp},
@@ -18,8 +16,7 @@ use crate::{
         },
         dialect::{self, CredentialStatusIndexRow, InactiveReason},
         directory::owner_deletions,
-        error::StoreError,
-        pool::Conn,
+        prelude::*,
         schema::{api_keys, credentials, key_owner_status, token_statuses, users},
     },
 };
@@ -75,7 +72,7 @@ pub fn for_each_revoked_credential(
     }
     // The status of these keys follows from the same rule as in an exchange.
     let blocked: Vec<UserId> =
-        users::table.filter(users::blocked_at.is_not_null()).select(users::id).load(connection)?;
+        users::table.filter(users::blocked_at.is_not_null()).select(users::id).load_all(connection)?;
     for user_ids in blocked.chunks(MAX_LIST_VALUES) {
         mark_keys(connection, &mut mark, now, ends_with_creator, |keys| {
             keys.filter(api_keys::user_id.eq_any(user_ids.to_vec()))
@@ -99,7 +96,7 @@ fn mark_keys<'a>(
 ) -> Result<(), StoreError> {
     let ids: Vec<String> = filter(api_keys::table.filter(api_keys::revoked_at.is_null()).into_boxed())
         .select(api_keys::id)
-        .load(connection)?;
+        .load_all(connection)?;
     for batch in ids.chunks(MAX_LIST_VALUES) {
         let found: Vec<EvaluatedRow> = credentials::table
             .inner_join(api_keys::table)
@@ -112,7 +109,7 @@ fn mark_keys<'a>(
                 OwnerStatusRow::as_select(),
                 (credentials::id, credentials::status_list, credentials::status_index),
             ))
-            .load(connection)?;
+            .load_all(connection)?;
         for (key, owner, row) in found {
             let owner_status = ownership(&key, &owner.into())?.root_owner_status(ends_with_creator);
             let (state, _) = state(&key_row::lifecycle(&key), &owner_status, now);
@@ -150,7 +147,7 @@ pub fn for_each_revoked_token(
             .filter(token_statuses::credential_id.eq_any(batch.keys().copied().collect::<Vec<_>>()))
             .filter(token_statuses::revoked_at.is_null())
             .select((token_statuses::list_id, token_statuses::list_index, token_statuses::credential_id))
-            .load(connection)?;
+            .load_all(connection)?;
         for (list, index, credential) in found {
             if let Some(status) = batch.get(credential.as_str()) {
                 mark(&list, index, *status);
@@ -165,13 +162,11 @@ pub fn find_next_expiration(connection: &mut Conn, now: Timestamp) -> Result<Opt
         .filter(api_keys::expires_at.gt(now))
         .order(api_keys::expires_at.asc())
         .select(api_keys::expires_at)
-        .first(connection)
-        .optional()?;
+        .load_first(connection)?;
     let of_credentials: Option<Option<Timestamp>> = credentials::table
         .filter(credentials::expires_at.gt(now))
         .order(credentials::expires_at.asc())
         .select(credentials::expires_at)
-        .first(connection)
-        .optional()?;
+        .load_first(connection)?;
     Ok([of_keys, of_credentials].into_iter().flatten().flatten().min())
 }

@@ -1,16 +1,11 @@
 //! The signed status lists, and up to which event of the audit log they are built.
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
-
 use crate::{
     domain::common::{derived_id::SigningKeyId, id::StatusListId, time::Timestamp},
     store::{
-        error::StoreError,
-        pool::Conn,
-        rows::selectable,
+        prelude::*,
         schema::{event_chain_head, status_list_build, status_list_tokens},
         status_lists,
-        transaction::Tx,
     },
 };
 
@@ -47,37 +42,27 @@ pub struct SignedList {
 }
 
 selectable!(status_list_build => BuildState {
-    event_cursor: i64;
-    next_expiration: Option<Timestamp> = next_expiration_at;
-    version: i64;
-    revoked_token_count: i64;
-    included_revoked_token_count: i64;
+    event_cursor, next_expiration = next_expiration_at, version, revoked_token_count, included_revoked_token_count,
 });
 
-selectable!(status_list_tokens => SignedListMetadata {
-    list: StatusListId = list_id;
-    kid: SigningKeyId;
-    content_digest: String;
-    issued_at: Timestamp;
-    expires_at: Timestamp;
-});
+selectable!(status_list_tokens => SignedListMetadata { list = list_id, kid, content_digest, issued_at, expires_at });
 
 pub fn read_build_state(connection: &mut Conn) -> Result<BuildState, StoreError> {
-    Ok(status_list_build::table.find(1).select(BuildState::as_select()).first(connection)?)
+    status_list_build::table.find(1).select(BuildState::as_select()).load_one(connection)
 }
 
 /// Returns the number of the last event. Data that is read after this call is at least as recent.
 pub fn read_last_event_number(connection: &mut Conn) -> Result<i64, StoreError> {
-    Ok(event_chain_head::table.find(1).select(event_chain_head::seq).first(connection)?)
+    event_chain_head::table.find(1).select(event_chain_head::seq).load_one(connection)
 }
 
 pub fn list_metadata(connection: &mut Conn) -> Result<Vec<SignedListMetadata>, StoreError> {
-    Ok(status_list_tokens::table.select(SignedListMetadata::as_select()).load(connection)?)
+    status_list_tokens::table.select(SignedListMetadata::as_select()).load_all(connection)
 }
 
 /// Returns the version of the build that last signed each list.
 pub fn list_versions(connection: &mut Conn) -> Result<Vec<(StatusListId, i64)>, StoreError> {
-    Ok(status_list_tokens::table.select((status_list_tokens::list_id, status_list_tokens::version)).load(connection)?)
+    status_list_tokens::table.select((status_list_tokens::list_id, status_list_tokens::version)).load_all(connection)
 }
 
 /// The signed list that is served to verifiers.
@@ -91,7 +76,7 @@ pub struct ServedList {
 
 /// Returns a list as it was last signed.
 pub fn find(connection: &mut Conn, list: &StatusListId) -> Result<Option<ServedList>, StoreError> {
-    Ok(status_list_tokens::table.find(list).select(ServedList::as_select()).first(connection).optional()?)
+    status_list_tokens::table.find(list).select(ServedList::as_select()).load_first(connection)
 }
 
 /// Writes the lists that were built from the state `before`. Returns `false` and writes nothing if
@@ -114,7 +99,7 @@ pub fn write(
             // included, and require another build.
             status_list_build::included_revoked_token_count.eq(before.revoked_token_count),
         ))
-        .execute(&mut **tx)?;
+        .count_affected(tx)?;
     if moved == 0 {
         return Ok(false);
     }
@@ -128,10 +113,10 @@ pub fn write(
             status_list_tokens::version.eq(version),
         );
         let row = status_list_tokens::table.find(&info.list);
-        if diesel::update(row).set(values).execute(&mut **tx)? == 0 && status_lists::lock_list(tx, &info.list)? {
+        if diesel::update(row).set(values).count_affected(tx)? == 0 && status_lists::lock_list(tx, &info.list)? {
             diesel::insert_into(status_list_tokens::table)
                 .values((status_list_tokens::list_id.eq(&info.list), values))
-                .execute(&mut **tx)?;
+                .execute_in(tx)?;
         }
     }
     Ok(true)

@@ -2,14 +2,12 @@
 //! that only one replica sends it. If that replica crashes, the lease expires and the delivery is
 //! retried.
 
-use diesel::{
-    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper, dsl::min,
-};
+use diesel::dsl::min;
 
 use crate::{
     domain::{
         common::{
-            id::{DeliveryId, EventId, WebhookId},
+            id::{DeliveryId, WebhookId},
             page::Page,
             time::{Span, Timestamp},
         },
@@ -17,11 +15,8 @@ use crate::{
     },
     store::{
         column_types::HttpStatus,
-        error::StoreError,
-        pool::Conn,
-        rows::{selectable, values},
+        prelude::*,
         schema::{webhook_deliveries, webhooks},
-        transaction::Tx,
     },
 };
 
@@ -29,19 +24,8 @@ use crate::{
 pub const RETENTION: Span = Span::from_secs(30 * 24 * 3600);
 
 selectable!(webhook_deliveries => Delivery {
-    id: DeliveryId;
-    webhook_id: WebhookId;
-    event_id: EventId;
-    event_sequence_number: i64 = event_seq;
-    event_type: String;
-    state: DeliveryState;
-    attempts: i32;
-    next_attempt_at: Option<Timestamp>;
-    leased_until: Option<Timestamp>;
-    last_status: HttpStatus;
-    last_error: Option<String>;
-    created_at: Timestamp;
-    finished_at: Option<Timestamp>;
+    id, webhook_id, event_id, event_sequence_number = event_seq, event_type, state, attempts, next_attempt_at,
+    leased_until, last_status as HttpStatus, last_error, created_at, finished_at,
 });
 
 /// Returns `Conflict` if there is already a delivery of the event to this webhook.
@@ -51,8 +35,7 @@ pub fn insert(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<(), StoreError> {
             id, webhook_id, event_seq = delivery.event_sequence_number, event_id, event_type, state, attempts,
             next_attempt_at, created_at,
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Writes the progress of a delivery.
@@ -62,24 +45,22 @@ pub fn update(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<(), StoreError> {
             state, attempts, next_attempt_at, leased_until, last_status = delivery.last_status.map(i32::from),
             last_error, finished_at,
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 pub fn find(connection: &mut Conn, webhook: &WebhookId, id: &DeliveryId) -> Result<Option<Delivery>, StoreError> {
-    Ok(webhook_deliveries::table
+    webhook_deliveries::table
         .find(id)
         .filter(webhook_deliveries::webhook_id.eq(webhook))
         .select(Delivery::as_select())
-        .first(connection)
-        .optional()?)
+        .load_first(connection)
 }
 
 /// Like `find`, but locks the delivery until the end of the change.
 pub fn find_for_change(tx: &mut Tx<'_>, webhook: &WebhookId, id: &DeliveryId) -> Result<Option<Delivery>, StoreError> {
     diesel::update(webhook_deliveries::table.find(id))
         .set(webhook_deliveries::attempts.eq(webhook_deliveries::attempts))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
     find(tx, webhook, id)
 }
 
@@ -96,7 +77,7 @@ pub fn list(
         .order(webhook_deliveries::event_seq.desc())
         .limit(limit + 1)
         .select(Delivery::as_select())
-        .load(connection)?;
+        .load_all(connection)?;
     Ok(Page::from_rows(found, limit, |delivery: &Delivery| delivery.event_sequence_number.to_string()))
 }
 
@@ -105,24 +86,24 @@ pub fn count_waiting(connection: &mut Conn, webhook: &WebhookId) -> Result<i64, 
     let waiting = webhook_deliveries::table
         .filter(webhook_deliveries::state.eq(DeliveryState::Waiting))
         .filter(webhook_deliveries::webhook_id.eq(webhook));
-    Ok(waiting.count().get_result(connection)?)
+    waiting.count().load_one(connection)
 }
 
 /// Returns when the oldest waiting delivery to an enabled webhook was created.
 pub fn find_oldest_waiting(connection: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
-    Ok(webhook_deliveries::table
+    webhook_deliveries::table
         .inner_join(webhooks::table)
         .filter(webhook_deliveries::state.eq(DeliveryState::Waiting))
         .filter(webhooks::disabled.is_null())
         .select(min(webhook_deliveries::created_at))
-        .first(connection)?)
+        .load_one(connection)
 }
 
 /// Returns the webhooks that have a delivery due now.
 pub fn list_webhooks_with_due_deliveries(connection: &mut Conn, now: Timestamp) -> Result<Vec<WebhookId>, StoreError> {
     let unleased = webhook_deliveries::leased_until.is_null().or(webhook_deliveries::leased_until.le(now));
     let unpaused = webhooks::paused_until.is_null().or(webhooks::paused_until.le(now));
-    Ok(webhook_deliveries::table
+    webhook_deliveries::table
         .inner_join(webhooks::table)
         .filter(webhook_deliveries::state.eq(DeliveryState::Waiting))
         .filter(webhook_deliveries::next_attempt_at.le(now))
@@ -131,7 +112,7 @@ pub fn list_webhooks_with_due_deliveries(connection: &mut Conn, now: Timestamp) 
         .filter(unpaused)
         .select(webhook_deliveries::webhook_id)
         .distinct()
-        .load(connection)?)
+        .load_all(connection)
 }
 
 /// Leases up to `limit` due deliveries until `until`, the longest due first, and counts an attempt
@@ -152,7 +133,7 @@ pub fn lease_due(
         .order((webhook_deliveries::next_attempt_at.asc(), webhook_deliveries::event_seq.asc()))
         .limit(limit)
         .select(Delivery::as_select())
-        .load(&mut **tx)?;
+        .load_all(tx)?;
     let mut leased = Vec::with_capacity(due.len());
     for mut found in due {
         let still = webhook_deliveries::table
@@ -167,7 +148,7 @@ pub fn lease_due(
                 webhook_deliveries::last_status.eq(None::<i32>),
                 webhook_deliveries::last_error.eq(None::<String>),
             ))
-            .execute(&mut **tx)?;
+            .count_affected(tx)?;
         if taken == 1 {
             found.attempts += 1;
             found.leased_until = Some(until);
@@ -184,8 +165,7 @@ pub fn has_delivered_since(connection: &mut Conn, webhook: &WebhookId, since: Ti
         .filter(webhook_deliveries::webhook_id.eq(webhook))
         .filter(webhook_deliveries::finished_at.ge(since))
         .select(webhook_deliveries::id)
-        .first(connection)
-        .optional()?;
+        .load_first(connection)?;
     Ok(found.is_some())
 }
 
@@ -197,13 +177,11 @@ pub fn reset_waiting(tx: &mut Tx<'_>, webhook: &WebhookId) -> Result<(), StoreEr
         .filter(webhook_deliveries::webhook_id.eq(webhook));
     diesel::update(waiting)
         .set((webhook_deliveries::attempts.eq(0), webhook_deliveries::next_attempt_at.eq(Some(now))))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Deletes deliveries that finished more than `RETENTION` ago.
 pub fn delete_expired(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let since = tx.now().minus(RETENTION);
-    diesel::delete(webhook_deliveries::table.filter(webhook_deliveries::finished_at.le(since))).execute(&mut **tx)?;
-    Ok(())
+    diesel::delete(webhook_deliveries::table.filter(webhook_deliveries::finished_at.le(since))).execute_in(tx)
 }

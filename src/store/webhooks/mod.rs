@@ -2,25 +2,18 @@
 
 pub mod deliveries;
 
-use diesel::{BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
-
 use crate::{
     domain::{
         common::{
-            id::{OrganizationId, WebhookId},
-            name::Description,
+            id::WebhookId,
             page::{Page, PageRequest},
             time::Timestamp,
         },
-        events::ActorRef,
-        webhooks::{DisableReason, EventTypeFilter, Webhook, WebhookState, WebhookUrl},
+        webhooks::{DisableReason, Webhook, WebhookState},
     },
     store::{
-        error::StoreError,
-        pool::Conn,
-        rows::{load_page, lock_row, selectable, values},
+        prelude::*,
         schema::{webhook_deliveries, webhooks},
-        transaction::Tx,
     },
 };
 
@@ -28,18 +21,8 @@ use crate::{
 pub type EncryptedSecret = (Vec<u8>, i32);
 
 selectable!(webhooks => Webhook {
-    id: WebhookId;
-    url: WebhookUrl;
-    description: Option<Description>;
-    event_types: Option<EventTypeFilter>;
-    organization: Option<OrganizationId> = organization_id;
-    state: WebhookState = disabled;
-    previous_secret_expires_at: Option<Timestamp>;
-    paused_until: Option<Timestamp>;
-    event_cursor: i64;
-    created_at: Timestamp;
-    created_by: ActorRef;
-    version: i64;
+    id, url, description, event_types, organization = organization_id, state = disabled, previous_secret_expires_at,
+    paused_until, event_cursor, created_at, created_by, version,
 });
 
 pub fn insert(tx: &mut Tx<'_>, webhook: &Webhook, secret: &EncryptedSecret) -> Result<(), StoreError> {
@@ -49,8 +32,7 @@ pub fn insert(tx: &mut Tx<'_>, webhook: &Webhook, secret: &EncryptedSecret) -> R
             disabled = disable_reason(webhook.state), encrypted_secret = secret.0.as_slice(),
             master_version = secret.1, event_cursor, created_at, created_by, version,
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 pub fn update(tx: &mut Tx<'_>, webhook: &Webhook) -> Result<(), StoreError> {
@@ -59,8 +41,7 @@ pub fn update(tx: &mut Tx<'_>, webhook: &Webhook) -> Result<(), StoreError> {
             url, description, event_types, organization_id = &webhook.organization,
             disabled = disable_reason(webhook.state), paused_until, version = webhooks::version + 1,
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Replaces the secret. The previous secret also signs until `previous_expires_at`, or is deleted if that is
@@ -82,8 +63,7 @@ pub fn rotate(
             webhooks::previous_secret_expires_at.eq(previous_expires_at),
             webhooks::version.eq(webhooks::version + 1),
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Returns the secret, and the previous one until it is deleted. Returns `Corrupt` if the webhook
@@ -101,8 +81,7 @@ pub fn read_secrets(
             webhooks::previous_encrypted_secret,
             webhooks::previous_master_version,
         ))
-        .first(connection)
-        .optional()?;
+        .load_first(connection)?;
     let (encrypted, version, old, old_version) =
         row.ok_or_else(|| StoreError::invalid_data(format!("no webhook {id} where there was one")))?;
     Ok(((encrypted, version), old.zip(old_version)))
@@ -117,19 +96,17 @@ pub fn delete_expired_secrets(tx: &mut Tx<'_>) -> Result<(), StoreError> {
             webhooks::previous_master_version.eq(None::<i32>),
             webhooks::previous_secret_expires_at.eq(None::<Timestamp>),
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Deletes a webhook and all of its deliveries.
 pub fn delete(tx: &mut Tx<'_>, id: &WebhookId) -> Result<(), StoreError> {
-    diesel::delete(webhook_deliveries::table.filter(webhook_deliveries::webhook_id.eq(id))).execute(&mut **tx)?;
-    diesel::delete(webhooks::table.find(id)).execute(&mut **tx)?;
-    Ok(())
+    diesel::delete(webhook_deliveries::table.filter(webhook_deliveries::webhook_id.eq(id))).execute_in(tx)?;
+    diesel::delete(webhooks::table.find(id)).execute_in(tx)
 }
 
 pub fn find(connection: &mut Conn, id: &WebhookId) -> Result<Option<Webhook>, StoreError> {
-    Ok(webhooks::table.find(id).select(Webhook::as_select()).first(connection).optional()?)
+    webhooks::table.find(id).select(Webhook::as_select()).load_first(connection)
 }
 
 /// Like `find`, but locks the webhook until the end of the change.
@@ -144,29 +121,27 @@ pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Webhook>, 
 }
 
 pub fn count(connection: &mut Conn) -> Result<i64, StoreError> {
-    Ok(webhooks::table.count().get_result(connection)?)
+    webhooks::table.count().load_one(connection)
 }
 
 /// Returns the enabled webhooks whose event cursor is before the event number `last`, the furthest
 /// behind first.
 pub fn list_behind_event(connection: &mut Conn, last: i64) -> Result<Vec<WebhookId>, StoreError> {
-    Ok(webhooks::table
+    webhooks::table
         .filter(webhooks::disabled.is_null().and(webhooks::event_cursor.lt(last)))
         .order((webhooks::event_cursor.asc(), webhooks::id.asc()))
         .select(webhooks::id)
-        .load(connection)?)
+        .load_all(connection)
 }
 
 /// Sets the event cursor: all events up to number `event_cursor` are processed.
 pub fn set_event_cursor(tx: &mut Tx<'_>, id: &WebhookId, event_cursor: i64) -> Result<(), StoreError> {
-    diesel::update(webhooks::table.find(id)).set(webhooks::event_cursor.eq(event_cursor)).execute(&mut **tx)?;
-    Ok(())
+    diesel::update(webhooks::table.find(id)).set(webhooks::event_cursor.eq(event_cursor)).execute_in(tx)
 }
 
 /// Suspends deliveries to the webhook until `until`.
 pub fn pause_deliveries(tx: &mut Tx<'_>, id: &WebhookId, until: Timestamp) -> Result<(), StoreError> {
-    diesel::update(webhooks::table.find(id)).set(webhooks::paused_until.eq(Some(until))).execute(&mut **tx)?;
-    Ok(())
+    diesel::update(webhooks::table.find(id)).set(webhooks::paused_until.eq(Some(until))).execute_in(tx)
 }
 
 fn disable_reason(state: WebhookState) -> Option<DisableReason> {
