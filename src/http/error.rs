@@ -113,7 +113,7 @@ pub const fn describe_target_error(error: TargetError) -> &'static str {
             "the authorization_details of the token, with the claims taken from metadata, are longer than 4096 bytes: shorten the access \
              records of the key"
         }
-        TargetError::Malformed | TargetError::Unknown | TargetError::NotAllowed => {
+        TargetError::Unknown | TargetError::NotAllowed => {
             "the audience or resource does not exist, or the key may not be used for it"
         }
     }

@@ -26,7 +26,7 @@ use crate::{
         },
         credentials::{format::Prefix, imported::MaskedKey},
         events::ActorRef,
-        exchange::usage::UtcDay,
+        exchange::usage::{UtcDay, UtcHour},
         portal::session::PortalSessionKind,
         signing::{Algorithm, SigningKeyState, master_key::MasterKeyState},
         status_lists::{StatusListIndex, StatusListKind},
@@ -166,6 +166,7 @@ stored! {
     PermissionSet as Text(String): ToString::to_string, |text| Ok(PermissionSet::from_stored(&text)?);
     RoleSet as Text(String): ToString::to_string, |text| Ok(RoleSet::from_stored(&text)?);
     UtcDay as BigInt(i64): |day: &UtcDay| day.number(), |number| Ok(UtcDay::from_number(number));
+    UtcHour as BigInt(i64): |hour: &UtcHour| hour.number(), |number| Ok(UtcHour::from_number(number));
     Timestamp as BigInt(i64): |at: &Timestamp| at.millis(), |millis| Ok(Timestamp::from_millis(millis));
     Span as BigInt(i64): |span: &Span| span.millis(), |millis| Ok(Span::from_millis(u64::try_from(millis)?));
 }

@@ -29,24 +29,23 @@ pub(crate) fn run<T, E: From<StoreError>>(
     origin: &Origin,
     body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E>,
 ) -> Result<T, E> {
-    connection
-        .transaction(|connection| {
-            dialect::acquire_sqlite_write_lock(connection).map_err(|error| TransactionError::Body(E::from(error)))?;
-            let now = now(connection).map_err(|error| TransactionError::Body(E::from(error)))?;
-            let mut tx = Tx { connection, entropy, now, origin, unallocated: Vec::new(), locks: BTreeSet::new() };
-            let (value, new_events) = body(&mut tx).map_err(TransactionError::Body)?.into_parts();
-            // Indexes are assigned after all other locks are taken and before the chain head is
-            // locked.
-            let unallocated = std::mem::take(&mut tx.unallocated);
-            status_lists::allocate_indexes(&mut tx, &unallocated)
-                .map_err(|error| TransactionError::Body(E::from(error)))?;
-            append(&mut tx, digest, new_events).map_err(|error| TransactionError::Body(E::from(error)))?;
-            Ok(value)
-        })
-        .map_err(|failed| match failed {
+    let change = |connection: &mut Conn| {
+        dialect::acquire_sqlite_write_lock(connection)?;
+        let now = now(connection)?;
+        let mut tx = Tx { connection, entropy, now, origin, unallocated: Vec::new(), locks: BTreeSet::new() };
+        let (value, new_events) = body(&mut tx)?.into_parts();
+        // Indexes are assigned after all other locks are taken and before the chain head is locked.
+        let unallocated = std::mem::take(&mut tx.unallocated);
+        status_lists::allocate_indexes(&mut tx, &unallocated)?;
+        append(&mut tx, digest, new_events)?;
+        Ok(value)
+    };
+    connection.transaction(|connection| change(connection).map_err(TransactionError::Body)).map_err(|failed| {
+        match failed {
             TransactionError::Body(error) => error,
             TransactionError::Transaction(error) => E::from(error.into()),
-        })
+        }
+    })
 }
 
 pub(crate) enum TransactionError<E> {

@@ -27,18 +27,16 @@ struct Row<'a> {
 const BULK: BulkTable = BulkTable {
     table: "exchange_counts",
     read_from: "exchange_counts",
-    columns: &[("hour", "BIGINT"), ("result", "TEXT"), ("exchanges", "BIGINT")],
+    columns: &["hour", "result", "exchanges"],
     key: 2,
     on_conflict: "ON CONFLICT (hour, result) DO UPDATE SET exchanges = exchange_counts.exchanges + excluded.exchanges",
 };
 
-/// Adds to the counts of the current hour. The rows are written in the order of the results, so
-/// that two replicas cannot deadlock.
+/// Adds to the counts of the current hour.
 pub fn add(tx: &mut Tx<'_>, counted: &BTreeMap<&'static str, i64>) -> Result<(), StoreError> {
     let hour = UtcHour::of(tx.now()).number();
     let rows: Vec<_> = counted.iter().map(|(result, exchanges)| Row { hour, result, exchanges: *exchanges }).collect();
-    bulk::upsert_rows(tx, &BULK, &rows)?;
-    Ok(())
+    bulk::upsert_rows(tx, &BULK, &rows).map(drop)
 }
 
 /// Returns the counts since the hour `first`, by hour and result.
@@ -46,17 +44,17 @@ pub fn read_counts_since(
     connection: &mut Conn,
     first: UtcHour,
 ) -> Result<BTreeMap<UtcHour, BTreeMap<String, i64>>, StoreError> {
-    let rows: Vec<(i64, String, i64)> =
-        exchange_counts::table.filter(exchange_counts::hour.ge(first.number())).load_all(connection)?;
+    let rows: Vec<(UtcHour, String, i64)> =
+        exchange_counts::table.filter(exchange_counts::hour.ge(first)).load_all(connection)?;
     let mut counted: BTreeMap<UtcHour, BTreeMap<String, i64>> = BTreeMap::new();
     for (hour, result, exchanges) in rows {
-        counted.entry(UtcHour::from_number(hour)).or_default().insert(result, exchanges);
+        counted.entry(hour).or_default().insert(result, exchanges);
     }
     Ok(counted)
 }
 
 /// Deletes counts that are past their retention.
 pub fn delete_expired(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    let first = UtcHour::of(tx.now().minus(RETENTION)).number();
+    let first = UtcHour::of(tx.now().minus(RETENTION));
     diesel::delete(exchange_counts::table.filter(exchange_counts::hour.lt(first))).execute_in(tx)
 }

@@ -4,7 +4,7 @@ use crate::domain::common::{
     base62,
     entropy::{Entropy, EntropyUnavailable},
     id::InvalidId,
-    text::impl_serde_as_text,
+    text::{display_as_str, impl_serde_as_text, valid_text},
 };
 use std::{fmt, str::FromStr};
 
@@ -47,11 +47,8 @@ impl FromStr for CredentialId {
     }
 }
 
-impl fmt::Display for CredentialId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+display_as_str!(CredentialId);
+impl_serde_as_text!(CredentialId);
 
 /// A session in which a user manages their own keys in a browser: `pss_` and the 16 characters in
 /// the session token, which have the format of a credential id.
@@ -60,10 +57,6 @@ pub struct PortalSessionId(String);
 
 impl PortalSessionId {
     pub const PREFIX: &'static str = "pss_";
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl From<&CredentialId> for PortalSessionId {
@@ -72,49 +65,14 @@ impl From<&CredentialId> for PortalSessionId {
     }
 }
 
-impl FromStr for PortalSessionId {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let invalid = InvalidId { expected: "pss_ and 16 of 0-9A-Za-z" };
-        let credential = text.strip_prefix(Self::PREFIX).and_then(|rest| rest.parse::<CredentialId>().ok());
-        credential.as_ref().map(Self::from).ok_or(invalid)
-    }
-}
-
-impl fmt::Display for PortalSessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+valid_text!(PortalSessionId, InvalidId = InvalidId { expected: "pss_ and 16 of 0-9A-Za-z" }, |text| {
+    text.strip_prefix(PortalSessionId::PREFIX).is_some_and(|rest| rest.parse::<CredentialId>().is_ok())
+});
 
 /// RFC 7638 thumbprint of a signing key: SHA-256 in base64url, 43 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SigningKeyId(String);
 
-impl SigningKeyId {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for SigningKeyId {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if text.len() == 43 && text.bytes().all(is_base64url) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidId { expected: "43 characters of base64url" })
-        }
-    }
-}
-
-impl fmt::Display for SigningKeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl_serde_as_text!(CredentialId);
-impl_serde_as_text!(PortalSessionId);
-impl_serde_as_text!(SigningKeyId);
+valid_text!(SigningKeyId, InvalidId = InvalidId { expected: "43 characters of base64url" }, |text| {
+    text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+});

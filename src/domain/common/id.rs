@@ -7,7 +7,7 @@ use ulid::Ulid;
 
 use crate::domain::common::{
     entropy::{Entropy, EntropyUnavailable},
-    text::impl_serde_as_text,
+    text::{display_as_str, impl_serde_as_text, valid_text},
     time::Timestamp,
 };
 
@@ -78,12 +78,7 @@ macro_rules! define_generated_id {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
+        display_as_str!($name);
         impl_serde_as_text!($name);
     };
 }
@@ -134,52 +129,27 @@ define_generated_id!(
     "stl_"
 );
 
-macro_rules! define_product_id {
-    ($(#[$doc:meta])* $name:ident, $expected:literal, $refused:expr) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+/// An organization, by the id that the product assigned.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrganizationId(String);
 
-        impl $name {
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = InvalidId;
-            fn from_str(text: &str) -> Result<Self, InvalidId> {
-                let refused: &[&str] = &$refused;
-                if is_product_id(text) && !refused.iter().any(|prefix| text.starts_with(prefix)) {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(InvalidId { expected: $expected })
-                }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl_serde_as_text!($name);
-    };
-}
-
-define_product_id!(
-    /// An organization, by the id that the product assigned.
+valid_text!(
     OrganizationId,
-    "1 to 128 of A-Z, a-z, 0-9 and ._:@|-, not . or .., and no API key",
-    []
+    InvalidId = InvalidId { expected: "1 to 128 of A-Z, a-z, 0-9 and ._:@|-, not . or .., and no API key" },
+    |text| is_product_id(text)
 );
-define_product_id!(
-    /// A user, by the id that the product assigned. `sub` contains it without a prefix, so it must
-    /// not have the form of another kind of subject.
+
+/// A user, by the id that the product assigned. `sub` contains it without a prefix, so it must not
+/// have the form of another kind of subject.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(String);
+
+valid_text!(
     UserId,
-    "1 to 128 of A-Z, a-z, 0-9 and ._:@|-, not . or .., no API key, and not beginning with organization:, svc_ or key_",
-    ["organization:", "svc_", "key_"]
+    InvalidId = InvalidId {
+        expected: "1 to 128 of A-Z, a-z, 0-9 and ._:@|-, not . or .., no API key, and not beginning with organization:, svc_ or key_"
+    },
+    |text| is_product_id(text) && !["organization:", "svc_", "key_"].iter().any(|prefix| text.starts_with(prefix))
 );
 
 /// Returns whether the product may use a text as an id: safe as a path segment, and not `.` or

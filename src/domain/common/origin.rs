@@ -1,10 +1,10 @@
 //! Web origins (RFC 6454).
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use url::Url;
 
-use crate::domain::common::text::impl_serde_as_text;
+use crate::domain::common::text::{display_as_str, impl_serde_as_text};
 
 /// A scheme, a host and, unless it is the default, a port, in the form of the `Origin` header.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,11 +32,7 @@ impl FromStr for Origin {
     }
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+display_as_str!(Origin);
 impl_serde_as_text!(Origin);
 
 #[cfg(test)]

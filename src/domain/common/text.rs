@@ -31,6 +31,18 @@ macro_rules! text_type {
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $type(String);
 
+        $crate::domain::common::text::valid_text!($type, $error = $error, |$text| $is_valid);
+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+        $(#[$error_meta])*
+        pub struct $error;
+    };
+}
+
+/// Implements a struct that contains a text which meets a condition. `FromStr` returns `$error` for
+/// other texts.
+macro_rules! valid_text {
+    ($type:ident, $error_type:ty = $error:expr, |$text:ident| $is_valid:expr) => {
         impl $type {
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -38,24 +50,26 @@ macro_rules! text_type {
         }
 
         impl std::str::FromStr for $type {
-            type Err = $error;
-            fn from_str($text: &str) -> Result<Self, $error> {
+            type Err = $error_type;
+            fn from_str($text: &str) -> Result<Self, $error_type> {
                 let is_valid: bool = $is_valid;
                 if is_valid { Ok(Self($text.to_owned())) } else { Err($error) }
             }
         }
 
+        $crate::domain::common::text::display_as_str!($type);
+        $crate::domain::common::text::impl_serde_as_text!($type);
+    };
+}
+
+/// Implements `Display` of a type with its `as_str`.
+macro_rules! display_as_str {
+    ($type:ty) => {
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
-
-        $crate::domain::common::text::impl_serde_as_text!($type);
-
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-        $(#[$error_meta])*
-        pub struct $error;
     };
 }
 
@@ -94,11 +108,7 @@ macro_rules! text_enum {
             }
         }
 
-        impl std::fmt::Display for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
+        $crate::domain::common::text::display_as_str!($type);
 
         #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
         $(#[$error_meta])*
@@ -179,4 +189,4 @@ macro_rules! name_set {
     };
 }
 
-pub(crate) use {impl_serde_as_text, name_set, text_enum, text_type};
+pub(crate) use {display_as_str, impl_serde_as_text, name_set, text_enum, text_type, valid_text};

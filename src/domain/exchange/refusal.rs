@@ -34,8 +34,6 @@ pub enum ScopeError {
 /// Reason why an audience or resource is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    #[error("malformed")]
-    Malformed,
     #[error("too many")]
     TooMany,
     #[error("unknown")]
@@ -60,7 +58,6 @@ impl TargetError {
     /// exist.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Malformed => "malformed",
             Self::TooMany => "too_many",
             Self::Unknown | Self::NotAllowed => "unknown",
             Self::ProfileMismatch => "shape",

@@ -2,7 +2,7 @@
 
 pub mod delivery;
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
@@ -12,7 +12,7 @@ use crate::domain::{
         id::{OrganizationId, WebhookId},
         key_text::holds_key,
         name::Description,
-        text::{impl_serde_as_text, text_enum},
+        text::{display_as_str, impl_serde_as_text, text_enum, text_type},
         time::Timestamp,
     },
     events::{ActorRef, Event, EventType},
@@ -115,11 +115,7 @@ impl FromStr for WebhookUrl {
     }
 }
 
-impl fmt::Display for WebhookUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+display_as_str!(WebhookUrl);
 impl_serde_as_text!(WebhookUrl);
 
 /// Returned for a text that is not a valid URL of a webhook.
@@ -148,7 +144,7 @@ impl EventTypeFilter {
 
     /// Returns the stored form: entries separated by one space.
     pub fn to_stored(&self) -> String {
-        self.0.iter().map(|one| one.0.as_str()).collect::<Vec<_>>().join(" ")
+        self.0.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(" ")
     }
 
     pub fn from_stored(text: &str) -> Result<Self, InvalidEventTypeFilter> {
@@ -172,34 +168,16 @@ impl TryFrom<Vec<EventTypePattern>> for EventTypeFilter {
 #[error("name 1 to 100 types of events; leave event_types out for all of them")]
 pub struct InvalidEventTypeFilter;
 
-/// An entry of `EventTypeFilter`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EventTypePattern(String);
+text_type! {
+    /// An entry of `EventTypeFilter`.
+    pub struct EventTypePattern(|text| EventType::ALL.iter().any(|kind| match text.strip_suffix(".*") {
+        Some(group) => kind.as_str().strip_prefix(group).is_some_and(|rest| rest.starts_with('.')),
+        None => kind.as_str() == text,
+    }));
 
-impl FromStr for EventTypePattern {
-    type Err = InvalidEventTypePattern;
-    fn from_str(text: &str) -> Result<Self, InvalidEventTypePattern> {
-        let known = match text.strip_suffix(".*") {
-            Some(group) => EventType::ALL
-                .iter()
-                .any(|kind| kind.as_str().strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))),
-            None => EventType::ALL.iter().any(|kind| kind.as_str() == text),
-        };
-        if known { Ok(Self(text.to_owned())) } else { Err(InvalidEventTypePattern) }
-    }
+    #[error("give the type of an event, such as api_key.created, or all that begin alike, such as api_key.*")]
+    pub struct InvalidEventTypePattern;
 }
-
-impl fmt::Display for EventTypePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-impl_serde_as_text!(EventTypePattern);
-
-/// Returned for a text that matches no type of event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give the type of an event, such as api_key.created, or all that begin alike, such as api_key.*")]
-pub struct InvalidEventTypePattern;
 
 #[cfg(test)]
 mod tests {

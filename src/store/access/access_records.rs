@@ -102,7 +102,7 @@ fn delete_parts(tx: &mut Tx<'_>, id: &AccessRecordId) -> Result<(), StoreError> 
 const STATEMENT_ROLES: BulkTable = BulkTable {
     table: "access_record_statement_roles",
     read_from: "access_record_statement_roles",
-    columns: &[("record_id", "TEXT"), ("position", "INTEGER"), ("role", "TEXT")],
+    columns: &["record_id", "position", "role"],
     key: 2,
     on_conflict: "",
 };
@@ -139,7 +139,7 @@ fn insert_parts(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError
             ))
             .execute(&mut **tx)?;
         let role_row = |role| json!({ "record_id": id, "position": position, "role": role });
-        bulk::insert_rows(tx, &STATEMENT_ROLES, &statement.roles.iter().map(role_row).collect::<Vec<_>>())?;
+        bulk::upsert_rows(tx, &STATEMENT_ROLES, &statement.roles.iter().map(role_row).collect::<Vec<_>>())?;
     }
     Ok(())
 }

@@ -45,14 +45,14 @@ pub fn update(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {
 const PERMISSIONS: BulkTable = BulkTable {
     table: "role_permissions",
     read_from: "role_permissions",
-    columns: &[("role", "TEXT"), ("permission", "TEXT")],
+    columns: &["role", "permission"],
     key: 1,
     on_conflict: "",
 };
 
 fn insert_permissions(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {
     let row = |permission| json!({ "role": role.name, "permission": permission });
-    bulk::insert_rows(tx, &PERMISSIONS, &role.permissions.iter().map(row).collect::<Vec<_>>())
+    bulk::upsert_rows(tx, &PERMISSIONS, &role.permissions.iter().map(row).collect::<Vec<_>>()).map(drop)
 }
 
 pub fn delete(tx: &mut Tx<'_>, name: &RoleName) -> Result<(), StoreError> {

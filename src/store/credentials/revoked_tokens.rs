@@ -28,25 +28,25 @@ fn find_source_credential(
     claims: &Claims,
     now: Timestamp,
 ) -> Result<SourceCredential, StoreError> {
-    let of_key = credentials::table.filter(credentials::key_id.eq(claims.key_id.as_str())).into_boxed();
+    let of_key = credentials::table.filter(credentials::key_id.eq(&claims.key_id)).into_boxed();
     let Some(index) = claims.status_list_index() else {
-        let oldest: Option<i64> = of_key
-            .filter(credentials::expires_at.is_null().or(credentials::expires_at.gt(now.millis())))
+        let oldest_accepted = of_key
+            .filter(credentials::expires_at.is_null().or(credentials::expires_at.gt(now)))
             .order(credentials::created_at.asc())
             .select(credentials::created_at)
             .load_first(connection)?;
-        return Ok(SourceCredential::Unidentified { oldest_accepted: oldest.map(Timestamp::from_millis) });
+        return Ok(SourceCredential::Unidentified { oldest_accepted });
     };
     // The index belongs to the token itself or to its credential.
     let own = status_lists::find_token_status(connection, &claims.jti)?.filter(|token| token.place == index);
     let of_index = match own {
-        Some(token) => of_key.filter(credentials::id.eq(token.credential.to_string())),
+        Some(token) => of_key.filter(credentials::id.eq(token.credential)),
         None => of_key
-            .filter(credentials::status_list.eq(index.list.to_string()))
+            .filter(credentials::status_list.eq(index.list))
             .filter(credentials::status_index.eq(i32::try_from(index.index).ok())),
     };
-    let end: Option<Option<i64>> = of_index.select(credentials::expires_at).load_first(connection)?;
-    Ok(SourceCredential::Identified { accepted: end.is_some_and(|end| end.is_none_or(|end| end > now.millis())) })
+    let end: Option<Option<Timestamp>> = of_index.select(credentials::expires_at).load_first(connection)?;
+    Ok(SourceCredential::Identified { accepted: end.is_some_and(|end| end.is_none_or(|end| end > now)) })
 }
 
 /// Returns whether the token itself was revoked.
@@ -61,15 +61,15 @@ pub fn insert(tx: &mut Tx<'_>, jti: &str, key: &KeyId, expires_at: Timestamp) ->
     diesel::insert_into(revoked_tokens::table)
         .values((
             revoked_tokens::jti.eq(jti),
-            revoked_tokens::key_id.eq(key.as_str()),
-            revoked_tokens::expires_at.eq(expires_at.millis()),
-            revoked_tokens::revoked_at.eq(now.millis()),
+            revoked_tokens::key_id.eq(key),
+            revoked_tokens::expires_at.eq(expires_at),
+            revoked_tokens::revoked_at.eq(now),
         ))
         .execute_in(tx)
 }
 
 /// Deletes tokens that expired more than `late` ago, which no verifier may accept any more.
 pub fn delete_expired(tx: &mut Tx<'_>, late: Span) -> Result<usize, StoreError> {
-    let ended = tx.now().minus(late).millis();
+    let ended = tx.now().minus(late);
     diesel::delete(revoked_tokens::table.filter(revoked_tokens::expires_at.lt(ended))).count_affected(tx)
 }

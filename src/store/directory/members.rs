@@ -60,7 +60,7 @@ fn insert_roles(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError> {
     for Member { organization, user, roles, .. } in members {
         rows.extend(roles.iter().map(|role| json!({ "organization_id": organization, "user_id": user, "role": role })));
     }
-    bulk::insert_rows(tx, &ROLES, &rows)
+    bulk::upsert_rows(tx, &ROLES, &rows).map(drop)
 }
 
 pub fn delete(tx: &mut Tx<'_>, organization: &OrganizationId, user: &UserId) -> Result<(), StoreError> {
@@ -90,13 +90,13 @@ const BULK: BulkTable = BulkTable {
     table: "members",
     read_from: "members_with_roles",
     columns: &[
-        ("organization_id", "TEXT"),
-        ("user_id", "TEXT"),
-        ("generation_id", "TEXT"),
-        ("organization_generation_id", "TEXT"),
-        ("metadata", "TEXT"),
-        ("created_at", "BIGINT"),
-        ("version", "BIGINT"),
+        "organization_id",
+        "user_id",
+        "generation_id",
+        "organization_generation_id",
+        "metadata",
+        "created_at",
+        "version",
     ],
     key: 2,
     // A row of an earlier organization with the same id is replaced.
@@ -110,7 +110,7 @@ const BULK: BulkTable = BulkTable {
 const ROLES: BulkTable = BulkTable {
     table: "member_roles",
     read_from: "member_roles",
-    columns: &[("organization_id", "TEXT"), ("user_id", "TEXT"), ("role", "TEXT")],
+    columns: &["organization_id", "user_id", "role"],
     key: 2,
     on_conflict: "",
 };
@@ -123,16 +123,13 @@ pub fn find_many_for_update(
 ) -> Result<Vec<Member>, StoreError> {
     let keys: Vec<_> =
         ids.iter().map(|(organization, user)| json!({ "organization_id": organization, "user_id": user })).collect();
-    if keys.is_empty() { Ok(Vec::new()) } else { bulk::select_rows_for_update(tx, &BULK, &keys) }
+    bulk::select_rows_for_update(tx, &BULK, &keys)
 }
 
 /// Inserts new members and overwrites existing ones, including their versions. Callers pass the
 /// members in the order of their ids, so that concurrent changes cannot deadlock. Returns
 /// `Conflict` if a concurrent change has created one of them.
 pub fn upsert_many(tx: &mut Tx<'_>, members: &[Member]) -> Result<(), StoreError> {
-    if members.is_empty() {
-        return Ok(());
-    }
     let rows: Vec<_> = members
         .iter()
         .map(|member| {

@@ -68,14 +68,7 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &OrganizationId) -> Result<Option<Or
 const BULK: BulkTable = BulkTable {
     table: "organizations",
     read_from: "organizations",
-    columns: &[
-        ("id", "TEXT"),
-        ("generation_id", "TEXT"),
-        ("name", "TEXT"),
-        ("metadata", "TEXT"),
-        ("created_at", "BIGINT"),
-        ("version", "BIGINT"),
-    ],
+    columns: &["id", "generation_id", "name", "metadata", "created_at", "version"],
     key: 1,
     on_conflict: "ON CONFLICT (id) DO UPDATE SET name = excluded.name, metadata = excluded.metadata, version = excluded.version \
                   WHERE organizations.generation_id = excluded.generation_id",
@@ -84,16 +77,13 @@ const BULK: BulkTable = BulkTable {
 /// Returns the existing organizations among `ids` and locks them until the end of the change.
 pub fn find_many_for_update(tx: &mut Tx<'_>, ids: &BTreeSet<OrganizationId>) -> Result<Vec<Organization>, StoreError> {
     let keys: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
-    if keys.is_empty() { Ok(Vec::new()) } else { bulk::select_rows_for_update(tx, &BULK, &keys) }
+    bulk::select_rows_for_update(tx, &BULK, &keys)
 }
 
 /// Inserts new organizations and overwrites existing ones, including their versions. Callers pass
 /// the organizations in the order of their ids, so that concurrent changes cannot deadlock. Returns
 /// `Conflict` if a concurrent change has created one of them.
 pub fn upsert_many(tx: &mut Tx<'_>, organizations: &[Organization]) -> Result<(), StoreError> {
-    if organizations.is_empty() {
-        return Ok(());
-    }
     let rows: Vec<_> = organizations
         .iter()
         .map(|organization| {

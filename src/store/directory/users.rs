@@ -51,7 +51,7 @@ fn insert_roles(tx: &mut Tx<'_>, users: &[User]) -> Result<(), StoreError> {
     for User { id, roles, .. } in users {
         rows.extend(roles.iter().map(|role| json!({ "user_id": id, "role": role })));
     }
-    bulk::insert_rows(tx, &ROLES, &rows)
+    bulk::upsert_rows(tx, &ROLES, &rows).map(drop)
 }
 
 pub fn delete(tx: &mut Tx<'_>, id: &UserId) -> Result<(), StoreError> {
@@ -71,42 +71,26 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &UserId) -> Result<Option<User>, Sto
 const BULK: BulkTable = BulkTable {
     table: "users",
     read_from: "users_with_roles",
-    columns: &[
-        ("id", "TEXT"),
-        ("generation_id", "TEXT"),
-        ("blocked_at", "BIGINT"),
-        ("profile", "TEXT"),
-        ("metadata", "TEXT"),
-        ("created_at", "BIGINT"),
-        ("version", "BIGINT"),
-    ],
+    columns: &["id", "generation_id", "blocked_at", "profile", "metadata", "created_at", "version"],
     key: 1,
     on_conflict: "ON CONFLICT (id) DO UPDATE SET blocked_at = excluded.blocked_at, profile = excluded.profile, \
                   metadata = excluded.metadata, version = excluded.version \
                   WHERE users.generation_id = excluded.generation_id",
 };
 
-const ROLES: BulkTable = BulkTable {
-    table: "user_roles",
-    read_from: "user_roles",
-    columns: &[("user_id", "TEXT"), ("role", "TEXT")],
-    key: 1,
-    on_conflict: "",
-};
+const ROLES: BulkTable =
+    BulkTable { table: "user_roles", read_from: "user_roles", columns: &["user_id", "role"], key: 1, on_conflict: "" };
 
 /// Returns the existing users among `ids` and locks them until the end of the change.
 pub fn find_many_for_update(tx: &mut Tx<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<User>, StoreError> {
     let keys: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
-    if keys.is_empty() { Ok(Vec::new()) } else { bulk::select_rows_for_update(tx, &BULK, &keys) }
+    bulk::select_rows_for_update(tx, &BULK, &keys)
 }
 
 /// Inserts new users and overwrites existing ones, including their versions. Callers pass the users
 /// in the order of their ids, so that concurrent changes cannot deadlock. Returns `Conflict` if a
 /// concurrent change has created one of them.
 pub fn upsert_many(tx: &mut Tx<'_>, users: &[User]) -> Result<(), StoreError> {
-    if users.is_empty() {
-        return Ok(());
-    }
     let rows: Vec<_> = users
         .iter()
         .map(|user| {

@@ -1,7 +1,6 @@
 //! All data that is encrypted with a master key, to count it and to re-encrypt it.
 
-use std::collections::BTreeSet;
-
+use diesel::sql_types::Bool;
 use serde::Serialize;
 
 use crate::store::{
@@ -84,33 +83,24 @@ pub fn list_by_master_key(
 ) -> Result<Vec<EncryptedRow>, StoreError> {
     macro_rules! list {
         ($table:ident, $id:ident, $data:ident, $version:ident) => {
+            list!($table, $id, $data, $version, false.into_sql::<Bool>())
+        };
+        ($table:ident, $id:ident, $data:ident, $version:ident, $has_lookup_digest:expr) => {
             $table::table
-                .filter($table::$version.eq(version).and($table::$id.gt(after)))
+                .filter($table::$version.eq(version).and($table::$id.gt(after)).and($table::$data.is_not_null()))
                 .order($table::$id)
                 .limit(limit)
-                .select(($table::$id, $table::$data.assume_not_null()))
+                .select(($table::$id, $table::$data.assume_not_null(), $has_lookup_digest))
                 .load_all(connection)?
         };
     }
-    let rows: Vec<(String, Vec<u8>)> = for_column!(column, list);
-    let imported = match column {
-        EncryptedColumn::Credentials => find_imported(connection, &rows)?,
-        EncryptedColumn::SigningKeys
-        | EncryptedColumn::PortalSessions
-        | EncryptedColumn::Webhooks
-        | EncryptedColumn::PreviousWebhookSecrets => BTreeSet::new(),
+    let rows: Vec<(String, Vec<u8>, bool)> = if column == EncryptedColumn::Credentials {
+        list!(credentials, id, encrypted_secret, master_version, credentials::lookup_digest.is_not_null())
+    } else {
+        for_column!(column, list)
     };
-    let row = |(id, ciphertext)| EncryptedRow { has_lookup_digest: imported.contains(&id), id, ciphertext };
+    let row = |(id, ciphertext, has_lookup_digest)| EncryptedRow { id, ciphertext, has_lookup_digest };
     Ok(rows.into_iter().map(row).collect())
-}
-
-/// Returns the ids of those credentials that are found by a lookup digest.
-fn find_imported(connection: &mut Conn, rows: &[(String, Vec<u8>)]) -> Result<BTreeSet<String>, StoreError> {
-    let found: Vec<String> = credentials::table
-        .filter(credentials::id.eq_any(rows.iter().map(|(id, _)| id)).and(credentials::lookup_digest.is_not_null()))
-        .select(credentials::id)
-        .load_all(connection)?;
-    Ok(found.into_iter().collect())
 }
 
 /// The re-encrypted data of a row.

@@ -36,20 +36,17 @@ pub fn transition_state(
     from: MasterKeyState,
     to: MasterKeyState,
 ) -> Result<bool, StoreError> {
+    if to == MasterKeyState::Incoming {
+        return Ok(false);
+    }
     let now = Some(tx.now());
     let row = master_keys::table.find(version).filter(master_keys::state.eq(from));
-    let state = master_keys::state.eq(to);
-    let changed = match to {
-        MasterKeyState::Incoming => 0,
-        MasterKeyState::Current => {
-            diesel::update(row).set((state, master_keys::activated_at.eq(now))).count_affected(tx)?
-        }
-        MasterKeyState::Retiring => diesel::update(row).set(state).count_affected(tx)?,
-        MasterKeyState::Retired => {
-            diesel::update(row).set((state, master_keys::retired_at.eq(now))).count_affected(tx)?
-        }
-    };
-    Ok(changed == 1)
+    let changed = diesel::update(row).set((
+        master_keys::state.eq(to),
+        (to == MasterKeyState::Current).then(|| master_keys::activated_at.eq(now)),
+        (to == MasterKeyState::Retired).then(|| master_keys::retired_at.eq(now)),
+    ));
+    Ok(changed.count_affected(tx)? == 1)
 }
 
 /// Deletes a key. A foreign key constraint rejects this while a row is encrypted with the key, even

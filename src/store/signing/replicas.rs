@@ -48,24 +48,13 @@ selectable!(replicas => RotationTiming {
 /// Inserts or updates what a replica reports about itself.
 pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
     let timing = &replica.timing;
-    let reported = (
-        replicas::last_heartbeat_at.eq(replica.last_heartbeat_at),
-        replicas::published_kids.eq(replica.published_kids.as_str()),
-        replicas::algorithm.eq(replica.algorithm),
-        replicas::rotation_period.eq(replica.rotation_period),
-        replicas::verifier_cache_ttl.eq(timing.verifier_cache_ttl),
-        replicas::replica_staleness.eq(timing.max_snapshot_age),
-        replicas::verifier_leeway.eq(timing.verifier_leeway),
-        replicas::clock_skew.eq(timing.clock_skew),
-        replicas::max_ttl.eq(timing.max_ttl),
-        replicas::master_key_fingerprints.eq(replica.master_key_fingerprints.as_str()),
+    let reported = values!(replicas, replica =>
+        last_heartbeat_at, published_kids, algorithm, rotation_period, master_key_fingerprints,
+        verifier_cache_ttl = timing.verifier_cache_ttl, replica_staleness = timing.max_snapshot_age,
+        verifier_leeway = timing.verifier_leeway, clock_skew = timing.clock_skew, max_ttl = timing.max_ttl,
     );
     if diesel::update(replicas::table.find(&replica.id)).set(reported).count_affected(tx)? == 0 {
-        let fixed = (
-            replicas::id.eq(&replica.id),
-            replicas::name.eq(replica.name.as_str()),
-            replicas::started_at.eq(replica.started_at),
-        );
+        let fixed = values!(replicas, replica => id, name, started_at);
         diesel::insert_into(replicas::table).values((fixed, reported)).execute_in(tx)?;
     }
     Ok(())

@@ -43,30 +43,22 @@ pub fn transition_state(
     to: SigningKeyState,
     at: Timestamp,
 ) -> Result<bool, StoreError> {
+    if to == SigningKeyState::Next {
+        return Ok(false);
+    }
     let at = Some(at);
-    let row = signing_keys::table.filter(signing_keys::kid.eq(&key.kid)).filter(signing_keys::version.eq(key.version));
-    let state = (signing_keys::state.eq(to), signing_keys::version.eq(key.version + 1));
-    let changed = match to {
-        SigningKeyState::Next => 0,
-        SigningKeyState::Active => {
-            diesel::update(row).set((state, signing_keys::activated_at.eq(at))).count_affected(tx)?
-        }
-        SigningKeyState::Retiring => {
-            diesel::update(row).set((state, signing_keys::retired_at.eq(at))).count_affected(tx)?
-        }
-        SigningKeyState::Removed | SigningKeyState::Revoked => {
-            let destroyed = key.destroyed_at.or(at);
-            diesel::update(row)
-                .set((
-                    state,
-                    signing_keys::removed_at.eq(at),
-                    signing_keys::destroyed_at.eq(destroyed),
-                    clear_private_key(),
-                ))
-                .count_affected(tx)?
-        }
-    };
-    Ok(changed == 1)
+    let row = signing_keys::table.find(&key.kid).filter(signing_keys::version.eq(key.version));
+    let changed = diesel::update(row).set((
+        signing_keys::state.eq(to),
+        signing_keys::version.eq(key.version + 1),
+        (to == SigningKeyState::Active).then(|| signing_keys::activated_at.eq(at)),
+        (to == SigningKeyState::Retiring).then(|| signing_keys::retired_at.eq(at)),
+        (!to.is_published()).then(|| {
+            let destroyed_at = signing_keys::destroyed_at.eq(key.destroyed_at.or(at));
+            (signing_keys::removed_at.eq(at), destroyed_at, clear_private_key())
+        }),
+    ));
+    Ok(changed.count_affected(tx)? == 1)
 }
 
 /// Records `at` as the time at which the publication of keys was first observed. The caller must
