@@ -55,6 +55,7 @@ pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -
             Err(error) => faults.add(file.display(), format_args!("failed to read: {error}; check --config")),
         }
     }
+    // Environment variables, such as KEYSWAP__SERVER__BIND.
     sources = sources.merge(Env::prefixed("KEYSWAP__").split("__"));
     for setting in set {
         match setting.split_once('=') {

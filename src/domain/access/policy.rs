@@ -25,7 +25,7 @@ pub const BUILT_IN: [(&str, &str); 9] = [
     (KEYS, "manage API keys and service clients"),
     (VALIDATE, "validate API keys and tokens"),
     (EVENTS, "read the audit log"),
-    (SIGNING_KEYS, "see and rotate signing keys"),
+    (SIGNING_KEYS, "see, rotate, import and revoke signing keys"),
     (MANAGE, "manage the keys of the own organization"),
     (MANAGE_SELF, "manage the own keys"),
     (MANAGE_ALL, "see and revoke every key of the own organization"),

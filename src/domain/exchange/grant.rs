@@ -197,6 +197,8 @@ fn token_profile(
     Ok((first.token_profile.clone(), mapped_claims))
 }
 
+/// Determines the effective permissions, those in the `scope` of the token: the requested
+/// permissions, or all permissions of the key, which the key, its owner and every audience allow.
 fn evaluate_scope(
     key: &KeyProperties,
     owner: &OwnerPermissions,

@@ -96,7 +96,7 @@ pub enum DeliveryDecision {
     RetriesExhausted,
 }
 
-/// Evaluates attempt number `attempts` (wh-05). A redirect is a failure like any other: it is not
+/// Evaluates attempt number `attempts`. A redirect is a failure like any other: it is not
 /// followed.
 pub fn decide(attempt: AttemptResult, attempts: i32, jitter: u16) -> DeliveryDecision {
     let (pause, requested) = match attempt {

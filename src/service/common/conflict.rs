@@ -20,7 +20,7 @@ pub enum Conflict {
     ChangedConcurrently(&'static str),
 
     #[error(
-        "this would leave no administrator: create another key with keyswap:admin first, or use the command line on the server"
+        "this would leave no administrator: create another key of a service client with keyswap:admin first, or use the command line on the server"
     )]
     LastAdministrator,
     #[error("{0} is built in and cannot be changed")]

@@ -5,6 +5,7 @@ mod changes;
 mod credentials;
 mod documents;
 mod layers;
+mod references;
 mod rows;
 mod rules;
 mod sizes;
