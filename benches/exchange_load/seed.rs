@@ -147,7 +147,7 @@ async fn client(store: &Store) -> ServiceClient {
             let client = ServiceClient {
                 id: tx.generate_id()?,
                 name: "Load".parse().expect("a name"),
-                home: OwnerScope::Account,
+                owner_scope: OwnerScope::Account,
                 permissions: PERMISSIONS.iter().map(|name| name.parse().expect("a permission")).collect(),
                 metadata: Metadata::default(),
                 created_at: tx.now(),
@@ -189,7 +189,7 @@ impl Seeder {
             },
             ownership: Ownership {
                 owner: Owner::ServiceClient(self.client.clone()),
-                home: OwnerScope::Account,
+                owner_scope: OwnerScope::Account,
                 creator_membership: None,
                 client: None,
                 directory: DirectorySnapshot::default(),

@@ -145,7 +145,7 @@ pub(crate) fn create_administrator(
     let client = ServiceClient {
         id: tx.generate_id().map_err(Error::from)?,
         name: name.clone(),
-        home: OwnerScope::Account,
+        owner_scope: OwnerScope::Account,
         permissions: permissions.clone(),
         metadata: Metadata::default(),
         created_at: tx.now(),

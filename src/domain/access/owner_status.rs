@@ -98,9 +98,9 @@ impl OwnerPermissions {
 }
 
 /// Returns the status of the root owner of a key or a service client.
-pub fn root_owner_status(home: &OwnerScope, now: &DirectorySnapshot) -> OwnerStatus {
+pub fn root_owner_status(owner_scope: &OwnerScope, now: &DirectorySnapshot) -> OwnerStatus {
     let active = || OwnerStatus::Active(OwnerPermissions::Permissions(now.permissions.clone()));
-    match home {
+    match owner_scope {
         OwnerScope::Account => OwnerStatus::Active(OwnerPermissions::Unlimited),
         OwnerScope::Organization { generation_id, .. } => {
             if now.organization.as_ref() == Some(generation_id) {
@@ -147,7 +147,7 @@ pub struct ServiceClientSnapshot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ownership {
     pub owner: Owner,
-    pub home: OwnerScope,
+    pub owner_scope: OwnerScope,
     /// The user who created a key of the organization, and the generation id of their membership.
     /// The key may end with this membership.
     pub creator_membership: Option<(UserId, GenerationId)>,
@@ -160,7 +160,7 @@ impl Ownership {
     /// Returns the owner status. `ends_with_creator` states whether the keys of an organization end
     /// when the member who created them leaves.
     pub fn root_owner_status(&self, ends_with_creator: bool) -> OwnerStatus {
-        let home = match root_owner_status(&self.home, &self.directory) {
+        let owner_scope = match root_owner_status(&self.owner_scope, &self.directory) {
             OwnerStatus::Active(set) => set,
             inactive @ (OwnerStatus::Blocked | OwnerStatus::Deleted(_)) => return inactive,
         };
@@ -177,23 +177,23 @@ impl Ownership {
             }
             (Owner::ServiceClient(_), _) => match &self.client {
                 Some(client) if !client.deleted => {
-                    OwnerStatus::Active(OwnerPermissions::Permissions(client.permissions.clone()).intersection(&home))
+                    OwnerStatus::Active(OwnerPermissions::Permissions(client.permissions.clone()).intersection(&owner_scope))
                 }
                 Some(_) | None => OwnerStatus::Deleted(Deleted::ServiceClientDeleted),
             },
-            (Owner::User(_) | Owner::Organization(_) | Owner::Unowned, _) => OwnerStatus::Active(home),
+            (Owner::User(_) | Owner::Organization(_) | Owner::Unowned, _) => OwnerStatus::Active(owner_scope),
         }
     }
 
     /// Returns whether the user, organization or account behind the key still exists, whatever else
     /// ended the key.
     pub fn owner_exists(&self) -> bool {
-        !matches!(root_owner_status(&self.home, &self.directory), OwnerStatus::Deleted(_))
+        !matches!(root_owner_status(&self.owner_scope, &self.directory), OwnerStatus::Deleted(_))
     }
 
     /// Returns the permissions of the root owner of the key, which are unlimited for the account.
     pub fn root_owner_permissions(&self) -> OwnerPermissions {
-        match &self.home {
+        match &self.owner_scope {
             OwnerScope::Account => OwnerPermissions::Unlimited,
             OwnerScope::Organization { .. } | OwnerScope::User { .. } => {
                 OwnerPermissions::Permissions(self.directory.permissions.clone())

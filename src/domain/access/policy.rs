@@ -107,8 +107,8 @@ pub enum TenantScope {
 
 impl TenantScope {
     /// Returns the tenant scope of the holder of a key.
-    pub fn of(home: &OwnerScope) -> Self {
-        match home {
+    pub fn of(owner_scope: &OwnerScope) -> Self {
+        match owner_scope {
             OwnerScope::Account => Self::Deployment,
             OwnerScope::Organization { id, .. } => Self::Tenant { organization: Some(id.clone()), user: None },
             OwnerScope::User { id, organization, .. } => {
@@ -160,9 +160,9 @@ impl ObjectRights {
 }
 
 /// Returns the permission that a caller in a tenant scope must have to change an object that
-/// belongs to `home`.
-pub const fn required_management_permission(home: &OwnerScope) -> &'static str {
-    match home {
+/// belongs to `owner_scope`.
+pub const fn required_management_permission(owner_scope: &OwnerScope) -> &'static str {
+    match owner_scope {
         OwnerScope::User { .. } => MANAGE_SELF,
         OwnerScope::Account | OwnerScope::Organization { .. } => MANAGE,
     }
@@ -205,22 +205,22 @@ impl CallerPermissions {
         has_permission(&self.scope, permission)
     }
 
-    /// Returns what the caller may do with an object that belongs to `home`. If this owner was
+    /// Returns what the caller may do with an object that belongs to `owner_scope`. If this owner was
     /// deleted, the object does not exist for callers inside a tenant: the id of the owner may
     /// belong to someone else since.
-    pub fn rights_on(&self, home: &OwnerScope, owner_exists: bool) -> ObjectRights {
+    pub fn rights_on(&self, owner_scope: &OwnerScope, owner_exists: bool) -> ObjectRights {
         let (organization, user) = match &self.tenant_scope {
             TenantScope::Deployment => {
                 return if self.has_permission(KEYS) { ObjectRights::ALL } else { ObjectRights::NONE };
             }
             TenantScope::Tenant { organization, user } => (organization.as_ref(), user.as_ref()),
         };
-        let (is_own, manage) = match home {
+        let (is_own, manage) = match owner_scope {
             OwnerScope::Account => return ObjectRights::NONE,
             OwnerScope::Organization { .. } => (true, MANAGE),
             OwnerScope::User { id, .. } => (user == Some(id), MANAGE_SELF),
         };
-        if !owner_exists || home.organization() != organization {
+        if !owner_exists || owner_scope.organization() != organization {
             ObjectRights::NONE
         } else if is_own && self.has_permission(manage) {
             ObjectRights::ALL

@@ -11,7 +11,7 @@ pub struct ServiceClient {
     pub id: ServiceClientId,
     pub name: DisplayName,
     /// Owner: a user, an organization or the account.
-    pub home: OwnerScope,
+    pub owner_scope: OwnerScope,
     pub permissions: PermissionSet,
     pub metadata: Metadata,
     pub created_at: Timestamp,

@@ -124,7 +124,7 @@ pub fn decide(context: &KeyContext, request: &ExchangeParameters, limits: &Limit
         key: context.key.id.clone(),
         credential_id: context.key.credential_id,
         subject: context.key.subject(),
-        organization: context.key.ownership.home.organization().cloned(),
+        organization: context.key.ownership.owner_scope.organization().cloned(),
         audience: build_audience_claim(&audiences, token_profile.aud_claim),
         scope: evaluation.granted,
         authorization_details: evaluation.authorization_details,

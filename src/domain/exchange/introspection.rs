@@ -159,7 +159,7 @@ pub fn key_response(key: &KeyProperties, scope: &PermissionSet) -> Introspection
         exp: ends.into_iter().flatten().min().map(Timestamp::seconds),
         iat: Some(key.created_at.seconds()),
         key_id: Some(key.id.clone()),
-        org_id: key.ownership.home.organization().cloned(),
+        org_id: key.ownership.owner_scope.organization().cloned(),
         ..IntrospectionResponse::default()
     }
 }

@@ -39,7 +39,7 @@ pub struct PortalSession {
     pub kind: PortalSessionKind,
     /// The user, with the generation id for which the session was created: a user who was deleted
     /// or has left cannot use the session after being re-created.
-    pub home: OwnerScope,
+    pub owner_scope: OwnerScope,
     pub created_at: Timestamp,
     pub created_by: ActorRef,
     pub expires_at: Timestamp,

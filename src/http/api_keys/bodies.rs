@@ -104,7 +104,7 @@ impl ApiKeyBody {
             owner: OwnerBody {
                 kind: owner.kind(),
                 id: owner.id().map(str::to_owned),
-                organization_id: key.ownership.home.organization().cloned(),
+                organization_id: key.ownership.owner_scope.organization().cloned(),
             },
             permissions: attributes.permissions,
             audiences: attributes.audiences,

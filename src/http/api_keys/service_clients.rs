@@ -69,7 +69,7 @@ impl_resource!(ServiceClientBody, "/v1/service-clients/{}", id);
 
 impl From<ServiceClient> for ServiceClientBody {
     fn from(client: ServiceClient) -> Self {
-        let (kind, id) = match &client.home {
+        let (kind, id) = match &client.owner_scope {
             OwnerScope::Account => ("account", None),
             OwnerScope::Organization { id, .. } => ("organization", Some(id.to_string())),
             OwnerScope::User { id, .. } => ("user", Some(id.to_string())),
@@ -77,7 +77,7 @@ impl From<ServiceClient> for ServiceClientBody {
         Self {
             id: client.id,
             name: client.name,
-            owner: OwnerBody { kind, id, organization_id: client.home.organization().cloned() },
+            owner: OwnerBody { kind, id, organization_id: client.owner_scope.organization().cloned() },
             permissions: client.permissions,
             metadata: client.metadata,
             created_at: client.created_at,

@@ -12,7 +12,7 @@ use crate::{
 /// The current state of a user or an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEntry {
-    pub home: OwnerScope,
+    pub owner_scope: OwnerScope,
     pub blocked: bool,
     /// The permissions of the roles that apply there. Empty for an organization: the catalog
     /// determines what its keys may carry.
@@ -39,15 +39,15 @@ pub fn find_user(
         }
     };
     let permissions = store::access::roles::read_permissions_of_roles(connection, &roles)?;
-    let home = OwnerScope::User { id: user.clone(), organization: organization.cloned(), generation_id };
-    Ok(Some(DirectoryEntry { home, blocked: found.blocked_at.is_some(), permissions, roles }))
+    let owner_scope = OwnerScope::User { id: user.clone(), organization: organization.cloned(), generation_id };
+    Ok(Some(DirectoryEntry { owner_scope, blocked: found.blocked_at.is_some(), permissions, roles }))
 }
 
 /// Returns an organization, or `None` if it does not exist.
 pub fn find_organization(connection: &mut Conn, id: &OrganizationId) -> Result<Option<DirectoryEntry>, StoreError> {
     let found = store::directory::organizations::find(connection, id)?;
     Ok(found.map(|organization| DirectoryEntry {
-        home: OwnerScope::Organization { id: organization.id, generation_id: organization.generation_id },
+        owner_scope: OwnerScope::Organization { id: organization.id, generation_id: organization.generation_id },
         blocked: false,
         permissions: PermissionSet::default(),
         roles: RoleSet::default(),
@@ -63,11 +63,11 @@ pub fn find_user_permissions(connection: &mut Conn, owner: &OwnerScope) -> Resul
 
 /// Returns whether the owner still exists with the same generation id. A user or organization that
 /// was created later with the same id is a different owner.
-pub fn owner_exists(connection: &mut Conn, home: &OwnerScope) -> Result<bool, StoreError> {
-    let current = match home {
+pub fn owner_exists(connection: &mut Conn, owner_scope: &OwnerScope) -> Result<bool, StoreError> {
+    let current = match owner_scope {
         OwnerScope::Account => return Ok(true),
         OwnerScope::Organization { id, .. } => find_organization(connection, id)?,
         OwnerScope::User { id, organization, .. } => find_user(connection, id, organization.as_ref())?,
     };
-    Ok(current.is_some_and(|entry| entry.home == *home))
+    Ok(current.is_some_and(|entry| entry.owner_scope == *owner_scope))
 }

@@ -30,11 +30,11 @@ impl OwnedObject for ApiKey {
     const KIND: &'static str = "API key";
 
     fn rights(&self, _: &mut Conn, caller: &Caller) -> Result<ObjectRights, StoreError> {
-        Ok(caller.authority.rights_on(&self.ownership.home, self.ownership.owner_exists()))
+        Ok(caller.authority.rights_on(&self.ownership.owner_scope, self.ownership.owner_exists()))
     }
 
     fn required_permission(&self) -> &'static str {
-        required_management_permission(&self.ownership.home)
+        required_management_permission(&self.ownership.owner_scope)
     }
 }
 
@@ -42,11 +42,11 @@ impl OwnedObject for ServiceClient {
     const KIND: &'static str = "service client";
 
     fn rights(&self, connection: &mut Conn, caller: &Caller) -> Result<ObjectRights, StoreError> {
-        let with_owner = caller.authority.rights_on(&self.home, true);
+        let with_owner = caller.authority.rights_on(&self.owner_scope, true);
         // The owner is read only if it makes a difference, since a list calls this for each of its
         // rows.
         let is_decided = with_owner == ObjectRights::NONE || caller.authority.tenant_scope == TenantScope::Deployment;
-        if is_decided || owners::owner_exists(connection, &self.home)? {
+        if is_decided || owners::owner_exists(connection, &self.owner_scope)? {
             Ok(with_owner)
         } else {
             Ok(ObjectRights::NONE)
@@ -54,7 +54,7 @@ impl OwnedObject for ServiceClient {
     }
 
     fn required_permission(&self) -> &'static str {
-        required_management_permission(&self.home)
+        required_management_permission(&self.owner_scope)
     }
 }
 

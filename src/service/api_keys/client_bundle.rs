@@ -86,7 +86,7 @@ fn create_in(
     let mut created = CreatedClientBundle { client, record: None, key: None, value: None };
     if let Some(record) = bundle.record {
         let principal = Principal::ServiceClient(created.client.id.clone());
-        let record = access_records::create_initial(tx, caller, &created.client.home, principal, record);
+        let record = access_records::create_initial(tx, caller, &created.client.owner_scope, principal, record);
         if let Some((record, event)) =
             Error::collect(record.map_err(|error| error.prefix_fields("access_record.")), &mut faults)?
         {

@@ -62,19 +62,19 @@ pub(super) fn validate_permissions(
             faults.push(InputFault::new("permissions", format!("{name} is not a permission of the service client")));
         }
     }
-    faults.extend(validate_user_permissions(&owner.home, &owner.roles, permissions, "the user"));
+    faults.extend(validate_user_permissions(&owner.owner_scope, &owner.roles, permissions, "the user"));
     Ok(faults)
 }
 
 /// Permissions that the roles of the user behind a key or a service client do not include.
 pub(in crate::service) fn validate_user_permissions(
-    home: &OwnerScope,
+    owner_scope: &OwnerScope,
     roles: &PermissionSet,
     permissions: &PermissionSet,
     who: &str,
 ) -> Vec<InputFault> {
     let fault = |name| InputFault::new("permissions", format!("{name} is not a permission of the roles of {who}"));
-    match home {
+    match owner_scope {
         OwnerScope::Account | OwnerScope::Organization { .. } => Vec::new(),
         OwnerScope::User { .. } => permissions.difference(roles).map(fault).collect(),
     }

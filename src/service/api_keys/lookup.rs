@@ -41,7 +41,7 @@ pub(crate) fn lock_key_to_end(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId) -> R
 }
 
 pub(crate) fn key_event(kind: EventType, key: &ApiKey) -> NewEvent {
-    NewEvent::new(kind, &key.id).with_organization(key.ownership.home.organization())
+    NewEvent::new(kind, &key.id).with_organization(key.ownership.owner_scope.organization())
 }
 
 pub(crate) fn save(tx: &mut Tx<'_>, key: &mut ApiKey) -> Result<(), Error> {

@@ -76,7 +76,7 @@ pub async fn create(
             let (key, mut events) = (&issued.api_key.key, vec![event]);
             if let Some(record) = record {
                 let principal = Principal::ApiKey(key.id.clone());
-                let created = access_records::create_initial(tx, caller, &key.ownership.home, principal, record);
+                let created = access_records::create_initial(tx, caller, &key.ownership.owner_scope, principal, record);
                 events.push(created.map_err(|error| error.prefix_fields("access_record."))?.1);
             }
             idempotency::record_created_object(tx, once.as_ref(), key.id.as_str())?;

@@ -42,8 +42,8 @@ pub enum RequestedOwner {
 #[derive(Debug, Clone)]
 pub(crate) struct ResolvedOwner {
     pub owner: Owner,
-    pub home: OwnerScope,
-    /// Whether the user or organization of `home` still exists.
+    pub owner_scope: OwnerScope,
+    /// Whether the user or organization of `owner_scope` still exists.
     pub exists: bool,
     pub creator: Option<(UserId, GenerationId)>,
     /// The service client that owns the key, if any.
@@ -53,15 +53,15 @@ pub(crate) struct ResolvedOwner {
 }
 
 impl ResolvedOwner {
-    const fn existing(owner: Owner, home: OwnerScope, roles: PermissionSet) -> Self {
-        Self { owner, home, exists: true, creator: None, client: None, roles }
+    const fn existing(owner: Owner, owner_scope: OwnerScope, roles: PermissionSet) -> Self {
+        Self { owner, owner_scope, exists: true, creator: None, client: None, roles }
     }
 
     /// The owner of an existing key.
     pub(crate) fn of(ownership: &Ownership) -> Self {
         Self {
             owner: ownership.owner.clone(),
-            home: ownership.home.clone(),
+            owner_scope: ownership.owner_scope.clone(),
             exists: ownership.owner_exists(),
             creator: ownership.creator_membership.clone(),
             client: ownership.client.clone(),
@@ -72,7 +72,7 @@ impl ResolvedOwner {
     pub(crate) fn ownership(&self) -> Ownership {
         Ownership {
             owner: self.owner.clone(),
-            home: self.home.clone(),
+            owner_scope: self.owner_scope.clone(),
             creator_membership: self.creator.clone(),
             client: self.client.clone(),
             directory: DirectorySnapshot::default(),
@@ -118,7 +118,7 @@ pub(crate) fn resolve_requested_owner(
             Some(ResolvedOwner::existing(Owner::Unowned, OwnerScope::Account, PermissionSet::default()))
         }
     };
-    let allowed = owner.filter(|owner| caller.authority.rights_on(&owner.home, owner.exists).change);
+    let allowed = owner.filter(|owner| caller.authority.rights_on(&owner.owner_scope, owner.exists).change);
     allowed.ok_or_else(|| Error::Invalid(vec![unknown_owner_fault()]))
 }
 
@@ -164,10 +164,10 @@ fn lock_user(
     }
     store::directory::users::find_for_change(tx, &id)?;
     let Some(entry) = owners::find_user(tx, &id, organization.as_ref())? else { return Ok(None) };
-    if entry.blocked && caller.authority.rights_on(&entry.home, true).read {
+    if entry.blocked && caller.authority.rights_on(&entry.owner_scope, true).read {
         return Err(Error::invalid("owner", "the user is blocked: unblock them first"));
     }
-    Ok(Some(ResolvedOwner::existing(Owner::User(id), entry.home, entry.permissions)))
+    Ok(Some(ResolvedOwner::existing(Owner::User(id), entry.owner_scope, entry.permissions)))
 }
 
 fn lock_organization(
@@ -185,14 +185,14 @@ fn lock_organization(
         }
         Some(_) | None => None,
     };
-    let owner = ResolvedOwner::existing(Owner::Organization(id), entry.home, entry.permissions);
+    let owner = ResolvedOwner::existing(Owner::Organization(id), entry.owner_scope, entry.permissions);
     Ok(Some(ResolvedOwner { creator, ..owner }))
 }
 
 fn lock_service_client(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<ResolvedOwner>, Error> {
     let Some(client) = store::api_keys::service_clients::find_for_change(tx, id)? else { return Ok(None) };
-    let (exists, roles) = (owners::owner_exists(tx, &client.home)?, owners::find_user_permissions(tx, &client.home)?);
+    let (exists, roles) = (owners::owner_exists(tx, &client.owner_scope)?, owners::find_user_permissions(tx, &client.owner_scope)?);
     let snapshot = ServiceClientSnapshot { permissions: client.permissions, deleted: false };
-    let owner = ResolvedOwner::existing(Owner::ServiceClient(client.id), client.home, roles);
+    let owner = ResolvedOwner::existing(Owner::ServiceClient(client.id), client.owner_scope, roles);
     Ok(Some(ResolvedOwner { exists, client: Some(snapshot), ..owner }))
 }

@@ -61,7 +61,7 @@ entry!(ServiceClient, "service client", store::api_keys::service_clients, |clien
 /// The user is locked, so that no other service client is created for them until `tx` ends.
 pub(super) fn require_client_limit(tx: &mut Tx<'_>, settings: &Settings, client: &ServiceClient) -> Result<(), Error> {
     let limit = settings.service_clients.max_per_user;
-    if let (OwnerScope::User { generation_id, .. }, 1..) = (&client.home, limit)
+    if let (OwnerScope::User { generation_id, .. }, 1..) = (&client.owner_scope, limit)
         && store::api_keys::service_clients::count(tx, generation_id)? > i64::from(limit)
     {
         let message = format!("a user may have {limit} service clients (service_clients.max_per_user)");
@@ -76,10 +76,10 @@ pub(crate) fn create_in(
     new: NewServiceClient,
     caller: &Caller,
 ) -> Result<(ServiceClient, NewEvent), Error> {
-    let (home, roles) = resolve_owner(tx, caller, new.owner)?;
+    let (owner_scope, roles) = resolve_owner(tx, caller, new.owner)?;
     let mut faults =
         find_grant_faults(tx, &new.permissions, Some(AssignableOwnerType::ServiceClient), &caller.holdings)?;
-    faults.extend(validate_user_permissions(&home, &roles, &new.permissions, "its owner"));
+    faults.extend(validate_user_permissions(&owner_scope, &roles, &new.permissions, "its owner"));
     let name = new.name.or_else(|| default_name(caller));
     if name.is_none() {
         faults.push(InputFault::new("name", "is required, unless a user is the owner"));
@@ -88,7 +88,7 @@ pub(crate) fn create_in(
     let client = ServiceClient {
         id: tx.generate_id()?,
         name,
-        home,
+        owner_scope,
         permissions: new.permissions,
         metadata: new.metadata,
         created_at: tx.now(),
@@ -127,7 +127,7 @@ fn resolve_owner(
             resolve_requested_owner(tx, caller, requested)?
         }
     };
-    Ok((owner.home, owner.roles))
+    Ok((owner.owner_scope, owner.roles))
 }
 
 pub async fn get(services: &Services, caller: &Caller, id: ServiceClientId) -> Result<ServiceClient, Error> {
@@ -162,7 +162,7 @@ fn lock_client(tx: &mut Tx<'_>, caller: &Caller, id: &ServiceClientId, right: Ri
 }
 
 pub(crate) fn event(kind: EventType, client: &ServiceClient) -> NewEvent {
-    NewEvent::new(kind, &client.id).with_organization(client.home.organization())
+    NewEvent::new(kind, &client.id).with_organization(client.owner_scope.organization())
 }
 
 /// Changes a service client. Removed permissions are missing from the next exchange of its keys.
@@ -197,8 +197,8 @@ pub(crate) fn patch_in(
     if let Some(permissions) = patch.permissions {
         let added = permissions.difference(&client.permissions).cloned().collect();
         let mut faults = find_grant_faults(tx, &added, Some(AssignableOwnerType::ServiceClient), &caller.holdings)?;
-        let roles = owners::find_user_permissions(tx, &client.home)?;
-        faults.extend(validate_user_permissions(&client.home, &roles, &added, "its owner"));
+        let roles = owners::find_user_permissions(tx, &client.owner_scope)?;
+        faults.extend(validate_user_permissions(&client.owner_scope, &roles, &added, "its owner"));
         Error::if_any(faults)?;
         client.permissions = permissions;
     }

@@ -83,7 +83,7 @@ pub async fn authenticate(
             if on_behalf_of.is_some() {
                 return Err(OnBehalfOfError::PortalSession.into());
             }
-            let origin = call.origin(Actor::PortalSession(session.id), session.user.home.user().cloned());
+            let origin = call.origin(Actor::PortalSession(session.id), session.user.owner_scope.user().cloned());
             // The opener of the session could have used the token itself. The session therefore
             // grants no more than the opener can grant.
             return Ok(caller_for_user(origin, &session.grantable_permissions, session.user));
@@ -127,9 +127,9 @@ pub(crate) fn caller_for_user(origin: Origin, holdings: &GrantablePermissions, u
     let scope = user.permissions.iter().filter(is_tenant_permission).cloned().collect();
     Caller {
         origin,
-        authority: CallerPermissions { scope, tenant_scope: TenantScope::of(&user.home) },
+        authority: CallerPermissions { scope, tenant_scope: TenantScope::of(&user.owner_scope) },
         holdings: GrantablePermissions::Only(holdings.restrict(&user.permissions)),
         limits: None,
-        on_behalf_of: Some(user.home),
+        on_behalf_of: Some(user.owner_scope),
     }
 }

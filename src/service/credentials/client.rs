@@ -121,16 +121,16 @@ impl AuthenticatedClient {
                 GrantablePermissions::Only(grantable.iter().filter(is_within).cloned().collect())
             }
         };
-        let (home, limits) = (&key.ownership.home, key.limits());
+        let (owner_scope, limits) = (&key.ownership.owner_scope, key.limits());
         Ok(Self {
             id: key.subject().client_id(&key.id).to_owned(),
             audiences: limits.audiences.clone(),
             caller: Caller {
                 origin: call.origin(Actor::Key(key.id.clone()), None),
-                authority: CallerPermissions { scope, tenant_scope: TenantScope::of(home) },
+                authority: CallerPermissions { scope, tenant_scope: TenantScope::of(owner_scope) },
                 holdings,
-                limits: (*home != OwnerScope::Account).then_some(limits),
-                on_behalf_of: home.user().is_some().then(|| home.clone()),
+                limits: (*owner_scope != OwnerScope::Account).then_some(limits),
+                on_behalf_of: owner_scope.user().is_some().then(|| owner_scope.clone()),
             },
         })
     }

@@ -63,9 +63,9 @@ pub(crate) async fn verify_session(
         let id = PortalSessionId::from(&token.credential_id);
         let found = services.store.read_at(move |connection, now| {
             let Some(stored) = sessions::find(connection, &id)? else { return Ok::<_, StoreError>(None) };
-            let home = &stored.session.home;
-            let user = match home.user() {
-                Some(user) => owners::find_user(connection, user, home.organization())?,
+            let owner_scope = &stored.session.owner_scope;
+            let user = match owner_scope.user() {
+                Some(user) => owners::find_user(connection, user, owner_scope.organization())?,
                 None => None,
             };
             Ok(Some((stored, user, now)))
@@ -81,7 +81,7 @@ pub(crate) async fn verify_session(
         let is_correct = credential::verify(master_keys, SecretKind::PortalSession, id, &encrypted, &token)?;
         // A user that was deleted and created again has another generation id, and the session does
         // not belong to it.
-        Err(AuthError::Credential(match user.filter(|user| user.home == session.home) {
+        Err(AuthError::Credential(match user.filter(|user| user.owner_scope == session.owner_scope) {
             _ if !is_correct => CredentialError::SecretMismatch,
             _ if session.kind != kind => CredentialError::Unknown,
             _ if session.expires_at <= now => CredentialError::Expired,

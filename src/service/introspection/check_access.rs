@@ -73,7 +73,7 @@ pub async fn check(
         AccessSubject::Principal(PrincipalReference::ApiKey { id, organization_id: organization }) => {
             let found = load_key(services, KeySelector::Key(id)).await?;
             Ok(found.is_some_and(|KeyContext { key, now, .. }| {
-                is_within(&key.ownership.home, organization.as_ref())
+                is_within(&key.ownership.owner_scope, organization.as_ref())
                     && key.permits_access(now, &services.settings.limits, &permission, &resource)
             }))
         }
@@ -81,28 +81,28 @@ pub async fn check(
             let is_allowed = move |connection: &mut Conn| {
                 let user = owners::find_user(connection, &user, organization.as_ref())?;
                 let Some(user) = user.filter(|user| !user.blocked) else { return Ok(false) };
-                let Some(generation_id) = user.home.generation_id() else { return Ok(false) };
+                let Some(generation_id) = user.owner_scope.generation_id() else { return Ok(false) };
                 let principal = generation_id.as_str();
                 Ok(user.permissions.contains(&permission)
-                    && is_covered_by_access_records(connection, principal, &user.home, &permission, &resource)?)
+                    && is_covered_by_access_records(connection, principal, &user.owner_scope, &permission, &resource)?)
             };
             Ok(services.store.read::<_, StoreError>(is_allowed).await?)
         }
         AccessSubject::Principal(PrincipalReference::ServiceClient { id, organization_id: organization }) => {
             let is_allowed = move |connection: &mut Conn| {
                 let Some(client) = store::api_keys::service_clients::find(connection, &id)? else { return Ok(false) };
-                Ok(is_within(&client.home, organization.as_ref())
+                Ok(is_within(&client.owner_scope, organization.as_ref())
                     && client.permissions.contains(&permission)
-                    && owner_has_permission(connection, &client.home, &permission)?
-                    && is_covered_by_access_records(connection, id.as_str(), &client.home, &permission, &resource)?)
+                    && owner_has_permission(connection, &client.owner_scope, &permission)?
+                    && is_covered_by_access_records(connection, id.as_str(), &client.owner_scope, &permission, &resource)?)
             };
             Ok(services.store.read::<_, StoreError>(is_allowed).await?)
         }
     }
 }
 
-fn is_within(home: &OwnerScope, organization: Option<&OrganizationId>) -> bool {
-    organization.is_none() || organization == home.organization()
+fn is_within(owner_scope: &OwnerScope, organization: Option<&OrganizationId>) -> bool {
+    organization.is_none() || organization == owner_scope.organization()
 }
 
 /// The key or token must also be valid for the audience and carry the permission. An access record
@@ -129,15 +129,15 @@ async fn check_credential(
 fn is_covered_by_access_records(
     connection: &mut Conn,
     principal: &str,
-    home: &OwnerScope,
+    owner_scope: &OwnerScope,
     permission: &PermissionName,
     resource: &Resource,
 ) -> Result<bool, StoreError> {
-    let found = match home.organization() {
+    let found = match owner_scope.organization() {
         None => None,
         Some(id) => store::directory::organizations::find(connection, id)?,
     };
-    if found.is_none() && home.organization().is_some() {
+    if found.is_none() && owner_scope.organization().is_some() {
         return Ok(false);
     }
     let organization = found.as_ref().map(|found| (&found.id, &found.generation_id));
@@ -148,19 +148,19 @@ fn is_covered_by_access_records(
 /// Returns whether the owner of a service client still exists and has the permission.
 fn owner_has_permission(
     connection: &mut Conn,
-    home: &OwnerScope,
+    owner_scope: &OwnerScope,
     permission: &PermissionName,
 ) -> Result<bool, StoreError> {
-    match home {
+    match owner_scope {
         OwnerScope::Account => Ok(true),
         OwnerScope::Organization { .. } => {
             let known = store::access::permissions::find(connection, permission)?;
-            Ok(owners::owner_exists(connection, home)?
+            Ok(owners::owner_exists(connection, owner_scope)?
                 && known.is_some_and(|known| known.assignable_to.contains(&AssignableOwnerType::Organization)))
         }
         OwnerScope::User { id, organization, .. } => {
             let user = owners::find_user(connection, id, organization.as_ref())?;
-            Ok(user.is_some_and(|user| user.home == *home && !user.blocked && user.permissions.contains(permission)))
+            Ok(user.is_some_and(|user| user.owner_scope == *owner_scope && !user.blocked && user.permissions.contains(permission)))
         }
     }
 }

@@ -105,7 +105,7 @@ fn find_revoking_caller(caller: &Caller, key: &KeyProperties) -> Option<Caller> 
         caller.authority = Caller::for_system().authority;
     }
     let ownership = &key.ownership;
-    caller.authority.rights_on(&ownership.home, ownership.owner_exists()).end.then_some(caller)
+    caller.authority.rights_on(&ownership.owner_scope, ownership.owner_exists()).end.then_some(caller)
 }
 
 /// Revokes a token and returns whether the caller may do so. Only the first revocation appends an
@@ -127,7 +127,7 @@ async fn revoke_token(services: &Services, caller: &Caller, claims: Claims) -> R
             // there.
             store::status_lists::revoke_token(tx, &claims.jti)?;
             let event = NewEvent::new(EventType::TokenRevoked, &key.id)
-                .with_organization(key.ownership.home.organization())
+                .with_organization(key.ownership.owner_scope.organization())
                 .with_data("jti", claims.jti);
             Ok(Outcome::event(true, event))
         })

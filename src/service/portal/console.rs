@@ -52,7 +52,7 @@ pub async fn sign_in(services: &Services, key: &str, call: &RequestContext) -> R
         let grant = grant::decide(context, &request, &limits)?;
         let authority = CallerPermissions {
             scope: grant.scope.clone(),
-            tenant_scope: TenantScope::of(&context.key.ownership.home),
+            tenant_scope: TenantScope::of(&context.key.ownership.owner_scope),
         };
         // The console page begins with this action.
         if authority.allows::<ReadOwnIdentity>() {

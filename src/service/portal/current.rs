@@ -80,9 +80,9 @@ const MAX_OFFERED_PERMISSIONS: i64 = 1000;
 /// Returns the user that the caller acts on behalf of and what the user may do; `None` if the
 /// caller acts on behalf of no user.
 pub async fn current(services: &Services, caller: &Caller) -> Result<Option<CurrentUser>, Error> {
-    let Some(home) = caller.on_behalf_of.clone() else { return Ok(None) };
-    let Some(user) = home.user().cloned() else { return Ok(None) };
-    let organization = home.organization().cloned();
+    let Some(owner_scope) = caller.on_behalf_of.clone() else { return Ok(None) };
+    let Some(user) = owner_scope.user().cloned() else { return Ok(None) };
+    let organization = owner_scope.organization().cloned();
     let (enabled, authority, holdings) =
         (services.settings.api_keys.owner_types.clone(), caller.authority.clone(), caller.holdings.clone());
     let sees_everyone = matches!(authority.visible_keys(), KeyVisibility::Organization { all_keys: true, .. });
@@ -97,9 +97,9 @@ pub async fn current(services: &Services, caller: &Caller) -> Result<Option<Curr
                 Some(entry) => store::access::roles::find_by_names(connection, &entry.roles)?,
                 None => Vec::new(),
             };
-            let access = |connection: &mut Conn, home: &OwnerScope, owner, to| -> Result<KeyAccess, StoreError> {
+            let access = |connection: &mut Conn, owner_scope: &OwnerScope, owner, to| -> Result<KeyAccess, StoreError> {
                 let rights =
-                    if enabled.contains(&owner) { authority.rights_on(home, true) } else { ObjectRights::default() };
+                    if enabled.contains(&owner) { authority.rights_on(owner_scope, true) } else { ObjectRights::default() };
                 let page = PageRequest { limit: MAX_OFFERED_PERMISSIONS, cursor: None };
                 let mut permissions = store::access::permissions::list_assignable(connection, Some(to), &page)?.data;
                 permissions.retain(|permission| rights.change && holdings.can_grant(&permission.name));
@@ -114,13 +114,13 @@ pub async fn current(services: &Services, caller: &Caller) -> Result<Option<Curr
                 let permissions = permissions.into_iter().map(grantable).collect();
                 Ok(KeyAccess { see: rights.read, change: rights.change, end: rights.end, permissions, roles })
             };
-            let user_keys = access(connection, &home, OwnerType::User, AssignableOwnerType::User)?;
+            let user_keys = access(connection, &owner_scope, OwnerType::User, AssignableOwnerType::User)?;
             let Some(organization) = organization_id else { return Ok((user_keys, None)) };
             let Some(entry) = owners::find_organization(connection, &organization)? else {
                 return Ok((user_keys, None));
             };
             let organization_keys =
-                access(connection, &entry.home, OwnerType::Organization, AssignableOwnerType::Organization)?;
+                access(connection, &entry.owner_scope, OwnerType::Organization, AssignableOwnerType::Organization)?;
             Ok::<_, StoreError>((user_keys, Some(organization_keys)))
         })
         .await?;

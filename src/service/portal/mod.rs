@@ -60,9 +60,9 @@ pub async fn open(
         services.settings.portal.public_url.as_ref().map_or_else(|| services.issuer().to_owned(), ToString::to_string);
     services
         .change(caller, move |tx, _| {
-            let home = lock_user_entry(tx, &user, organization.as_ref())?.home;
-            let (token, session) = factory.create(tx, PortalSessionKind::Token, home.clone(), grantable.clone())?;
-            let (code, code_session) = factory.create(tx, PortalSessionKind::Code, home, grantable)?;
+            let owner_scope = lock_user_entry(tx, &user, organization.as_ref())?.owner_scope;
+            let (token, session) = factory.create(tx, PortalSessionKind::Token, owner_scope.clone(), grantable.clone())?;
+            let (code, code_session) = factory.create(tx, PortalSessionKind::Code, owner_scope, grantable)?;
             let page = if organization.is_some() { "organization-keys" } else { "user-keys" };
             // In the fragment, which browsers do not send to servers or proxies, nor in `Referer`.
             let url = Zeroizing::new(format!("{base}/portal/{page}#code={}", code.expose()));
@@ -74,9 +74,9 @@ pub async fn open(
 }
 
 fn creation_event(session: &PortalSession) -> NewEvent {
-    let user = session.home.user().map_or("", UserId::as_str);
+    let user = session.owner_scope.user().map_or("", UserId::as_str);
     NewEvent::new(EventType::PortalSessionCreated, &session.id)
-        .with_organization(session.home.organization())
+        .with_organization(session.owner_scope.organization())
         .with_data("user", user)
         .with_data("kind", session.kind.as_str())
 }
@@ -96,7 +96,7 @@ impl SessionFactory {
         &self,
         tx: &mut Tx<'_>,
         kind: PortalSessionKind,
-        home: OwnerScope,
+        owner_scope: OwnerScope,
         grantable_permissions: GrantablePermissions,
     ) -> Result<(ApiKeyValue, PortalSession), Error> {
         let id = CredentialId::generate(tx.entropy())?;
@@ -107,7 +107,7 @@ impl SessionFactory {
         let session = PortalSession {
             id: PortalSessionId::from(&id),
             kind,
-            home,
+            owner_scope,
             created_at: tx.now(),
             created_by: tx.creator(),
             expires_at: tx.now().plus(ttl),

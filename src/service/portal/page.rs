@@ -38,7 +38,7 @@ pub async fn sign_in(
     let VerifiedSession { id: code, user, grantable_permissions } =
         verify_session(services, code, PortalSessionKind::Code, call.source).await?;
     let (factory, lasts) = (SessionFactory::of(services), services.settings.portal.session_ttl);
-    let origin = call.origin(Actor::PortalSession(code.clone()), user.home.user().cloned());
+    let origin = call.origin(Actor::PortalSession(code.clone()), user.owner_scope.user().cloned());
     let cookie = services
         .store
         .run_transaction(origin, move |tx| {
@@ -46,7 +46,7 @@ pub async fn sign_in(
             if !store::portal::sessions::delete(tx, &code)? {
                 return Ok(Outcome::without_event(None, NoEvent::Unchanged));
             }
-            let (cookie, session) = factory.create(tx, PortalSessionKind::Page, user.home, grantable_permissions)?;
+            let (cookie, session) = factory.create(tx, PortalSessionKind::Page, user.owner_scope, grantable_permissions)?;
             Ok::<_, Error>(Outcome::event(Some(cookie), creation_event(&session)))
         })
         .await?;
@@ -69,12 +69,12 @@ pub async fn sign_out(services: &Services, cookie: &str, call: &RequestContext) 
             Err(AuthError::Credential(_)) => return Ok(()),
             session => session?,
         };
-    let origin = call.origin(Actor::PortalSession(id.clone()), user.home.user().cloned());
+    let origin = call.origin(Actor::PortalSession(id.clone()), user.owner_scope.user().cloned());
     services
         .store
         .run_transaction(origin, move |tx| {
             let ended = store::portal::sessions::delete(tx, &id)?
-                .then(|| NewEvent::new(EventType::PortalSessionEnded, &id).with_organization(user.home.organization()));
+                .then(|| NewEvent::new(EventType::PortalSessionEnded, &id).with_organization(user.owner_scope.organization()));
             Ok(Outcome::events_unless(NoEvent::Unchanged, (), ended.into_iter().collect()))
         })
         .await

@@ -38,7 +38,7 @@ use crate::{
 
 pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Result<(), StoreError> {
     let ownership = &key.ownership;
-    let home = &ownership.home;
+    let owner_scope = &ownership.owner_scope;
     let due_days = |end| expiry_notification::due_notification_days(end, key.created_at);
     let notified_days = key.attributes.expires_at.and_then(due_days);
     diesel::insert_into(api_keys::table)
@@ -46,7 +46,7 @@ pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Resu
             AttributeColumns::from(&key.attributes),
             values!(api_keys, key =>
                 id, owner_type = ownership.owner.kind(), owner_id = ownership.owner.id(),
-                organization_id = home.organization(), user_id = home.user(), generation_id = home.generation_id(),
+                organization_id = owner_scope.organization(), user_id = owner_scope.user(), generation_id = owner_scope.generation_id(),
                 creator_id = ownership.creator_membership.as_ref().map(|(user, _)| user),
                 creator_generation_id = ownership.creator_membership.as_ref().map(|(_, generation_id)| generation_id),
                 suspended_at, revoked_at, created_at, created_by, version, notified_days = notified_days,

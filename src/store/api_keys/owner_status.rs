@@ -85,7 +85,7 @@ pub(crate) fn ownership(key: &KeyRow, row: &OwnerRow) -> Result<Ownership, Store
     };
     Ok(Ownership {
         owner: owner(key)?,
-        home: home(key)?,
+        owner_scope: owner_scope(key)?,
         creator_membership,
         client: client.transpose()?,
         directory: row.directory()?,
@@ -113,8 +113,8 @@ impl OwnerRow {
     }
 
     /// Returns the user that the key belongs to, with the profile and metadata from the product.
-    pub fn user(&self, home: &OwnerScope) -> Result<Option<OwnerUser>, StoreError> {
-        let Some(id) = home.user().filter(|_| self.status.user_generation_id.is_some()) else { return Ok(None) };
+    pub fn user(&self, owner_scope: &OwnerScope) -> Result<Option<OwnerUser>, StoreError> {
+        let Some(id) = owner_scope.user().filter(|_| self.status.user_generation_id.is_some()) else { return Ok(None) };
         Ok(Some(OwnerUser {
             id: id.clone(),
             blocked: self.status.user_blocked_at.is_some(),
@@ -153,7 +153,7 @@ fn owner(key: &KeyRow) -> Result<Owner, StoreError> {
     }
 }
 
-fn home(key: &KeyRow) -> Result<OwnerScope, StoreError> {
+fn owner_scope(key: &KeyRow) -> Result<OwnerScope, StoreError> {
     parse_owner_scope(key.user_id.as_deref(), key.organization_id.as_deref(), key.generation_id.as_deref())
 }
 

@@ -22,21 +22,21 @@ use crate::{
 };
 
 selectable!(service_clients => ServiceClient {
-    id, name, home = (user_id, organization_id, generation_id), permissions, metadata, created_at, created_by,
+    id, name, owner_scope = (user_id, organization_id, generation_id), permissions, metadata, created_at, created_by,
     version,
 });
 
 pub fn insert(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError> {
-    let home = &client.home;
-    let owner_type = match home {
+    let owner_scope = &client.owner_scope;
+    let owner_type = match owner_scope {
         OwnerScope::Account => "account",
         OwnerScope::Organization { .. } => "organization",
         OwnerScope::User { .. } => "user",
     };
     diesel::insert_into(service_clients::table)
         .values(values!(service_clients, client =>
-            id, name, owner_type = owner_type, user_id = home.user(), organization_id = home.organization(),
-            generation_id = home.generation_id(), permissions, metadata, created_at, created_by, version,
+            id, name, owner_type = owner_type, user_id = owner_scope.user(), organization_id = owner_scope.organization(),
+            generation_id = owner_scope.generation_id(), permissions, metadata, created_at, created_by, version,
         ))
         .execute(&mut **tx)?;
     Ok(())

@@ -61,7 +61,7 @@ pub fn find(connection: &mut Conn, query: &CredentialQuery) -> Result<Option<Cre
         return Ok(Some(CredentialLookup { record, details: None }));
     }
     let key = load_key_credentials(connection, row, owner_status.clone(), record.context.now)?;
-    let organization = match key.ownership.home.organization() {
+    let organization = match key.ownership.owner_scope.organization() {
         None => None,
         Some(id) => organizations::find(connection, id)?,
     };
@@ -94,11 +94,11 @@ pub(crate) fn find_many(
         }
     }
     let keys = load_credentials_of_keys(connection, rows)?;
-    let homes = keys.iter().flatten().filter_map(|key| key.ownership.home.organization().cloned());
+    let homes = keys.iter().flatten().filter_map(|key| key.ownership.owner_scope.organization().cloned());
     let organizations = organizations::find_many(connection, &homes.collect())?;
     for ((id, record, owner_status), key) in records.into_iter().zip(keys) {
         let found = key.and_then(|key| {
-            let organization = key.ownership.home.organization().and_then(|id| organizations.get(id)).cloned();
+            let organization = key.ownership.owner_scope.organization().and_then(|id| organizations.get(id)).cloned();
             let principals = build_principals(&key, &owner_status, organization)?;
             Ok(CredentialLookup { record, details: Some((key, principals)) })
         });
@@ -113,7 +113,7 @@ fn build_principals(
     organization: Option<Organization>,
 ) -> Result<Principals, StoreError> {
     Ok(Principals {
-        user: owner_status.user(&key.ownership.home)?,
+        user: owner_status.user(&key.ownership.owner_scope)?,
         organization: organization.map(|found| OwnerOrganization {
             id: found.id,
             name: found.name,

@@ -39,18 +39,18 @@ pub struct EndedKey {
 pub fn record_deletion(tx: &mut Tx<'_>, departed: &DeletedOwner, gone: Deleted) -> Result<(), StoreError> {
     let id: GenerationId = tx.generate_id()?;
     let now = tx.now();
-    let (home, client) = match departed {
-        DeletedOwner::OwnerScope(home) | DeletedOwner::Creator(home) => (Some(home), None),
+    let (owner_scope, client) = match departed {
+        DeletedOwner::OwnerScope(owner_scope) | DeletedOwner::Creator(owner_scope) => (Some(owner_scope), None),
         DeletedOwner::ServiceClient(id) => (None, Some(id)),
     };
     diesel::insert_into(owner_deletions::table)
         .values((
             owner_deletions::id.eq(id),
             owner_deletions::cause.eq(gone),
-            owner_deletions::user_id.eq(home.and_then(OwnerScope::user)),
-            owner_deletions::organization_id.eq(home.and_then(OwnerScope::organization)),
+            owner_deletions::user_id.eq(owner_scope.and_then(OwnerScope::user)),
+            owner_deletions::organization_id.eq(owner_scope.and_then(OwnerScope::organization)),
             owner_deletions::service_client_id.eq(client),
-            owner_deletions::generation_id.eq(home.and_then(OwnerScope::generation_id)),
+            owner_deletions::generation_id.eq(owner_scope.and_then(OwnerScope::generation_id)),
             owner_deletions::key_cursor.eq(""),
             owner_deletions::created_at.eq(now),
         ))

@@ -20,19 +20,19 @@ pub struct StoredPortalSession {
 }
 
 selectable!(portal_sessions => PortalSession {
-    id, kind, home = (user_id, organization_id, generation_id), created_at, created_by, expires_at,
+    id, kind, owner_scope = (user_id, organization_id, generation_id), created_at, created_by, expires_at,
     grantable_permissions,
 });
 
 pub fn insert(tx: &mut Tx<'_>, stored: &StoredPortalSession) -> Result<(), StoreError> {
     let session = &stored.session;
-    let (Some(user), Some(generation_id)) = (session.home.user(), session.home.generation_id()) else {
+    let (Some(user), Some(generation_id)) = (session.owner_scope.user(), session.owner_scope.generation_id()) else {
         return Err(StoreError::invalid_data("a portal session without an owner"));
     };
     diesel::insert_into(portal_sessions::table)
         .values(values!(portal_sessions, session =>
             id, encrypted_secret = stored.encrypted_secret.as_slice(), master_version = stored.master_version,
-            user_id = user, organization_id = session.home.organization(), generation_id = generation_id,
+            user_id = user, organization_id = session.owner_scope.organization(), generation_id = generation_id,
             created_by, created_at, expires_at,
             grantable_permissions = listed_permissions(&session.grantable_permissions), kind,
         ))

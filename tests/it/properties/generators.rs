@@ -187,7 +187,7 @@ prop_compose! {
         let creator = creator.filter(|_| matches!(owner, Owner::Organization(_)));
         Ownership {
             owner,
-            home: owner_scope,
+            owner_scope,
             creator_membership: creator.map(|generation_id| ("bob".parse().unwrap(), generation_id)),
             client: client.filter(|_| of_client).map(|(permissions, deleted)| ServiceClientSnapshot { permissions, deleted }),
             directory,

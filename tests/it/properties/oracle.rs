@@ -22,7 +22,7 @@ fn is_member(ownership: &Ownership, membership: Option<&MembershipSnapshot>, of:
 /// Whether the owning user or organization was deleted or recreated after the creation of the key.
 fn is_scope_deleted(ownership: &Ownership) -> bool {
     let directory = &ownership.directory;
-    match &ownership.home {
+    match &ownership.owner_scope {
         OwnerScope::Account => false,
         OwnerScope::Organization { generation_id, .. } => directory.organization.as_ref() != Some(generation_id),
         OwnerScope::User { organization: None, generation_id, .. } => {
@@ -45,7 +45,7 @@ fn is_owner_deleted(ownership: &Ownership, ends_with_creator: bool) -> bool {
 }
 
 fn is_blocked(ownership: &Ownership) -> bool {
-    let is_user = matches!(ownership.home, OwnerScope::User { .. });
+    let is_user = matches!(ownership.owner_scope, OwnerScope::User { .. });
     is_user && ownership.directory.user.as_ref().is_some_and(|user| user.blocked)
 }
 
@@ -78,7 +78,7 @@ pub fn is_within_owner(context: &KeyContext, name: &PermissionName, ends_with_cr
     let ownership = &context.key.ownership;
     let is_there =
         !is_scope_deleted(ownership) && !is_owner_deleted(ownership, ends_with_creator) && !is_blocked(ownership);
-    let home_can = matches!(ownership.home, OwnerScope::Account) || ownership.directory.permissions.contains(name);
+    let home_can = matches!(ownership.owner_scope, OwnerScope::Account) || ownership.directory.permissions.contains(name);
     let client_can = match &ownership.owner {
         Owner::ServiceClient(_) => ownership.client.as_ref().is_some_and(|client| client.permissions.contains(name)),
         Owner::User(_) | Owner::Organization(_) | Owner::Unowned => true,

@@ -80,18 +80,18 @@ fn find_principal(
         PrincipalType::User => {
             let id: UserId = parse(".id", &requested.id)?;
             owners::find_user(connection, &id, organization)?.and_then(|entry| {
-                let generation_id = entry.home.generation_id()?.clone();
-                Some((Principal::User(id, generation_id), entry.home))
+                let generation_id = entry.owner_scope.generation_id()?.clone();
+                Some((Principal::User(id, generation_id), entry.owner_scope))
             })
         }
         PrincipalType::ServiceClient => {
             let found = store::api_keys::service_clients::find(connection, &parse(".id", &requested.id)?)?;
-            found.map(|client| (Principal::ServiceClient(client.id), client.home))
+            found.map(|client| (Principal::ServiceClient(client.id), client.owner_scope))
         }
         PrincipalType::ApiKey => {
             let (id, now) = (parse(".id", &requested.id)?, store::now(connection)?);
             let found = store::api_keys::keys::find(connection, &id, now)?.filter(|key| key.archived_at.is_none());
-            found.map(|key| (Principal::ApiKey(key.id), key.ownership.home))
+            found.map(|key| (Principal::ApiKey(key.id), key.ownership.owner_scope))
         }
     };
     Ok(found.filter(|(_, owner)| owner.organization() == organization))
@@ -109,7 +109,7 @@ pub(super) fn resolve_admins(
         let user: UserId = parse("", &id)?;
         let entry =
             if may_name_user(caller, &user) { owners::find_user(connection, &user, organization)? } else { None };
-        let found = entry.and_then(|entry| entry.home.generation_id().cloned());
+        let found = entry.and_then(|entry| entry.owner_scope.generation_id().cloned());
         let found = found.map(|generation_id| RecordAdmin { user: user.clone(), generation_id });
         let earlier = || before.iter().find(|admin| admin.user == user).cloned();
         found.or_else(earlier).ok_or_else(|| Error::invalid("", format!("there is no user {user} here")))

@@ -161,8 +161,8 @@ impl Compared {
         let life = [found.lifecycle.suspended_at, found.lifecycle.revoked_at].map(|time| time.is_some());
         self.same(about, "life", &life, &[key.suspended, key.revoked]);
         self.same(about, "expiry", &millis(found.lifecycle.expires_at), &key.expires_at);
-        let organization = found.ownership.home.organization().map(ToString::to_string);
-        self.same(about, "organization", &organization.as_ref(), &key.home.organization());
+        let organization = found.ownership.owner_scope.organization().map(ToString::to_string);
+        self.same(about, "organization", &organization.as_ref(), &key.owner_scope.organization());
         self.same(about, "client", &found.ownership.client.is_some(), &key.client.is_some());
         for end_with_maker in [false, true] {
             self.status_of_owner(model, about, end_with_maker, &found.ownership.root_owner_status(end_with_maker));
@@ -204,7 +204,7 @@ impl Compared {
             other => other,
         };
         self.same(about, "owner", &found, &wanted);
-        let kind = format!("{:?}", key.home).split([' ', '{']).next().unwrap_or_default().to_owned();
+        let kind = format!("{:?}", key.owner_scope).split([' ', '{']).next().unwrap_or_default().to_owned();
         let state = format!("{wanted:?}").split('(').next().unwrap_or_default().to_owned();
         let owner = if key.client.is_some() { "client of " } else { "" };
         self.saw(format!("{owner}{kind}: {state}"));

@@ -58,8 +58,8 @@ fn generation(serial: &str) -> GenerationId {
     serial.parse().unwrap()
 }
 
-fn home(home: &Scope) -> StoredHome {
-    match home {
+fn owner_scope(scope: &Scope) -> StoredHome {
+    match scope {
         Scope::Account => StoredHome::Account,
         Scope::Organization { id, serial } => {
             StoredHome::Organization { id: id.parse().unwrap(), generation_id: generation(serial) }

@@ -59,7 +59,7 @@ impl Scope {
 
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub home: Scope,
+    pub owner_scope: Scope,
     pub permissions: Set,
     pub deleted: bool,
 }
@@ -68,7 +68,7 @@ pub struct Client {
 pub struct Key {
     /// The service client that owns the key, if any.
     pub client: Option<String>,
-    pub home: Scope,
+    pub owner_scope: Scope,
     /// The member who created an organization's key.
     pub maker: Option<(String, Serial)>,
     pub permissions: Set,

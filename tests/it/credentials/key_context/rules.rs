@@ -9,9 +9,9 @@ use super::model::{
 
 impl Model {
     /// The status and permissions of a user, an organization or the account.
-    pub fn scope_permissions(&self, home: &Scope) -> Owner {
+    pub fn scope_permissions(&self, owner_scope: &Scope) -> Owner {
         let all_of = |roles: &Set| roles.iter().filter_map(|role| self.roles.get(role)).flatten().cloned().collect();
-        match home {
+        match owner_scope {
             Scope::Account => Owner::Unbounded,
             Scope::Organization { id, serial } => match self.organizations.get(id) {
                 Some(now) if now == serial => {
@@ -44,24 +44,24 @@ impl Model {
     /// The status and permissions of the owner of a key. With `end_with_maker`, an organization's
     /// key ends when the member who created it leaves.
     pub fn owner(&self, key: &Key, end_with_maker: bool) -> Owner {
-        let home = self.scope_permissions(&key.home);
-        if matches!(home, Owner::Blocked | Owner::Gone) {
-            return home;
+        let owner_scope = self.scope_permissions(&key.owner_scope);
+        if matches!(owner_scope, Owner::Blocked | Owner::Gone) {
+            return owner_scope;
         }
         if let Some(id) = &key.client {
             let client = &self.clients[id];
-            return match home {
+            return match owner_scope {
                 _ if client.deleted => Owner::Gone,
                 Owner::Holds(set) => Owner::Holds(client.permissions.intersection(&set).cloned().collect()),
                 _ => Owner::Holds(client.permissions.clone()),
             };
         }
-        match (&key.home, &key.maker) {
+        match (&key.owner_scope, &key.maker) {
             (Scope::Organization { id, .. }, Some((user, serial))) if end_with_maker => {
                 let maker = self.members.get(&(id.clone(), user.clone()));
-                if maker.is_some_and(|member| member.serial == *serial) { home } else { Owner::Gone }
+                if maker.is_some_and(|member| member.serial == *serial) { owner_scope } else { Owner::Gone }
             }
-            _ => home,
+            _ => owner_scope,
         }
     }
 
@@ -70,8 +70,8 @@ impl Model {
     pub fn access(&self, key_id: &str) -> Vec<(Set, Vec<String>)> {
         let key = &self.keys[key_id];
         let here =
-            key.home.organization().map(|id| (id.clone(), self.organizations.get(id).cloned().unwrap_or_default()));
-        let is_named = |principal: &Principal| match (principal, &key.home) {
+            key.owner_scope.organization().map(|id| (id.clone(), self.organizations.get(id).cloned().unwrap_or_default()));
+        let is_named = |principal: &Principal| match (principal, &key.owner_scope) {
             (Principal::Key(id), _) => id == key_id,
             (Principal::Client(id), _) => key.client.as_ref() == Some(id),
             (Principal::User(_, named), Scope::User { serial, .. } | Scope::Member { serial, .. }) => {

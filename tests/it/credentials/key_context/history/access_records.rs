@@ -61,7 +61,7 @@ impl Builder<'_, '_> {
         let record = self.model.records[&id].clone();
         if let Some((organization, _)) = &record.organization {
             // The organization may have been deleted and recreated under the same id.
-            let here = self.model.keys.iter().filter(|(_, key)| key.home.organization() == Some(organization));
+            let here = self.model.keys.iter().filter(|(_, key)| key.owner_scope.organization() == Some(organization));
             let here: Vec<_> = here.map(|(id, _)| Principal::Key(id.clone())).collect();
             principals.extend(self.chance.pick(here.into_iter()).filter(|key| !principals.contains(key)));
         }

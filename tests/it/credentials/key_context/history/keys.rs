@@ -13,7 +13,7 @@ use keyswap::{
     store::{self, StoreError, api_keys::credentials::NewCredential},
 };
 
-use super::{Applied, Builder, PERMISSIONS, at, generation, home, permission, seconds, set};
+use super::{Applied, Builder, PERMISSIONS, at, generation, owner_scope, permission, seconds, set};
 use crate::credentials::key_context::model::{Client, Credential, DEFAULT_AUDIENCE, Key, Scope};
 
 impl Builder<'_, '_> {
@@ -24,14 +24,14 @@ impl Builder<'_, '_> {
         let row = ServiceClient {
             id: self.tx.generate_id()?,
             name: "a client".parse().unwrap(),
-            home: home(&owner),
+            owner_scope: owner_scope(&owner),
             permissions: set(&permissions),
             metadata: Default::default(),
             created_at: self.tx.now(),
             created_by: self.tx.creator(),
             version: 1,
         };
-        self.model.clients.insert(row.id.to_string(), Client { home: owner, permissions, deleted: false });
+        self.model.clients.insert(row.id.to_string(), Client { owner_scope: owner, permissions, deleted: false });
         store::api_keys::service_clients::insert(self.tx, &row)
     }
 
@@ -53,7 +53,7 @@ impl Builder<'_, '_> {
         let client = if self.chance.one_in(3) { self.chance.pick(self.model.clients.keys()).cloned() } else { None };
         let client = client.filter(|id| !self.model.clients[id].deleted);
         let owner = match &client {
-            Some(id) => Some(self.model.clients[id].home.clone()),
+            Some(id) => Some(self.model.clients[id].owner_scope.clone()),
             None if self.chance.one_in(8) => Some(Scope::Account),
             None => self.random_scope(),
         };
@@ -75,7 +75,7 @@ impl Builder<'_, '_> {
         let credential = self.credential(is_imported)?;
         let key = Key {
             client,
-            home: owner,
+            owner_scope: owner,
             maker,
             permissions: self.random_permissions(),
             audiences,
@@ -96,7 +96,7 @@ impl Builder<'_, '_> {
     }
 
     fn key_row(&self, id: &KeyId, key: &Key) -> ApiKey {
-        let owner = match (&key.client, &key.home) {
+        let owner = match (&key.client, &key.owner_scope) {
             (Some(client), _) => StoredOwner::ServiceClient(client.parse().unwrap()),
             (None, Scope::Account) => StoredOwner::Unowned,
             (None, Scope::Organization { id, .. }) => StoredOwner::Organization(id.parse().unwrap()),
@@ -115,7 +115,7 @@ impl Builder<'_, '_> {
             },
             ownership: Ownership {
                 owner,
-                home: home(&key.home),
+                owner_scope: owner_scope(&key.owner_scope),
                 creator_membership: key
                     .maker
                     .as_ref()
