@@ -71,19 +71,6 @@ impl KeyLifecycle {
     }
 }
 
-/// Number of keys by state, regardless of owner status. Deleted keys are not counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[schema(as = KeysByState)]
-pub struct KeyCounts {
-    pub active: i64,
-    pub suspended: i64,
-    pub expired: i64,
-    pub revoked: i64,
-    /// Active keys that expire within 14 days.
-    #[serde(rename = "expiring")]
-    pub expiring_soon: i64,
-}
-
 /// Returns the effective state of a key with the given owner status. The key of a blocked user is
 /// suspended while the user is blocked, and the key of a deleted owner is revoked. The second value
 /// is the reason if the state does not follow from the stored data of the key.

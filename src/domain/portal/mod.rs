@@ -1,2 +1,3 @@
 pub mod branding;
+pub mod key_counts;
 pub mod session;

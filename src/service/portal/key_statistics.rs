@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         common::time::{Span, Timestamp},
-        credentials::api_key::KeyCounts,
         exchange::usage::UtcHour,
+        portal::key_counts::KeyCounts,
     },
     service::Error,
     store::{Store, StoreError, exchange_counts, portal::key_statistics},

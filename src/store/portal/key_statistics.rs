@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         common::time::{Span, Timestamp},
-        credentials::api_key::KeyCounts,
+        portal::key_counts::KeyCounts,
     },
     store::{prelude::*, schema::api_keys},
 };
