@@ -176,9 +176,9 @@ impl Ownership {
                 OwnerStatus::Deleted(Deleted::CreatorLeft)
             }
             (Owner::ServiceClient(_), _) => match &self.client {
-                Some(client) if !client.deleted => {
-                    OwnerStatus::Active(OwnerPermissions::Permissions(client.permissions.clone()).intersection(&owner_scope))
-                }
+                Some(client) if !client.deleted => OwnerStatus::Active(
+                    OwnerPermissions::Permissions(client.permissions.clone()).intersection(&owner_scope),
+                ),
                 Some(_) | None => OwnerStatus::Deleted(Deleted::ServiceClientDeleted),
             },
             (Owner::User(_) | Owner::Organization(_) | Owner::Unowned, _) => OwnerStatus::Active(owner_scope),

@@ -191,7 +191,8 @@ fn lock_organization(
 
 fn lock_service_client(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<ResolvedOwner>, Error> {
     let Some(client) = store::api_keys::service_clients::find_for_change(tx, id)? else { return Ok(None) };
-    let (exists, roles) = (owners::owner_exists(tx, &client.owner_scope)?, owners::find_user_permissions(tx, &client.owner_scope)?);
+    let (exists, roles) =
+        (owners::owner_exists(tx, &client.owner_scope)?, owners::find_user_permissions(tx, &client.owner_scope)?);
     let snapshot = ServiceClientSnapshot { permissions: client.permissions, deleted: false };
     let owner = ResolvedOwner::existing(Owner::ServiceClient(client.id), client.owner_scope, roles);
     Ok(Some(ResolvedOwner { exists, client: Some(snapshot), ..owner }))

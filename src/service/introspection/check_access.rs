@@ -94,7 +94,13 @@ pub async fn check(
                 Ok(is_within(&client.owner_scope, organization.as_ref())
                     && client.permissions.contains(&permission)
                     && owner_has_permission(connection, &client.owner_scope, &permission)?
-                    && is_covered_by_access_records(connection, id.as_str(), &client.owner_scope, &permission, &resource)?)
+                    && is_covered_by_access_records(
+                        connection,
+                        id.as_str(),
+                        &client.owner_scope,
+                        &permission,
+                        &resource,
+                    )?)
             };
             Ok(services.store.read::<_, StoreError>(is_allowed).await?)
         }
@@ -160,7 +166,9 @@ fn owner_has_permission(
         }
         OwnerScope::User { id, organization, .. } => {
             let user = owners::find_user(connection, id, organization.as_ref())?;
-            Ok(user.is_some_and(|user| user.owner_scope == *owner_scope && !user.blocked && user.permissions.contains(permission)))
+            Ok(user.is_some_and(|user| {
+                user.owner_scope == *owner_scope && !user.blocked && user.permissions.contains(permission)
+            }))
         }
     }
 }

@@ -97,23 +97,28 @@ pub async fn current(services: &Services, caller: &Caller) -> Result<Option<Curr
                 Some(entry) => store::access::roles::find_by_names(connection, &entry.roles)?,
                 None => Vec::new(),
             };
-            let access = |connection: &mut Conn, owner_scope: &OwnerScope, owner, to| -> Result<KeyAccess, StoreError> {
-                let rights =
-                    if enabled.contains(&owner) { authority.rights_on(owner_scope, true) } else { ObjectRights::default() };
-                let page = PageRequest { limit: MAX_OFFERED_PERMISSIONS, cursor: None };
-                let mut permissions = store::access::permissions::list_assignable(connection, Some(to), &page)?.data;
-                permissions.retain(|permission| rights.change && holdings.can_grant(&permission.name));
-                let offered: PermissionSet = permissions.iter().map(|one| one.name.clone()).collect();
-                let reduce = |Role { name, description, permissions, .. }: &Role| GrantableRole {
-                    name: name.clone(),
-                    description: description.clone(),
-                    permissions: permissions.intersection(&offered),
+            let access =
+                |connection: &mut Conn, owner_scope: &OwnerScope, owner, to| -> Result<KeyAccess, StoreError> {
+                    let rights = if enabled.contains(&owner) {
+                        authority.rights_on(owner_scope, true)
+                    } else {
+                        ObjectRights::default()
+                    };
+                    let page = PageRequest { limit: MAX_OFFERED_PERMISSIONS, cursor: None };
+                    let mut permissions =
+                        store::access::permissions::list_assignable(connection, Some(to), &page)?.data;
+                    permissions.retain(|permission| rights.change && holdings.can_grant(&permission.name));
+                    let offered: PermissionSet = permissions.iter().map(|one| one.name.clone()).collect();
+                    let reduce = |Role { name, description, permissions, .. }: &Role| GrantableRole {
+                        name: name.clone(),
+                        description: description.clone(),
+                        permissions: permissions.intersection(&offered),
+                    };
+                    let roles = user_roles.iter().map(reduce).filter(|role| !role.permissions.is_empty()).collect();
+                    let grantable = |Permission { name, description, .. }| GrantablePermission { name, description };
+                    let permissions = permissions.into_iter().map(grantable).collect();
+                    Ok(KeyAccess { see: rights.read, change: rights.change, end: rights.end, permissions, roles })
                 };
-                let roles = user_roles.iter().map(reduce).filter(|role| !role.permissions.is_empty()).collect();
-                let grantable = |Permission { name, description, .. }| GrantablePermission { name, description };
-                let permissions = permissions.into_iter().map(grantable).collect();
-                Ok(KeyAccess { see: rights.read, change: rights.change, end: rights.end, permissions, roles })
-            };
             let user_keys = access(connection, &owner_scope, OwnerType::User, AssignableOwnerType::User)?;
             let Some(organization) = organization_id else { return Ok((user_keys, None)) };
             let Some(entry) = owners::find_organization(connection, &organization)? else {

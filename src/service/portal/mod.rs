@@ -61,7 +61,8 @@ pub async fn open(
     services
         .change(caller, move |tx, _| {
             let owner_scope = lock_user_entry(tx, &user, organization.as_ref())?.owner_scope;
-            let (token, session) = factory.create(tx, PortalSessionKind::Token, owner_scope.clone(), grantable.clone())?;
+            let (token, session) =
+                factory.create(tx, PortalSessionKind::Token, owner_scope.clone(), grantable.clone())?;
             let (code, code_session) = factory.create(tx, PortalSessionKind::Code, owner_scope, grantable)?;
             let page = if organization.is_some() { "organization-keys" } else { "user-keys" };
             // In the fragment, which browsers do not send to servers or proxies, nor in `Referer`.

@@ -46,7 +46,8 @@ pub async fn sign_in(
             if !store::portal::sessions::delete(tx, &code)? {
                 return Ok(Outcome::without_event(None, NoEvent::Unchanged));
             }
-            let (cookie, session) = factory.create(tx, PortalSessionKind::Page, user.owner_scope, grantable_permissions)?;
+            let (cookie, session) =
+                factory.create(tx, PortalSessionKind::Page, user.owner_scope, grantable_permissions)?;
             Ok::<_, Error>(Outcome::event(Some(cookie), creation_event(&session)))
         })
         .await?;
@@ -73,8 +74,9 @@ pub async fn sign_out(services: &Services, cookie: &str, call: &RequestContext) 
     services
         .store
         .run_transaction(origin, move |tx| {
-            let ended = store::portal::sessions::delete(tx, &id)?
-                .then(|| NewEvent::new(EventType::PortalSessionEnded, &id).with_organization(user.owner_scope.organization()));
+            let ended = store::portal::sessions::delete(tx, &id)?.then(|| {
+                NewEvent::new(EventType::PortalSessionEnded, &id).with_organization(user.owner_scope.organization())
+            });
             Ok(Outcome::events_unless(NoEvent::Unchanged, (), ended.into_iter().collect()))
         })
         .await

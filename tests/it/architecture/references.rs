@@ -30,7 +30,11 @@ fn references_report_planted_faults() {
 
 fn documents(path: &Path) -> Vec<std::path::PathBuf> {
     if path.is_file() {
-        return if path.extension().is_some_and(|extension| extension == "md") { vec![path.to_owned()] } else { vec![] };
+        return if path.extension().is_some_and(|extension| extension == "md") {
+            vec![path.to_owned()]
+        } else {
+            vec![]
+        };
     }
     fs::read_dir(path).unwrap().flat_map(|entry| documents(&entry.unwrap().path())).collect()
 }

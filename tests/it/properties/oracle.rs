@@ -78,7 +78,8 @@ pub fn is_within_owner(context: &KeyContext, name: &PermissionName, ends_with_cr
     let ownership = &context.key.ownership;
     let is_there =
         !is_scope_deleted(ownership) && !is_owner_deleted(ownership, ends_with_creator) && !is_blocked(ownership);
-    let home_can = matches!(ownership.owner_scope, OwnerScope::Account) || ownership.directory.permissions.contains(name);
+    let home_can =
+        matches!(ownership.owner_scope, OwnerScope::Account) || ownership.directory.permissions.contains(name);
     let client_can = match &ownership.owner {
         Owner::ServiceClient(_) => ownership.client.as_ref().is_some_and(|client| client.permissions.contains(name)),
         Owner::User(_) | Owner::Organization(_) | Owner::Unowned => true,

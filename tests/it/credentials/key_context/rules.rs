@@ -69,8 +69,10 @@ impl Model {
     /// A record applies only in its own tenant scope.
     pub fn access(&self, key_id: &str) -> Vec<(Set, Vec<String>)> {
         let key = &self.keys[key_id];
-        let here =
-            key.owner_scope.organization().map(|id| (id.clone(), self.organizations.get(id).cloned().unwrap_or_default()));
+        let here = key
+            .owner_scope
+            .organization()
+            .map(|id| (id.clone(), self.organizations.get(id).cloned().unwrap_or_default()));
         let is_named = |principal: &Principal| match (principal, &key.owner_scope) {
             (Principal::Key(id), _) => id == key_id,
             (Principal::Client(id), _) => key.client.as_ref() == Some(id),
