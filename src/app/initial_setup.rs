@@ -1,4 +1,5 @@
-//! What the first start creates: master keys, permissions, audiences, signing keys and the administrator.
+//! What the first start creates: master keys, permissions, audiences, signing keys and the
+//! administrator.
 
 use crate::{
     app::start_error::StartError,

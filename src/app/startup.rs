@@ -37,8 +37,8 @@ pub enum StartMode {
     Command,
 }
 
-/// Opens the database. For `StartMode::Serve`, creates it if it is missing and runs the migrations. For
-/// `StartMode::Command`, returns an error if migrations are pending.
+/// Opens the database. For `StartMode::Serve`, creates it if it is missing and runs the migrations.
+/// For `StartMode::Command`, returns an error if migrations are pending.
 pub fn open_store(database: &DatabaseSettings, mode: StartMode, clock: Arc<dyn Clock>) -> Result<Store, StartError> {
     let if_missing = if mode == StartMode::Serve { CreationPolicy::Create } else { CreationPolicy::Fail };
     let entropy = Arc::new(SystemEntropy::default());

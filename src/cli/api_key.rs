@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use crate::{
     cli::{
-        api_key_options::{Create, Filter, One, Output, Patch},
+        api_key_options::{Create, Filter, Output, Patch, SelectedKey},
         common::{CommonArgs, Failure, print_json},
     },
     domain::{
@@ -22,7 +22,7 @@ use crate::{
     service::{
         Services,
         api_keys::{
-            self, Step,
+            self, KeyTransition,
             types::{ApiKeyView, Import},
         },
         caller::Caller,
@@ -50,7 +50,7 @@ pub enum ApiKeyCommand {
     /// Show an API key.
     #[command(after_help = "Examples:
   keyswap api-key show key_01JB…")]
-    Show(One),
+    Show(SelectedKey),
     /// Change attributes of an API key. Omitted options keep their values.
     #[command(after_help = "Examples:
   keyswap api-key patch key_01JB… --name nightly --expires-in 30d
@@ -63,7 +63,7 @@ pub enum ApiKeyCommand {
   keyswap api-key rotate key_01JB… --grace 0s    end the old value at once")]
     Rotate {
         #[command(flatten)]
-        one: One,
+        one: SelectedKey,
         /// Set how long the old value keeps working.
         #[arg(long, default_value = "24h")]
         grace: Span,
@@ -72,19 +72,19 @@ pub enum ApiKeyCommand {
     /// the new value ends immediately.
     #[command(after_help = "Examples:
   keyswap api-key cancel-rotation key_01JB…")]
-    CancelRotation(One),
+    CancelRotation(SelectedKey),
     /// Suspend an API key.
     #[command(after_help = "Examples:
   keyswap api-key suspend key_01JB…")]
-    Suspend(One),
+    Suspend(SelectedKey),
     /// Resume a suspended API key.
     #[command(after_help = "Examples:
   keyswap api-key resume key_01JB…")]
-    Resume(One),
+    Resume(SelectedKey),
     /// Revoke an API key permanently.
     #[command(after_help = "Examples:
   keyswap api-key revoke key_01JB…")]
-    Revoke(One),
+    Revoke(SelectedKey),
     /// Check offline whether a text is a well-formed API key. Reads no settings.
     #[command(after_help = "Examples:
   keyswap api-key inspect < key.txt")]
@@ -117,9 +117,9 @@ pub async fn run(common: &CommonArgs, command: ApiKeyCommand) -> Result<(), Fail
         ApiKeyCommand::CancelRotation(one) => {
             print_key(api_keys::cancel_rotation(services, caller, one.id, None).await?, None, &one.output)
         }
-        ApiKeyCommand::Suspend(one) => change_state(services, caller, one, Step::Suspend).await,
-        ApiKeyCommand::Resume(one) => change_state(services, caller, one, Step::Resume).await,
-        ApiKeyCommand::Revoke(one) => change_state(services, caller, one, Step::Revoke).await,
+        ApiKeyCommand::Suspend(one) => change_state(services, caller, one, KeyTransition::Suspend).await,
+        ApiKeyCommand::Resume(one) => change_state(services, caller, one, KeyTransition::Resume).await,
+        ApiKeyCommand::Revoke(one) => change_state(services, caller, one, KeyTransition::Revoke).await,
     }
 }
 
@@ -140,7 +140,7 @@ async fn create_key(services: &Services, caller: &Caller, create: Create) -> Res
 
 async fn patch_key(services: &Services, caller: &Caller, patch: Patch) -> Result<(), Failure> {
     let now = services.store.now().await?;
-    let One { id, output } = patch.one.clone();
+    let SelectedKey { id, output } = patch.one.clone();
     print_key(api_keys::patch(services, caller, id, patch.attributes(now), None).await?, None, &output)
 }
 
@@ -182,7 +182,12 @@ async fn list_keys(services: &Services, caller: &Caller, asked: Filter, output: 
     Ok(())
 }
 
-async fn change_state(services: &Services, caller: &Caller, one: One, step: Step) -> Result<(), Failure> {
+async fn change_state(
+    services: &Services,
+    caller: &Caller,
+    one: SelectedKey,
+    step: KeyTransition,
+) -> Result<(), Failure> {
     print_key(api_keys::step(services, caller, one.id, step, None).await?, None, &one.output)
 }
 

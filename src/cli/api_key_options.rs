@@ -69,7 +69,7 @@ pub struct Create {
 #[derive(Debug, Args)]
 pub struct Patch {
     #[command(flatten)]
-    pub one: One,
+    pub one: SelectedKey,
     /// Set the display name.
     #[arg(long)]
     pub name: Option<DisplayName>,
@@ -182,7 +182,7 @@ pub struct Filter {
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct One {
+pub struct SelectedKey {
     /// Select the key by its id, key_….
     pub id: KeyId,
     #[command(flatten)]

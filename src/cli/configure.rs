@@ -124,10 +124,10 @@ fn print_changes(changes: &[ResourceChange], only_plan: bool) {
         println!("{change}");
     }
     let count = |action: Action| changes.iter().filter(|change| change.action == action).count();
-    let (new, changed, gone) = (count(Action::Create), count(Action::Update), count(Action::Delete));
+    let (new, changed, deleted) = (count(Action::Create), count(Action::Update), count(Action::Delete));
     if only_plan {
-        println!("{new} to create, {changed} to change, {gone} to remove.");
+        println!("{new} to create, {changed} to change, {deleted} to delete.");
     } else {
-        println!("{new} created, {changed} changed, {gone} removed.");
+        println!("{new} created, {changed} changed, {deleted} deleted.");
     }
 }

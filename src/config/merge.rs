@@ -1,5 +1,5 @@
-//! Merges the sources of the configuration and deserializes the sections. A faulty value is replaced
-//! by its default, so that the other faults are found as well.
+//! Merges the sources of the configuration and deserializes the sections. A faulty value is
+//! replaced by its default, so that the other faults are found as well.
 
 use std::{fmt::Display, fs, path::Path};
 
@@ -60,7 +60,8 @@ pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -
     for setting in set {
         match setting.split_once('=') {
             Some((path, value)) if path.split('.').all(|name| !name.is_empty()) => {
-                // Like in the environment, `true` is a boolean, `8` a number, and other text a string.
+                // Like in the environment, `true` is a boolean, `8` a number, and other text a
+                // string.
                 let value = value.parse().unwrap_or_else(|_| Value::from(value));
                 sources = sources.merge(Serialized::global(path, value));
             }
@@ -79,8 +80,8 @@ pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -
     deserialize(given, &known, faults)
 }
 
-/// Shortens an error of the TOML parser to one line, without the line of the file, which may contain
-/// a password.
+/// Shortens an error of the TOML parser to one line, without the line of the file, which may
+/// contain a password.
 fn without_source_line(error: &str) -> String {
     let explanation = error.lines().skip_while(|line| !line.contains('^')).skip(1);
     error.lines().take(1).chain(explanation).collect::<Vec<_>>().join(": ")

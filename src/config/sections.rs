@@ -56,7 +56,8 @@ pub struct MasterKeySettings {
 }
 
 impl MasterKeySettings {
-    /// Returns the file of the rollback guard, which records the last observed state of the database.
+    /// Returns the file of the rollback guard, which records the last observed state of the
+    /// database.
     pub fn rollback_guard(&self) -> PathBuf {
         self.rollback_guard.clone().unwrap_or_else(|| self.dir.join("rollback_guard"))
     }

@@ -30,8 +30,8 @@ fn hash_secret(id: &CredentialId, secret: &Secret) -> [u8; 32] {
     out
 }
 
-/// Encrypts the digest of `secret` for the row `id`. The kind is part of the associated data, so the
-/// row of a portal session copied into the credentials table does not decrypt.
+/// Encrypts the digest of `secret` for the row `id`. The kind is part of the associated data, so
+/// the row of a portal session copied into the credentials table does not decrypt.
 pub fn encrypt(
     keys: &MasterKeys,
     kind: SecretKind,

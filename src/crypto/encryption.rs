@@ -40,7 +40,7 @@ impl SecretKind {
 /// Why encryption or decryption failed. The messages reveal neither keys nor plaintext.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EncryptionError {
-    #[error("no randomness for a nonce")]
+    #[error("failed to generate a nonce: no random bytes from the operating system")]
     NoEntropy,
     #[error("master key version {0} is not loaded")]
     NoMasterKey(i32),

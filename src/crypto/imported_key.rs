@@ -78,8 +78,8 @@ pub fn re_encrypt(
     Ok((re_encrypted, lookup))
 }
 
-/// Returns whether `presented` is the digest encrypted as `encrypted` for the row `id`. For an unknown
-/// key the caller passes a decoy, so the work is the same.
+/// Returns whether `presented` is the digest encrypted as `encrypted` for the row `id`. For an
+/// unknown key the caller passes a decoy, so the work is the same.
 pub fn verify(
     keys: &MasterKeys,
     id: &CredentialId,

@@ -31,7 +31,7 @@ pub enum ImportError {
         "the RSA key comes from a generator whose private keys can be computed (CVE-2017-15361): generate a new one"
     )]
     RocaVulnerable,
-    #[error("not a private key for {0}, or its parts do not belong together")]
+    #[error("not a private key for {0}, or its private and public components do not match")]
     Rejected(Algorithm),
 }
 

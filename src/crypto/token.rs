@@ -62,7 +62,7 @@ pub enum TokenSigningError {
     Claims(#[from] serde_json::Error),
     #[error(transparent)]
     Signer(#[from] SignerError),
-    #[error("a signature of the key does not verify with its own public half")]
+    #[error("the private key does not match its public key")]
     SelfTestFailed,
 }
 

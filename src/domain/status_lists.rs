@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gravest_status_stays() {
+    fn most_severe_status_is_kept() {
         for (first, then, stays) in [
             (TokenStatus::Valid, TokenStatus::Suspended, TokenStatus::Suspended),
             (TokenStatus::Suspended, TokenStatus::Invalid, TokenStatus::Invalid),
@@ -217,7 +217,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_set_is_read_and_nothing_else_changes(
+        fn set_status_is_read_back_and_others_are_unchanged(
             bits in prop::sample::select(StatusSize::ALL.to_vec()),
             size in 1..200_u32,
             given in vec((0..300_u32, any::<u8>()), 0..50),

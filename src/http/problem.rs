@@ -109,7 +109,7 @@ impl Problem {
 
     pub fn missing_credentials() -> Self {
         let detail = "send an API key or a token as Authorization: Bearer, or an API key as X-API-Key";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Credentials are needed", detail)
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Authentication required", detail)
             .with(WWW_AUTHENTICATE, BEARER_CHALLENGE)
     }
 
@@ -139,12 +139,12 @@ impl Problem {
 
     fn unavailable_because(cause: &dyn fmt::Display) -> Self {
         tracing::warn!(%cause, "unavailable");
-        Self::unavailable("nothing was changed, as far as is known; try again in a moment")
+        Self::unavailable("the request failed temporarily and probably changed nothing; try again in a moment")
     }
 
     fn internal(cause: &dyn fmt::Display) -> Self {
         tracing::error!(%cause, "internal error");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something is wrong on our side", INTERNAL)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error", INTERNAL)
     }
 
     fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
@@ -154,7 +154,7 @@ impl Problem {
 
 /// Returns whether a path reports errors in the OAuth format instead of problem details. The path
 /// of the issuer, if it has one, is ignored.
-pub fn speaks_oauth(request: &HttpRequest) -> bool {
+pub fn is_oauth_path(request: &HttpRequest) -> bool {
     let issuer_path =
         request.app_data::<Data<Services>>().map(|services| path_of(services.issuer())).unwrap_or_default();
     let path = request.path().strip_prefix(issuer_path).unwrap_or(request.path());

@@ -29,7 +29,8 @@ pub trait Resource: Serialize + ToSchema {
     fn path(&self) -> String;
 }
 
-/// Implements `Resource` of a type with a `version`, with the format of its path and the fields in it.
+/// Implements `Resource` of a type with a `version`, with the format of its path and the fields in
+/// it.
 macro_rules! impl_resource {
     ($type:ty, $path:literal $(, $field:ident)*) => {
         impl crate::http::response::Resource for $type {

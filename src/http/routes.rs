@@ -22,7 +22,7 @@ use crate::{
         openapi::pages,
         operations,
         portal::{assets, branding, console_page, key_statistics, portal_page, sessions},
-        problem::{Problem, speaks_oauth},
+        problem::{Problem, is_oauth_path},
         signing::{signing_keys, well_known},
         status_lists, webhooks,
     },
@@ -200,7 +200,7 @@ fn build_resource(path: &str, endpoints: Vec<Endpoint>) -> Resource {
 }
 
 fn method_not_allowed(request: &HttpRequest, allow: &str) -> actix_web::Error {
-    if speaks_oauth(request) {
+    if is_oauth_path(request) {
         OAuthError::method_not_allowed(allow).into()
     } else {
         Problem::method_not_allowed(allow).into()
@@ -208,5 +208,5 @@ fn method_not_allowed(request: &HttpRequest, allow: &str) -> actix_web::Error {
 }
 
 async fn not_found(request: HttpRequest) -> Result<HttpResponse, actix_web::Error> {
-    if speaks_oauth(&request) { Err(OAuthError::not_found().into()) } else { Err(Problem::not_found().into()) }
+    if is_oauth_path(&request) { Err(OAuthError::not_found().into()) } else { Err(Problem::not_found().into()) }
 }

@@ -13,7 +13,8 @@ use crate::domain::{
     webhooks::WebhookUrl,
 };
 
-/// Section `webhooks`: destinations that are permitted in addition to public addresses over HTTPS at port 443.
+/// Section `webhooks`: destinations that are permitted in addition to public addresses over HTTPS
+/// at port 443.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct OutboundGuard {
     pub allowed_networks: Vec<IpNet>,

@@ -58,8 +58,8 @@ impl LookupHandle {
     /// Waits for the result. Returns `None` if the loader thread stopped without one.
     pub(crate) async fn wait_for_result(self) -> Option<LookupResult> {
         if let Some(wake_guard) = self.wake_guard {
-            // The other requests of this thread submit their lookups first. Waking a loader thread for each lookup
-            // would cost more than the lookup itself.
+            // The other requests of this thread submit their lookups first. Waking a loader thread
+            // for each lookup would cost more than the lookup itself.
             yield_now().await;
             drop(wake_guard);
         }

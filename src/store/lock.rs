@@ -1,7 +1,7 @@
 //! Advisory locks.
 
-/// The advisory locks of changes, in the order in which a change may take them. Several locks with a
-/// hash are taken in ascending order of the hash.
+/// The advisory locks of changes, in the order in which a change may take them. Several locks with
+/// a hash are taken in ascending order of the hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lock {
     /// One idempotency key, by a hash of the key and its scope.

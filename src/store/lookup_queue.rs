@@ -90,7 +90,8 @@ impl BatchLoader {
         Some(std::mem::replace(&mut state.pending, left))
     }
 
-    /// Stops the loader threads, which then release their connections. Waits up to `SHUTDOWN_TIMEOUT`.
+    /// Stops the loader threads, which then release their connections. Waits up to
+    /// `SHUTDOWN_TIMEOUT`.
     pub(crate) async fn close(&self) {
         self.lock().closing = true;
         self.more.notify_all();

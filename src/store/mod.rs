@@ -122,9 +122,9 @@ impl Store {
         self.run_blocking(move |_, connection| body(connection)).await
     }
 
-    /// Loads a credential and the existing audiences among `targets`, in the level of detail
-    /// that `detail` selects. The data is read after this call begins. The batch loader combines concurrent calls
-    /// into one query.
+    /// Loads a credential and the existing audiences among `targets`, in the level of detail that
+    /// `detail` selects. The data is read after this call begins. The batch loader combines
+    /// concurrent calls into one query.
     pub async fn load_credential(
         &self,
         credential: CredentialId,

@@ -37,8 +37,8 @@ impl fmt::Debug for Conn {
 #[declare_sql_function]
 extern "SQL" {
     /// Returns the time of the database in milliseconds since 1970-01-01 UTC. On PostgreSQL the
-    /// baseline migration creates this function. SQLite runs in the server process, so the function is
-    /// registered on each connection.
+    /// baseline migration creates this function. SQLite runs in the server process, so the function
+    /// is registered on each connection.
     fn keyswap_now() -> diesel::sql_types::BigInt;
 }
 
@@ -213,7 +213,7 @@ struct ConnectionErrorLogger;
 
 impl diesel::r2d2::HandleError<OpenError> for ConnectionErrorLogger {
     fn handle_error(&self, error: OpenError) {
-        tracing::warn!(%error, "no connection to the database");
+        tracing::warn!(%error, "failed to connect to the database; will retry");
     }
 }
 

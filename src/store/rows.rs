@@ -6,12 +6,12 @@ use diesel::{
     row::Row,
 };
 
-/// Reads a domain type from a table: each field from the column of its name or from the columns that
-/// are given (`=`), and as a type that converts into that of the field if one is given (`as`). A
-/// field with a type (`:`) is read like that type.
+/// Reads a domain type from a table: each field from the column of its name or from the columns
+/// that are given (`=`), and as a type that converts into that of the field if one is given (`as`).
+/// A field with a type (`:`) is read like that type.
 ///
-/// The implementations are for `MultiBackend`, or for every backend. They are not generic: bounds on
-/// the columns of a generic backend take minutes to compile.
+/// The implementations are for `MultiBackend`, or for every backend. They are not generic: bounds
+/// on the columns of a generic backend take minutes to compile.
 macro_rules! selectable {
     ($table:ident => $type:ident $fields:tt) => {
         $crate::store::rows::selectable!($crate::store::pool::MultiBackend: $table => $type $fields);

@@ -83,8 +83,8 @@ impl Jobs {
         log_failure_at_shutdown("update the rollback guard", rollback_guard::update(services).await);
     }
 
-    /// Runs `job` at once and then after each `period`, until the jobs are stopped. `task` completes
-    /// "failed to …" in the log.
+    /// Runs `job` at once and then after each `period`, until the jobs are stopped. `task`
+    /// completes "failed to …" in the log.
     fn run_every<F, E>(
         &mut self,
         period: Duration,

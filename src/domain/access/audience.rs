@@ -9,7 +9,7 @@ use crate::domain::{
     },
     common::{
         id::AudienceId,
-        key_text::holds_key,
+        key_text::contains_api_key,
         text::{text_enum, text_type},
         time::{Span, Timestamp},
     },
@@ -17,10 +17,11 @@ use crate::domain::{
 
 text_type! {
     /// Value of the `aud` claim: an absolute URI or a name, 1 to 512 printable ASCII characters
-    /// without space, quote, backslash and `#`. Identifiers are compared byte by byte (RFC 8414 §4).
+    /// without space, quote, backslash and `#`. Identifiers are compared byte by byte (RFC 8414
+    /// §4).
     pub struct Identifier(|text| {
         let is_allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"\\#".contains(&byte);
-        (1..=512).contains(&text.len()) && text.bytes().all(is_allowed) && !holds_key(text)
+        (1..=512).contains(&text.len()) && text.bytes().all(is_allowed) && !contains_api_key(text)
     });
 
     #[error("an audience is an absolute URI or a name: 1 to 512 printable ASCII characters, no space, quote, backslash, # or API key")]

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::domain::{
     access::profile_error::TokenProfileError,
     common::{
-        key_text::holds_key,
+        key_text::contains_api_key,
         text::{impl_serde_as_text, text_enum},
     },
 };
@@ -44,7 +44,7 @@ impl FromStr for ClaimName {
     type Err = InvalidMappedClaim;
     fn from_str(text: &str) -> Result<Self, InvalidMappedClaim> {
         let is_allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte);
-        if !(1..=64).contains(&text.len()) || !text.bytes().all(is_allowed) || holds_key(text) {
+        if !(1..=64).contains(&text.len()) || !text.bytes().all(is_allowed) || contains_api_key(text) {
             Err(InvalidMappedClaim::Name)
         } else if RESERVED_CLAIMS.split(' ').any(|name| name == text) {
             Err(InvalidMappedClaim::Reserved)
@@ -90,7 +90,7 @@ impl FromStr for ClaimSource {
         let names = source.path.split('.');
         let ok = text.len() <= 256
             && !text.contains(char::is_control)
-            && !holds_key(text)
+            && !contains_api_key(text)
             && names.clone().count() <= 16
             && names.clone().all(|name| !name.is_empty());
         if ok { Ok(source) } else { Err(InvalidMappedClaim::ClaimSource) }
@@ -111,7 +111,7 @@ pub enum InvalidMappedClaim {
         "the name of a claim has 1 to 64 printable ASCII characters, no space, quote or backslash, and no API key in it"
     )]
     Name,
-    #[error("this claim has a meaning of its own and cannot be taken from metadata")]
+    #[error("this claim is reserved and cannot be mapped from metadata: choose another name")]
     Reserved,
     #[error(
         "a claim is taken from api_key.metadata, service_client.metadata, user.metadata, user.profile or organization.metadata, \
@@ -125,7 +125,8 @@ pub enum InvalidMappedClaim {
 #[error("the claims that are mapped from metadata are longer than 4096 bytes together")]
 pub struct MappedClaimsTooLarge;
 
-/// Values that mapped claims are taken from: of the objects that exist and that an audience refers to.
+/// Values that mapped claims are taken from: of the objects that exist and that an audience refers
+/// to.
 pub type ClaimSourceValues = BTreeMap<ClaimSourceObject, Map<String, Value>>;
 
 /// Claims that an audience maps.

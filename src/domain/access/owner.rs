@@ -54,7 +54,8 @@ impl OwnerScope {
 /// Owner of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// A user. The organization in which the user owns the key, if any, is in `Ownership::owner_scope`.
+    /// A user. The organization in which the user owns the key, if any, is in
+    /// `Ownership::owner_scope`.
     User(UserId),
     Organization(OrganizationId),
     ServiceClient(ServiceClientId),

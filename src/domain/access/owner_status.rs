@@ -1,4 +1,5 @@
-//! Owner status: whether the owner of a key is still in the directory, and which permissions it has now.
+//! Owner status: whether the owner of a key is still in the directory, and which permissions it has
+//! now.
 
 use crate::domain::{
     access::{
@@ -51,8 +52,8 @@ pub enum OwnerStatus {
 }
 
 text_enum! {
-    /// Reason why an owner counts as deleted. The value is the cause in events, and is displayed with
-    /// the key.
+    /// Reason why an owner counts as deleted. The value is the cause in events, and is displayed
+    /// with the key.
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
     pub enum Deleted {

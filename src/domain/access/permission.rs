@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::common::{
-    key_text::holds_key,
+    key_text::contains_api_key,
     name::Description,
     text::{name_set, text_enum, text_type},
     time::Timestamp,
@@ -22,7 +22,7 @@ text_type! {
 /// Returns whether a text may be the name of a permission or a role.
 pub(super) fn is_name(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    (1..=128).contains(&text.len()) && text.bytes().all(is_allowed) && !holds_key(text)
+    (1..=128).contains(&text.len()) && text.bytes().all(is_allowed) && !contains_api_key(text)
 }
 
 impl PermissionName {

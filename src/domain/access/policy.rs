@@ -205,8 +205,8 @@ impl CallerPermissions {
         has_permission(&self.scope, permission)
     }
 
-    /// Returns what the caller may do with an object that belongs to `owner_scope`. If this owner was
-    /// deleted, the object does not exist for callers inside a tenant: the id of the owner may
+    /// Returns what the caller may do with an object that belongs to `owner_scope`. If this owner
+    /// was deleted, the object does not exist for callers inside a tenant: the id of the owner may
     /// belong to someone else since.
     pub fn rights_on(&self, owner_scope: &OwnerScope, owner_exists: bool) -> ObjectRights {
         let (organization, user) = match &self.tenant_scope {

@@ -2,7 +2,7 @@
 //! compared byte by byte in each part. Nothing is normalized: a text that a service could read
 //! differently is refused, not compared.
 
-use crate::domain::common::{key_text::holds_key, text::text_type};
+use crate::domain::common::{key_text::contains_api_key, text::text_type};
 
 /// Maximum length of a resource or a pattern, in bytes.
 pub const MAX_LENGTH: usize = 512;
@@ -50,7 +50,7 @@ fn is_valid_resource(text: &str, with_wildcards: bool) -> bool {
     if !(1..=MAX_LENGTH).contains(&text.len())
         || !text.bytes().all(is_allowed)
         || !has_canonical_escapes(text)
-        || holds_key(text)
+        || contains_api_key(text)
     {
         return false;
     }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_refused() {
+    fn ambiguous_resource_is_refused() {
         let long = format!("/{}", "a".repeat(MAX_LENGTH));
         for text in [
             "",

@@ -99,7 +99,7 @@ pub enum InvalidTokenTypeHeader {
         "a typ is a media type, or the last part of one, such as at+jwt or JWT: 1 to 64 of A-Z, a-z, 0-9, '.', '+', '-' and one '/'"
     )]
     Format,
-    #[error("this typ belongs to another kind of token")]
+    #[error("this typ is reserved for another type of token: choose another one")]
     Reserved,
 }
 
@@ -139,16 +139,16 @@ text_enum! {
     /// What the status list index of a token refers to.
     #[derive(Default)]
     pub enum StatusSubject {
-        /// The credential that the token was issued from: all its tokens share one status, and signing
-        /// a token writes no row.
+        /// The credential that the token was issued from: all its tokens share one status, and
+        /// signing a token writes no row.
         #[default]
         Credential = "credential",
-        /// The token itself: the revocation of one token is visible in the list. Each exchange writes a
-        /// row.
+        /// The token itself: the revocation of one token is visible in the list. Each exchange
+        /// writes a row.
         Token = "token",
     }
 
-    #[error("the status is credential (all tokens of one fall together) or token (each has its own)")]
+    #[error("the status must be credential (all tokens of a credential share one status) or token (each token has its own status)")]
     pub struct InvalidStatusSubject;
 }
 impl_serde_as_text!(StatusSubject);

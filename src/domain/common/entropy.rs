@@ -8,5 +8,5 @@ pub trait Entropy: Send + Sync {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the operating system gave no randomness")]
+#[error("failed to read random bytes from the operating system")]
 pub struct EntropyUnavailable;

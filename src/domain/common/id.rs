@@ -160,7 +160,7 @@ fn is_product_id(text: &str) -> bool {
         && text.bytes().all(is_allowed)
         && text != "."
         && text != ".."
-        && !crate::domain::common::key_text::holds_key(text)
+        && !crate::domain::common::key_text::contains_api_key(text)
 }
 
 define_generated_id!(

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
-use crate::domain::common::key_text::holds_key;
+use crate::domain::common::key_text::contains_api_key;
 
 /// A JSON object of the product: returned as received, never interpreted. At most 16 KiB when
 /// serialized.
@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for Metadata {
             Value::Object(map) => {
                 let metadata = Self(map);
                 let text = metadata.to_json();
-                if holds_key(&text) {
+                if contains_api_key(&text) {
                     return Err(de::Error::custom("metadata may not hold an API key: it is kept and shown as it is"));
                 }
                 if text.len() > Self::MAX_BYTES {

@@ -10,7 +10,7 @@ pub(crate) const CHECKSUM_LENGTH: usize = 6;
 /// Returns whether a text contains what appears to be an API key, even if it is truncated within
 /// the checksum. Such a text is never stored as a name, in metadata or anywhere else where it would
 /// be displayed: users paste keys into the wrong field.
-pub fn holds_key(text: &str) -> bool {
+pub fn contains_api_key(text: &str) -> bool {
     const LENGTH: usize = 1 + ID_LENGTH + 1 + SECRET_LENGTH;
     text.as_bytes().windows(LENGTH).any(|tail| {
         let (id, secret) = (&tail[1..1 + ID_LENGTH], &tail[LENGTH - SECRET_LENGTH..]);

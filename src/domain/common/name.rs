@@ -1,12 +1,12 @@
-//! Names and descriptions. They appear on pages and in terminals, so characters that disguise a text
-//! are refused.
+//! Names and descriptions. They appear on pages and in terminals, so characters that disguise a
+//! text are refused.
 
-use crate::domain::common::{key_text::holds_key, text::text_type};
+use crate::domain::common::{key_text::contains_api_key, text::text_type};
 
 text_type! {
     /// 1 to 200 characters, without control, bidirectional and invisible characters, without spaces
     /// at either end, and without an API key, which users may paste into the wrong field.
-    pub struct DisplayName(|text| is_single_line(text, 200) && !holds_key(text));
+    pub struct DisplayName(|text| is_single_line(text, 200) && !contains_api_key(text));
 
     #[error("a name has 1 to 200 characters, none of them control, invisible or bidirectional, no space at either end, and no API key in it")]
     pub struct InvalidName;
@@ -14,7 +14,7 @@ text_type! {
 
 text_type! {
     /// One line of 1 to 500 characters, under the rules of a name.
-    pub struct Description(|text| is_single_line(text, 500) && !holds_key(text));
+    pub struct Description(|text| is_single_line(text, 500) && !contains_api_key(text));
 
     #[error("a description is one line of 1 to 500 characters, none of them control, invisible or bidirectional, no space at either end, and no API key in it")]
     pub struct InvalidDescription;

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_browser_would_say() {
+    fn only_serialized_browser_origins_are_accepted() {
         for good in ["https://app.example.com", "http://localhost:3000", "https://[2001:db8::1]:8443"] {
             assert_eq!(good.parse::<Origin>().unwrap().as_str(), good);
         }

@@ -1,5 +1,5 @@
-//! Macros for values that are texts. The declarations read like those of Rust; the last item of each
-//! is the error of a text that is not valid.
+//! Macros for values that are texts. The declarations read like those of Rust; the last item of
+//! each is the error of a text that is not valid.
 
 /// Implements `Serialize` and `Deserialize` of a type with its `Display` and `FromStr`.
 macro_rules! impl_serde_as_text {
@@ -73,8 +73,8 @@ macro_rules! display_as_str {
     };
 }
 
-/// Defines an enum with a text for each variant. If an error is declared, the enum is also read from
-/// a text.
+/// Defines an enum with a text for each variant. If an error is declared, the enum is also read
+/// from a text.
 macro_rules! text_enum {
     (
         $(#[$meta:meta])*

@@ -230,7 +230,7 @@ impl ApiKeyAttributes {
     }
 
     /// Returns the names of the attributes that differ, for the event of a change.
-    pub fn names_of_changed(&self, before: &Self) -> Vec<&'static str> {
+    pub fn changed_member_names(&self, before: &Self) -> Vec<&'static str> {
         let attributes = [
             ("name", self.name != before.name),
             ("description", self.description != before.description),

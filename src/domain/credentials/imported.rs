@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 
 use zeroize::Zeroizing;
 
-use crate::domain::common::{key_text::holds_key, name::is_deceptive_character, text::impl_serde_as_text};
+use crate::domain::common::{key_text::contains_api_key, name::is_deceptive_character, text::impl_serde_as_text};
 
 /// A shorter key could be guessed. A longer one is not a key of any known issuer.
 const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 16..=512;
@@ -98,7 +98,7 @@ impl FromStr for MaskedKey {
             && (text.contains('…') || text.contains("..."))
             && text.trim() == text
             && !text.chars().any(is_deceptive_character)
-            && !holds_key(text);
+            && !contains_api_key(text);
         if ok { Ok(Self(text.to_owned())) } else { Err(InvalidMaskedKey) }
     }
 }

@@ -152,18 +152,18 @@ pub enum SourceCredential {
     /// The status list index of the token identifies its credential. `accepted` states whether the
     /// credential is still accepted.
     Identified { accepted: bool },
-    /// The token has no status list index. `oldest_accepted` is the creation time of the oldest credential
-    /// of its key that is still accepted, or `None` if no credential is.
+    /// The token has no status list index. `oldest_accepted` is the creation time of the oldest
+    /// credential of its key that is still accepted, or `None` if no credential is.
     Unidentified { oldest_accepted: Option<Timestamp> },
 }
 
 impl Claims {
     /// Checks that the token itself is in force. The module `grant` checks its key.
     ///
-    /// A token from a credential that is no longer accepted is `CredentialError::Expired`. If the token
-    /// does not identify its credential, the credential counts as no longer accepted if the token
-    /// was issued before the oldest accepted credential was created; this comparison is in whole
-    /// seconds.
+    /// A token from a credential that is no longer accepted is `CredentialError::Expired`. If the
+    /// token does not identify its credential, the credential counts as no longer accepted if the
+    /// token was issued before the oldest accepted credential was created; this comparison is in
+    /// whole seconds.
     pub fn check_in_force(&self, now: Timestamp, known: &TokenState) -> Result<(), CredentialError> {
         let credential_works = match known.source_credential {
             SourceCredential::Identified { accepted } => accepted,

@@ -1,6 +1,6 @@
-//! Authorization of exchanges: `decide` evaluates a key context and a request, and grants or refuses. All
-//! functions are pure. Explain, validation and the management API apply the same rules, so that
-//! their answers cannot contradict each other.
+//! Authorization of exchanges: `decide` evaluates a key context and a request, and grants or
+//! refuses. All functions are pure. Explain, validation and the management API apply the same
+//! rules, so that their answers cannot contradict each other.
 
 use serde_json::{Map, Value};
 
@@ -137,8 +137,8 @@ pub fn decide(context: &KeyContext, request: &ExchangeParameters, limits: &Limit
     })
 }
 
-/// Returns `StatusSubject::Token` if one audience requires it: a token with its own status also becomes
-/// invalid with its credential, as the other audiences expect.
+/// Returns `StatusSubject::Token` if one audience requires it: a token with its own status also
+/// becomes invalid with its credential, as the other audiences expect.
 fn status_subject(audiences: &[&Audience]) -> StatusSubject {
     let requires_own = |audience: &&Audience| audience.token_profile.status == StatusSubject::Token;
     if audiences.iter().any(requires_own) { StatusSubject::Token } else { StatusSubject::Credential }

@@ -24,8 +24,8 @@ use crate::domain::{
     },
 };
 
-/// Whether an API key or token is active, and what it authorizes at the caller (RFC 7662 §2.2).
-/// An inactive response has no member besides `active`.
+/// Whether an API key or token is active, and the permissions that it grants at the calling service
+/// (RFC 7662 §2.2). An inactive response has no member besides `active`.
 // Members are serialized in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Introspection)]

@@ -119,8 +119,8 @@ impl KeyProperties {
         })
     }
 
-    /// Accepts as `client_id` the id of the key, the id of its service client, or `<prefix>_<id>` of
-    /// the credential. The last form is the masked key without the ellipsis. Only its id is
+    /// Accepts as `client_id` the id of the key, the id of its service client, or `<prefix>_<id>`
+    /// of the credential. The last form is the masked key without the ellipsis. Only its id is
     /// compared, not its prefix.
     pub fn accepts_client_id(&self, client_id: &str) -> bool {
         client_id == self.id.as_str()

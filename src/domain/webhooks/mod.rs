@@ -10,7 +10,7 @@ use url::{Host, Url};
 use crate::domain::{
     common::{
         id::{OrganizationId, WebhookId},
-        key_text::holds_key,
+        key_text::contains_api_key,
         name::Description,
         text::{display_as_str, impl_serde_as_text, text_enum, text_type},
         time::Timestamp,
@@ -100,7 +100,7 @@ impl FromStr for WebhookUrl {
         if text.len() > 2048
             || text.contains('\\')
             || !text.bytes().all(|byte| byte.is_ascii_graphic())
-            || holds_key(text)
+            || contains_api_key(text)
         {
             return Err(InvalidUrl);
         }

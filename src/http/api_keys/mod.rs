@@ -21,7 +21,7 @@ use crate::{
         problem::Problem,
         response::{Created, Deleted, Listing, Object},
     },
-    service::api_keys::{self, Step},
+    service::api_keys::{self, KeyTransition},
 };
 
 /// Creates an API key.
@@ -117,7 +117,7 @@ pub async fn suspend(
     Path(id): Path<KeyId>,
     IfMatch(version): IfMatch,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::step(&caller.services, &caller, id, Step::Suspend, version).await?.into()))
+    Ok(Object(api_keys::step(&caller.services, &caller, id, KeyTransition::Suspend, version).await?.into()))
 }
 
 /// Resumes a suspended API key.
@@ -127,7 +127,7 @@ pub async fn resume(
     Path(id): Path<KeyId>,
     IfMatch(version): IfMatch,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::step(&caller.services, &caller, id, Step::Resume, version).await?.into()))
+    Ok(Object(api_keys::step(&caller.services, &caller, id, KeyTransition::Resume, version).await?.into()))
 }
 
 /// Revokes an API key permanently.
@@ -139,7 +139,7 @@ pub async fn revoke(
     Path(id): Path<KeyId>,
     IfMatch(version): IfMatch,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::step(&caller.services, &caller, id, Step::Revoke, version).await?.into()))
+    Ok(Object(api_keys::step(&caller.services, &caller, id, KeyTransition::Revoke, version).await?.into()))
 }
 
 /// Deletes an API key.
@@ -151,6 +151,6 @@ pub async fn delete(
     Path(id): Path<KeyId>,
     IfMatch(version): IfMatch,
 ) -> Result<Deleted, Problem> {
-    api_keys::step(&caller.services, &caller, id, Step::Delete, version).await?;
+    api_keys::step(&caller.services, &caller, id, KeyTransition::Delete, version).await?;
     Ok(Deleted)
 }

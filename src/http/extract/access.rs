@@ -23,7 +23,7 @@ use crate::{
         error::ErrorFormat,
         extract::{
             body::{self, MAX_JSON_SIZE},
-            query::require_known_parameters,
+            query::check_parameters,
             request::request_call,
         },
         openapi::{HandlerArgument, HandlerDescription, HandlerResponse, HandlerSignature, PermissionRequirement},
@@ -125,8 +125,8 @@ fn parse_on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem
     text.parse().map(Some).map_err(|_| Problem::bad_request(malformed))
 }
 
-/// The arguments of a handler: a `Guard` followed by up to four `HandlerArgument`s. They describe the
-/// handler for the OpenAPI document.
+/// The arguments of a handler: a `Guard` followed by up to four `HandlerArgument`s. They describe
+/// the handler for the OpenAPI document.
 pub trait HandlerArguments: Sized {
     /// Whether an argument reads the body of the request.
     const READS_BODY: bool;
@@ -134,7 +134,8 @@ pub trait HandlerArguments: Sized {
     const IS_PUBLIC: bool;
     fn signature() -> HandlerSignature;
     /// Extracts the arguments in order, so that nothing else of a request is examined before its
-    /// caller is authenticated. If `is_strict`, a query or a body that no argument reads is refused.
+    /// caller is authenticated. If `is_strict`, a query or a body that no argument reads is
+    /// refused.
     fn extract(
         request: &HttpRequest,
         payload: &mut Payload,
@@ -198,11 +199,13 @@ async fn require_documented<Args: HandlerArguments>(
     request: &HttpRequest,
     payload: &mut Payload,
 ) -> Result<(), Problem> {
+    // Caches and proxies add parameters of their own to public documents and pages.
+    let ignores_unknown = Args::IS_PUBLIC && request.method().is_safe();
     if !request.query_string().is_empty() {
-        require_known_parameters(request.query_string(), &Args::signature().query_parameters())?;
+        check_parameters(request.query_string(), &Args::signature().query_parameters(), ignores_unknown)?;
     }
     // Many clients send an empty object with every POST. It has no member that could be ignored.
-    if Args::READS_BODY {
+    if Args::READS_BODY || ignores_unknown {
         return Ok(());
     }
     let body = body::read(payload, MAX_JSON_SIZE).await?;
@@ -233,9 +236,8 @@ where
     Args: HandlerArguments + 'static,
     F::Output: HandlerResponse + 'static,
 {
-    // Operations of OAuth ignore unknown parameters (RFC 6749 §3.2), and so do public documents and
-    // pages: caches and proxies add parameters of their own.
-    let is_strict = F::Output::ERROR_FORMAT == ErrorFormat::Problems && !Args::IS_PUBLIC;
+    // Operations of OAuth ignore unknown parameters (RFC 6749 §3.2).
+    let is_strict = F::Output::ERROR_FORMAT == ErrorFormat::Problems;
     let serve = move |request: HttpRequest, payload: web::Payload| {
         let handler = handler.clone();
         async move {

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     crypto::sha256_hex,
-    domain::common::key_text::holds_key,
+    domain::common::key_text::contains_api_key,
     http::{
         extract::body::{self, MAX_JSON_SIZE},
         openapi::signature::{HandlerArgument, HandlerSignature, body, header_parameter},
@@ -72,7 +72,7 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<IdempotencyR
     // With two keys it is ambiguous which one a retry will repeat.
     let key = if values.next().is_none() { value.to_str().unwrap_or_default() } else { "" };
     let printable = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if !(1..=255).contains(&key.len()) || !printable || holds_key(key) {
+    if !(1..=255).contains(&key.len()) || !printable || contains_api_key(key) {
         return Err(Problem::bad_request(
             "Idempotency-Key must be 1 to 255 printable ASCII characters without an API key",
         ));
@@ -150,9 +150,9 @@ mod tests {
                 "a name has 1 to 200 characters, none of them control, invisible or bidirectional, no space at either end, and no API key in it",
             ),
             (r#"{"name":{"SECRET":1}}"#, "name", "must be a string"),
-            (r#"{"name":"a","SECRET":1}"#, "SECRET", "not known here: expected `name`"),
+            (r#"{"name":"a","SECRET":1}"#, "SECRET", "not recognized: expected `name`"),
             (r#"{"name":"a","name":"SECRET"}"#, "body", "duplicate field `name`"),
-            (r#"{"ks_0123456789abcdef_SECRET0":1}"#, "ks_01234...", "not known here: expected `name`"),
+            (r#"{"ks_0123456789abcdef_SECRET0":1}"#, "ks_01234...", "not recognized: expected `name`"),
             ("{}", "body", "missing field `name`"),
         ] {
             let shown = format!("{:?}", parse::<Body>(body.as_bytes()).unwrap_err());

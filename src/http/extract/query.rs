@@ -22,7 +22,8 @@ use crate::{
     service::common::json_errors,
 };
 
-/// Query parameters. If a handler has several arguments of this kind, each reads its own parameters.
+/// Query parameters. If a handler has several arguments of this kind, each reads its own
+/// parameters.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned + IntoParams> HandlerArgument for Query<T> {
@@ -37,11 +38,15 @@ impl<T: DeserializeOwned + IntoParams> HandlerArgument for Query<T> {
     }
 }
 
-/// Checks that a query string contains only known parameters, each once and with a value.
-pub fn require_known_parameters(query: &str, known: &[String]) -> Result<(), Problem> {
+/// Checks that a query string contains each known parameter at most once and with a value, and no
+/// others unless they are ignored.
+pub fn check_parameters(query: &str, known: &[String], ignores_unknown: bool) -> Result<(), Problem> {
     let mut seen = BTreeSet::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let Some(name) = known.iter().find(|known| **known == name) else {
+            if ignores_unknown {
+                continue;
+            }
             let accepted = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(Problem::bad_request(format!("unknown query parameter; this operation accepts: {accepted}")));
         };

@@ -16,7 +16,7 @@ use crate::{
     service::{Services, introspection::introspect},
 };
 
-/// Returns whether an API key or token is active, and what it authorizes at the caller.
+/// Returns whether an API key or token is active, and its permissions at the calling service.
 ///
 /// Responses must not be cached.
 #[utoipa::path(post, path = "", responses(IntrospectionResponses<IntrospectionResponse>))]
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_jwt_is_for_those_who_name_it() {
+    fn jwt_is_returned_only_if_accept_prefers_it() {
         for (accept, expected) in [
             ("application/token-introspection+jwt", true),
             ("Application/Token-Introspection+JWT; q=0.5", true),

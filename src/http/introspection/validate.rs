@@ -29,7 +29,8 @@ pub struct ValidationRequest {
     /// An API key or Keyswap token, with or without `Bearer`.
     #[schema(value_type = String)]
     value: PresentedValue,
-    /// Permissions that the request at hand requires. The response lists those that are missing.
+    /// Permissions that the request to the calling service requires. The response lists those that
+    /// are missing.
     #[serde(default)]
     required_permissions: Option<PermissionSet>,
     /// Keys with any other type of owner are refused.

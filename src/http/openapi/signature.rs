@@ -57,8 +57,8 @@ pub struct Body {
     pub schemas: Schemas,
 }
 
-/// An argument of a handler: what it extracts from a request, and how the OpenAPI document describes
-/// it.
+/// An argument of a handler: what it extracts from a request, and how the OpenAPI document
+/// describes it.
 pub trait HandlerArgument: Sized {
     /// Whether the argument reads the body of the request.
     const READS_BODY: bool = false;

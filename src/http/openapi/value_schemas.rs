@@ -89,8 +89,8 @@ fn bounded_text(max: usize, description: &str, pattern: impl Into<String>, examp
     text(description, pattern, example).min_length(Some(1)).max_length(Some(max))
 }
 
-/// An id: a prefix and a ULID in Crockford's base 32. The first character is limited so that the value
-/// fits 128 bits.
+/// An id: a prefix and a ULID in Crockford's base 32. The first character is limited so that the
+/// value fits 128 bits.
 fn id(prefix: &str, description: &str) -> ObjectBuilder {
     text(
         description,

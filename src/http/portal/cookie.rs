@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_keep_in_cookies_is_theirs() {
+    fn cookies_of_other_applications_are_ignored() {
         let mut all = headers(&[("keyswap-page", "1")]);
         let value = HeaderValue::from_bytes(b"name=J\xfcrgen; __Host-keyswap=kps_x").unwrap();
         all.insert(COOKIE, value);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_counts_where_a_page_of_ours_sends_it() {
+    fn session_cookie_requires_the_page_header_and_same_origin() {
         let cookie = ("cookie", "other=1; __Host-keyswap=kps_x; __Host-keyswap2=y");
         assert_eq!(find_session(Page::Portal, &headers(&[cookie, ("keyswap-page", "1")])), Some("kps_x"));
         assert_eq!(

@@ -40,13 +40,13 @@ impl From<Error> for Problem {
             Error::IdempotencyMismatch => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_mismatch",
-                "The Idempotency-Key is taken",
-                "this Idempotency-Key came with another request before; use a new one",
+                "The Idempotency-Key was already used",
+                "this Idempotency-Key was used for a different request; use a new one",
             ),
             Error::VersionMismatch(version) => Self::new(
                 StatusCode::PRECONDITION_FAILED,
                 "version_mismatch",
-                "It has changed since",
+                "Version mismatch",
                 format!("If-Match does not name the newest version, which is {version}: read it again"),
             ),
             Error::RotationTooEarly(from) => Self::conflict(

@@ -16,7 +16,7 @@ use crate::{
     service::{
         Conflict, Error, InputFault, Services,
         access::permissions::find_grant_faults,
-        common::entry::{Effect, entry},
+        common::entry::{WriteResult, entry},
         signing::key_publisher::KeyPublisher,
     },
     store::{self, StoreError, Tx},
@@ -136,12 +136,18 @@ fn write(
     algorithm: Option<Algorithm>,
     context: &mut AudienceChangeContext,
 ) -> Result<(Audience, Vec<NewEvent>), Error> {
-    let effect = Effect::of(before, after);
+    let identifier = after.identifier.clone();
+    let effect = WriteResult::of(before, after);
     let mut events = match &effect {
-        Effect::Unchanged(_) => Vec::new(),
-        Effect::Updated(..) | Effect::Created(..) => context.publisher.ensure_next_key(tx, algorithm)?,
+        WriteResult::Unchanged(_) => Vec::new(),
+        WriteResult::Updated(..) | WriteResult::Created(..) => context.publisher.ensure_next_key(tx, algorithm)?,
     };
-    let (audience, _, event) = effect.write(tx)?.into_parts();
+    let written = effect.write(tx).map_err(|error| {
+        // Only the identifier is unique, so another request created it at the same time.
+        let is_taken = matches!(error, Error::Conflict(Conflict::ChangedConcurrently(_)));
+        if is_taken { Conflict::IdentifierTaken(identifier).into() } else { error }
+    });
+    let (audience, _, event) = written?.into_parts();
     events.extend(event);
     Ok((audience, events))
 }
@@ -197,7 +203,7 @@ pub(crate) fn ensure_built_in_audience(
     }
     if let Some(before) = before {
         let after = Audience { identifier: identifier.clone(), ..before.clone() };
-        let (_, _, event) = Effect::of(Some(&before), after).write(tx)?.into_parts();
+        let (_, _, event) = WriteResult::of(Some(&before), after).write(tx)?.into_parts();
         return Ok(event.map(|event| event.with_data("identifier", identifier.as_str())));
     }
     let accepts = match kind {
@@ -205,5 +211,5 @@ pub(crate) fn ensure_built_in_audience(
         BuiltIn::Default => AcceptedPermissions::Product,
     };
     let audience = Audience { built_in: Some(kind), ..new_audience(tx, identifier.clone(), accepts)? };
-    Ok(Effect::of(None, audience).write(tx)?.into_parts().2)
+    Ok(WriteResult::of(None, audience).write(tx)?.into_parts().2)
 }

@@ -19,7 +19,7 @@ use crate::{
         Conflict, Error, InputFault, Services,
         caller::Caller,
         common::{
-            entry::{Effect, entry, require_existing},
+            entry::{WriteResult, entry, require_existing},
             version::require_version,
         },
     },
@@ -54,7 +54,7 @@ pub(crate) fn put_in(
     tx: &mut Tx<'_>,
     put: PermissionInput,
     if_version: Option<i64>,
-) -> Result<Effect<Permission>, Error> {
+) -> Result<WriteResult<Permission>, Error> {
     let before = lock(tx, &put.name)?;
     require_version(before.as_ref().map_or(0, |found| found.version), if_version)?;
     let PermissionInput { name, description, assignable_to } = put;
@@ -69,7 +69,7 @@ pub(crate) fn put_in(
         None => (tx.now(), 1),
     };
     let after = Permission { name, description, assignable_to, built_in: false, created_at, version };
-    Effect::of(before.as_ref(), after).write(tx)
+    WriteResult::of(before.as_ref(), after).write(tx)
 }
 
 pub async fn get(services: &Services, name: PermissionName) -> Result<Permission, Error> {

@@ -18,7 +18,7 @@ use crate::{
         access::permissions::find_grant_faults,
         caller::Caller,
         common::{
-            entry::{Effect, entry, require_existing},
+            entry::{WriteResult, entry, require_existing},
             version::require_version,
         },
     },
@@ -50,7 +50,7 @@ pub async fn put(
 }
 
 /// Like `put`, within an open transaction.
-pub(crate) fn put_in(tx: &mut Tx<'_>, put: RoleInput, if_version: Option<i64>) -> Result<Effect<Role>, Error> {
+pub(crate) fn put_in(tx: &mut Tx<'_>, put: RoleInput, if_version: Option<i64>) -> Result<WriteResult<Role>, Error> {
     let before = lock(tx, &put.name)?;
     require_version(before.as_ref().map_or(0, |role| role.version), if_version)?;
     let mut faults = find_grant_faults(tx, &put.permissions, None, &GrantablePermissions::WholeCatalog)?;
@@ -60,7 +60,7 @@ pub(crate) fn put_in(tx: &mut Tx<'_>, put: RoleInput, if_version: Option<i64>) -
     Error::if_any(faults)?;
     let (created_at, version) = before.as_ref().map_or((tx.now(), 1), |role| (role.created_at, role.version));
     let RoleInput { name, description, permissions } = put;
-    Effect::of(before.as_ref(), Role { name, description, permissions, created_at, version }).write(tx)
+    WriteResult::of(before.as_ref(), Role { name, description, permissions, created_at, version }).write(tx)
 }
 
 pub async fn get(services: &Services, name: RoleName) -> Result<Role, Error> {

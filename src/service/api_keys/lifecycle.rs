@@ -18,7 +18,7 @@ use crate::{
 
 /// A lifecycle transition that a caller requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum KeyTransition {
     Suspend,
     Resume,
     Revoke,
@@ -33,13 +33,13 @@ pub async fn step(
     services: &Services,
     caller: &Caller,
     id: KeyId,
-    step: Step,
+    step: KeyTransition,
     if_version: Option<i64>,
 ) -> Result<ApiKeyView, Error> {
     let settings = services.settings.clone();
     services
         .change(caller, move |tx, caller| {
-            let right = if step == Step::Resume { Right::Change } else { Right::End };
+            let right = if step == KeyTransition::Resume { Right::Change } else { Right::End };
             let before = lock_key(tx, caller, &id, right)?;
             require_version(before.version, if_version)?;
             let (mut key, now) = (before.clone(), Some(tx.now()));
@@ -48,24 +48,24 @@ pub async fn step(
             let is_end_recorded =
                 is_owner_deleted(&key, &settings) && store::directory::owner_deletions::is_end_notified(tx, &id)?;
             let kind = match step {
-                Step::Suspend => {
+                KeyTransition::Suspend => {
                     require_not_revoked(&key, &settings)?;
                     key.suspended_at = key.suspended_at.or(now);
                     EventType::ApiKeySuspended
                 }
-                Step::Resume => {
+                KeyTransition::Resume => {
                     require_not_revoked(&key, &settings)?;
                     require_grantable(&key, &caller.holdings)?;
                     key.suspended_at = None;
                     EventType::ApiKeyResumed
                 }
-                Step::Revoke => EventType::ApiKeyRevoked,
-                Step::Delete => {
+                KeyTransition::Revoke => EventType::ApiKeyRevoked,
+                KeyTransition::Delete => {
                     key.archived_at = now;
                     EventType::ApiKeyDeleted
                 }
             };
-            if step == Step::Delete || step == Step::Revoke && !is_end_recorded {
+            if step == KeyTransition::Delete || step == KeyTransition::Revoke && !is_end_recorded {
                 key.revoked_at = key.revoked_at.or(now);
             }
             if key == before {
@@ -75,7 +75,7 @@ pub async fn step(
             last_administrator::require_administrator_after_change(tx, &before.attributes.permissions, &settings)?;
             // Deletion implies revocation: consumers that follow only `api_key.revoked` must
             // receive it.
-            let implies_revocation = step == Step::Delete && before.revoked_at.is_none() && !is_end_recorded;
+            let implies_revocation = step == KeyTransition::Delete && before.revoked_at.is_none() && !is_end_recorded;
             let revoked = implies_revocation.then(|| key_event(EventType::ApiKeyRevoked, &key));
             let events = revoked.into_iter().chain([key_event(kind, &key)]).collect();
             Ok(Outcome::events(ApiKeyView::new(key, tx.now(), &settings), events))

@@ -32,7 +32,7 @@ pub(crate) fn lock_key(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId, right: Righ
 }
 
 /// Loads and locks a key until the transaction ends; `None` if the caller may not end it.
-pub(crate) fn lock_key_to_end(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId) -> Result<Option<ApiKey>, Error> {
+pub(crate) fn lock_key_for_end(tx: &mut Tx<'_>, caller: &Caller, id: &KeyId) -> Result<Option<ApiKey>, Error> {
     match lock_key(tx, caller, id, Right::End) {
         Ok(key) => Ok(Some(key)),
         Err(Error::NotFound(_) | Error::Forbidden(_) | Error::NotAllowed(_)) => Ok(None),

@@ -41,7 +41,7 @@ use crate::{
 };
 
 pub use import::import;
-pub use lifecycle::{Step, step};
+pub use lifecycle::{KeyTransition, step};
 pub use owner::RequestedOwner;
 pub use patch::patch;
 pub use rotate::{MAX_GRACE, cancel as cancel_rotation, rotate};
@@ -114,8 +114,8 @@ pub async fn list(
             let (mut found, mut after) = (Vec::new(), page.cursor.clone());
             let is_filtered = filter.state.is_some() || caller.authority.tenant_scope != TenantScope::Deployment;
             // The state depends on the owner as well, which no index covers. Keys are read in
-            // batches until the page is full or `MAX_LIST_BATCHES` batches are read; the next request
-            // continues from there.
+            // batches until the page is full or `MAX_LIST_BATCHES` batches are read; the next
+            // request continues from there.
             let (batch_size, mut batches) =
                 if is_filtered { (LIST_BATCH_SIZE, MAX_LIST_BATCHES) } else { (page.limit, 1) };
             let next = loop {

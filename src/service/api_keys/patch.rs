@@ -51,7 +51,7 @@ pub async fn patch(
             }
             last_administrator::require_administrator_after_change(tx, &earlier.permissions, &settings)?;
             let event = key_event(EventType::ApiKeyUpdated, &key)
-                .with_data("changed", attributes.names_of_changed(earlier))
+                .with_data("changed", attributes.changed_member_names(earlier))
                 .with_data("permissions", attributes.permissions.to_string());
             Ok(Outcome::event(ApiKeyView::new(key, tx.now(), &settings), event))
         })

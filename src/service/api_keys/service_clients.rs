@@ -27,7 +27,7 @@ use crate::{
         },
         api_keys::{RequestedOwner, resolve_requested_owner, unknown_owner_fault, validate_user_permissions},
         caller::Caller,
-        common::entry::{Effect, Entry, entry, require_existing},
+        common::entry::{Entry, WriteResult, entry, require_existing},
     },
     store::{self, NoEvent, Outcome, StoreError, Tx, directory::owner_deletions::DeletedOwner},
 };
@@ -192,7 +192,7 @@ pub(crate) fn patch_in(
     patch: ServiceClientPatch,
     caller: &Caller,
     settings: &Settings,
-) -> Result<Effect<ServiceClient>, Error> {
+) -> Result<WriteResult<ServiceClient>, Error> {
     let mut client = before.clone();
     if let Some(permissions) = patch.permissions {
         let added = permissions.difference(&client.permissions).cloned().collect();
@@ -204,8 +204,8 @@ pub(crate) fn patch_in(
     }
     client.name = patch.name.unwrap_or(client.name);
     client.metadata = patch.metadata.unwrap_or(client.metadata);
-    let effect = Effect::of(Some(&before), client).write(tx)?;
-    if !matches!(effect, Effect::Unchanged(_)) {
+    let effect = WriteResult::of(Some(&before), client).write(tx)?;
+    if !matches!(effect, WriteResult::Unchanged(_)) {
         last_administrator::require_administrator_after_change(tx, &before.permissions, settings)?;
     }
     Ok(effect)

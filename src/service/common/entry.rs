@@ -55,13 +55,13 @@ pub(crate) fn require_existing<T: Entry>(found: Option<T>, if_version: Option<i6
 
 /// The result of writing an entry, with its event.
 #[derive(Debug)]
-pub(crate) enum Effect<T> {
+pub(crate) enum WriteResult<T> {
     Unchanged(T),
     Updated(T, NewEvent),
     Created(T, NewEvent),
 }
 
-impl<T: Entry> Effect<T> {
+impl<T: Entry> WriteResult<T> {
     /// The effect of writing `after` in place of `before`. An entry that equals the previous one
     /// changes nothing.
     pub(crate) fn of(before: Option<&T>, mut after: T) -> Self {
@@ -76,7 +76,8 @@ impl<T: Entry> Effect<T> {
         Self::Updated(after, event)
     }
 
-    /// Writes the entry. The loser of two concurrent creations gets `Conflict::ChangedConcurrently`.
+    /// Writes the entry. The loser of two concurrent creations gets
+    /// `Conflict::ChangedConcurrently`.
     pub(crate) fn write(self, tx: &mut Tx<'_>) -> Result<Self, Error> {
         match &self {
             Self::Unchanged(_) => {}
@@ -104,8 +105,8 @@ impl<T: Entry> Effect<T> {
     }
 }
 
-impl<T: Entry> From<Effect<T>> for Outcome<(T, bool)> {
-    fn from(effect: Effect<T>) -> Self {
+impl<T: Entry> From<WriteResult<T>> for Outcome<(T, bool)> {
+    fn from(effect: WriteResult<T>) -> Self {
         let (entry, is_new, event) = effect.into_parts();
         Self::events_unless(NoEvent::Unchanged, (entry, is_new), event.into_iter().collect())
     }

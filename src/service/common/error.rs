@@ -49,7 +49,7 @@ pub enum Error {
     #[error("this Idempotency-Key was used for another request")]
     IdempotencyMismatch,
     /// `If-Match` names a version other than the current one, which the error contains.
-    #[error("it has changed since: its version is {0} now")]
+    #[error("version mismatch: the current version is {0}; read the object again and repeat the request")]
     VersionMismatch(i64),
     /// The rotation would break verifiers. The error contains the time from which it is safe.
     #[error("the next signing key may sign from {0}: some verifier may not know it before")]
@@ -74,7 +74,7 @@ pub enum Unavailable {
     MasterKeyMissing(EncryptionError),
     #[error("the signing keys were changed concurrently: try again")]
     SigningKeysChanged,
-    #[error("the database's clock was set just now: no signing key is changed")]
+    #[error("the clock of the database jumped: no signing key was changed; try again")]
     ClockUnsteady,
     #[error("the snapshot of the signing keys is too old: another replica may have rotated them")]
     StaleSigningKeys,

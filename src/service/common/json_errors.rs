@@ -32,7 +32,7 @@ fn remove_values(text: &str) -> String {
     // The search starts at the end, because a value may contain the same words.
     if let Some((what, expected)) = text.rsplit_once(", expected ") {
         let unknown = what.starts_with("unknown field") || what.starts_with("unknown variant");
-        let lead = if unknown { "not known here: expected" } else { "must be" };
+        let lead = if unknown { "not recognized: expected" } else { "must be" };
         return format!("{lead} {expected}");
     }
     if text.starts_with("invalid ") || text.starts_with("unknown ") {

@@ -41,7 +41,8 @@ impl<K, V> fmt::Debug for WriteBuffer<K, V> {
 }
 
 impl<K, V> WriteBuffer<K, V> {
-    /// Ignores poisoning: no operation under the lock can panic halfway, so the rows are consistent.
+    /// Ignores poisoning: no operation under the lock can panic halfway, so the rows are
+    /// consistent.
     fn lock(&self) -> MutexGuard<'_, Pending<K, V>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,8 +87,8 @@ where
 
     /// Writes a batch in a transaction of its own. Rows that cannot be written are recorded again.
     /// The statement ends or is aborted before the transaction is given up, so these rows are not
-    /// written twice. Two tables in one transaction would have to be locked in the same order by all
-    /// replicas.
+    /// written twice. Two tables in one transaction would have to be locked in the same order by
+    /// all replicas.
     pub async fn write_batch(&self, store: &Store) -> Result<(), StoreError> {
         let (rows, write) = (Arc::new(self.take_batch()), self.write);
         if rows.is_empty() {
@@ -111,6 +112,8 @@ where
         taken.extend(pending.rows.extract_if((from, Bound::Unbounded), |_, _| true).take(BATCH_SIZE));
         taken.extend(pending.rows.extract_if(.., |_, _| true).take(BATCH_SIZE - taken.len()));
         pending.last = taken.last().map(|(key, _)| key.clone());
+        // Replicas that write the same rows lock them in the same order.
+        taken.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         taken
     }
 }
@@ -135,7 +138,11 @@ mod tests {
         assert_eq!(second[..2], [(2 * BATCH_SIZE - 1, 1), (2 * BATCH_SIZE, 2)]);
         assert_eq!(second.len(), BATCH_SIZE);
         assert_eq!(waiting.take_batch().len(), BATCH_SIZE);
-        assert_eq!(waiting.take_batch(), [(2 * (3 * BATCH_SIZE - 1), 1), (1, 1)], "the end, and then the beginning");
+        assert_eq!(
+            waiting.take_batch(),
+            [(1, 1), (2 * (3 * BATCH_SIZE - 1), 1)],
+            "the end and the beginning, in order"
+        );
         assert!(waiting.count_waiting() == 0 && waiting.take_batch().is_empty());
     }
 }

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_unknown_source_is_not_limited_and_its_failures_are() {
+    async fn unknown_source_is_limited_by_credential_only() {
         let brute_force =
             BruteForceLimiter::new(&BruteForce { per_source: 2, per_credential: 2, refill: Span::from_secs(2) });
         let (under_attack, other) = ("0123456789abcdef".parse().unwrap(), "0123456789abcdeg".parse().unwrap());

@@ -61,8 +61,8 @@ pub enum CallerCredential<'a> {
 
 /// Authenticates the caller and restricts it to the user that it acts on behalf of.
 ///
-/// Returns `AuthError::Credential` for an invalid credential. Returns `AuthError::OnBehalfOf` if the
-/// caller may not act on behalf of users, or not on behalf of this user.
+/// Returns `AuthError::Credential` for an invalid credential. Returns `AuthError::OnBehalfOf` if
+/// the caller may not act on behalf of users, or not on behalf of this user.
 pub async fn authenticate(
     services: &Services,
     credential: CallerCredential<'_>,

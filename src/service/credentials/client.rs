@@ -56,7 +56,8 @@ impl AuthenticatedClient {
         }
     }
 
-    /// Authenticates an API key. If a `client_id` is given (RFC 6749 §2.3.1), the key must match it.
+    /// Authenticates an API key. If a `client_id` is given (RFC 6749 §2.3.1), the key must match
+    /// it.
     pub async fn authenticate_key(
         services: &Services,
         key: &str,

@@ -1,5 +1,5 @@
-//! Last-used times of credentials and daily use counts of keys. Exchanges record them in memory, and
-//! jobs write them in batches.
+//! Last-used times of credentials and daily use counts of keys. Exchanges record them in memory,
+//! and jobs write them in batches.
 
 use tokio::sync::Notify;
 

@@ -74,7 +74,8 @@ pub(crate) async fn verify<P, V>(
                 tracing::info!(?form, credential, %fault, "refused a credential");
             }
         } else if source == Source::UNKNOWN && matches!(&result, Err(AuthError::Scope(_) | AuthError::Target(_))) {
-            // For a service, a valid key or token for another audience looks like any other refusal.
+            // For a service, a valid key or token for another audience looks like any other
+            // refusal.
             wait_for_deadline(services, started).await;
         }
         result

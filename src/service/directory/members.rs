@@ -20,7 +20,7 @@ use crate::{
         access::roles,
         caller::Caller,
         common::{
-            entry::{Effect, entry, require_existing},
+            entry::{WriteResult, entry, require_existing},
             version::require_version,
         },
     },
@@ -92,7 +92,7 @@ pub async fn patch(
                 metadata: patch.metadata.unwrap_or_else(|| before.metadata.clone()),
                 ..before.clone()
             };
-            Effect::of(Some(&before), after).write_outcome(tx)
+            WriteResult::of(Some(&before), after).write_outcome(tx)
         })
         .await
 }
@@ -170,7 +170,7 @@ pub(super) fn effect_of_put(
     organization: &Organization,
     before: Option<&Member>,
     put: MemberPut,
-) -> Result<Effect<Member>, EntropyUnavailable> {
+) -> Result<WriteResult<Member>, EntropyUnavailable> {
     let after = match before {
         Some(before) => Member { roles: put.roles, metadata: put.metadata, ..before.clone() },
         None => Member {
@@ -184,7 +184,7 @@ pub(super) fn effect_of_put(
             version: 1,
         },
     };
-    Ok(Effect::of(before, after))
+    Ok(WriteResult::of(before, after))
 }
 
 fn event(kind: EventType, member: &Member) -> NewEvent {

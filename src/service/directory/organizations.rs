@@ -20,7 +20,7 @@ use crate::{
         Error, Services,
         caller::Caller,
         common::{
-            entry::{Effect, entry, require_existing},
+            entry::{WriteResult, entry, require_existing},
             version::require_version,
         },
     },
@@ -80,7 +80,7 @@ pub async fn patch(
                 metadata: patch.metadata.unwrap_or_else(|| before.metadata.clone()),
                 ..before.clone()
             };
-            Effect::of(Some(&before), after).write_outcome(tx)
+            WriteResult::of(Some(&before), after).write_outcome(tx)
         })
         .await
 }
@@ -120,7 +120,7 @@ pub(super) fn effect_of_put(
     tx: &Tx<'_>,
     before: Option<&Organization>,
     put: OrganizationPut,
-) -> Result<Effect<Organization>, EntropyUnavailable> {
+) -> Result<WriteResult<Organization>, EntropyUnavailable> {
     let OrganizationPut { id, name, metadata } = put;
     let after = match before {
         Some(before) => Organization { name, metadata, ..before.clone() },
@@ -129,7 +129,7 @@ pub(super) fn effect_of_put(
             Organization { id, generation_id, name, metadata, created_at, version: 1 }
         }
     };
-    Ok(Effect::of(before, after))
+    Ok(WriteResult::of(before, after))
 }
 
 fn event(kind: EventType, organization: &Organization) -> NewEvent {

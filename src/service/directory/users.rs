@@ -20,7 +20,7 @@ use crate::{
         access::roles,
         caller::Caller,
         common::{
-            entry::{Effect, entry, require_existing},
+            entry::{WriteResult, entry, require_existing},
             version::require_version,
         },
         directory::members::record_deletion,
@@ -146,7 +146,7 @@ pub(super) fn effect_of_put(
     tx: &Tx<'_>,
     before: Option<&User>,
     put: UserPut,
-) -> Result<Effect<User>, EntropyUnavailable> {
+) -> Result<WriteResult<User>, EntropyUnavailable> {
     let UserPut { id, blocked, profile, metadata, roles } = put;
     let blocked_at = blocked.then(|| before.and_then(|user| user.blocked_at).unwrap_or(tx.now()));
     let after = match before {
@@ -156,5 +156,5 @@ pub(super) fn effect_of_put(
             User { id, generation_id, blocked_at, profile, metadata, roles, created_at, version: 1 }
         }
     };
-    Ok(Effect::of(before, after))
+    Ok(WriteResult::of(before, after))
 }

@@ -1,4 +1,5 @@
-//! State of the rollback guard: the recorded progress of the database, and the result of the comparison.
+//! State of the rollback guard: the recorded progress of the database, and the result of the
+//! comparison.
 
 use crate::{
     crypto::jwk::PublicJwk,
@@ -101,8 +102,8 @@ impl fmt::Display for Rollback {
 
 impl Rollback {
     /// Returns the keys to publish while an operator must decide. `stored` are the published keys
-    /// of the database. Published keys remain published (invariant K3), and keys that are revoked in
-    /// the guard file or in the database do not return. For all other keys the guard file takes
+    /// of the database. Published keys remain published (invariant K3), and keys that are revoked
+    /// in the guard file or in the database do not return. For all other keys the guard file takes
     /// precedence.
     pub fn select_published<'a>(&'a self, stored: impl Iterator<Item = &'a PublicJwk>) -> Vec<&'a PublicJwk> {
         let known: BTreeSet<_> = self.recorded.keys.iter().map(|key| &key.kid).collect();

@@ -64,7 +64,9 @@ pub(crate) fn refresh_if_stale(connection: &mut Conn, master: &MasterKeys) -> Re
     }
     // An incoming key does not encrypt anything yet.
     match master.snapshot().missing().values().find(|missing| missing.state != MasterKeyState::Incoming) {
-        Some(missing) => Err(StoreError::unavailable(format!("a master key is missing here: {}", missing.reason))),
+        Some(missing) => {
+            Err(StoreError::unavailable(format!("a master key is missing on this server: {}", missing.reason)))
+        }
         None => Ok(()),
     }
 }

@@ -47,7 +47,8 @@ struct Batch {
 }
 
 /// Re-encrypts all rows that use a retiring or retired key with the current one of `keys`, a few at
-/// a time, and calls `progress` after each batch. Batches that were completed before an error remain.
+/// a time, and calls `progress` after each batch. Batches that were completed before an error
+/// remain.
 pub async fn run(
     store: &Store,
     keys: &MasterKeys,

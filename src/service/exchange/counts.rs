@@ -16,9 +16,9 @@ use crate::{
 pub struct FlushedExchangeCounts(Mutex<BTreeMap<&'static str, u64>>);
 
 impl FlushedExchangeCounts {
-    /// Adds the results since the last flush to the current hour. Results that cannot be written are
-    /// included in the next flush. If the commit succeeds but its confirmation is lost, they are
-    /// counted twice.
+    /// Adds the results since the last flush to the current hour. Results that cannot be written
+    /// are included in the next flush. If the commit succeeds but its confirmation is lost, they
+    /// are counted twice.
     pub async fn flush(&self, store: &Store, metrics: &Metrics) -> Result<(), StoreError> {
         // Held until the write completes, so that concurrent flushes do not write the same results.
         let mut written = self.0.lock().await;

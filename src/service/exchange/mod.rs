@@ -102,7 +102,7 @@ pub struct Explanation {
     /// The error code that the exchange would return. Null if it would return a token.
     pub error: Option<&'static str>,
     /// Why the audiences are not accepted. Null if they are not the cause of the error.
-    #[schema(pattern = "^(malformed|too_many|unknown|not_allowed|shape|claims|access)$")]
+    #[schema(pattern = "^(too_many|unknown|shape|claims|access)$")]
     pub reason: Option<&'static str>,
 }
 

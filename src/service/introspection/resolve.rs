@@ -42,8 +42,8 @@ pub(crate) async fn resolve_token<T>(
     let value = strip_bearer(value);
     let presented = PresentedCredential { value, source: Source::UNKNOWN, form: Some(RequestForm::Validation) };
     let verified = if has_token_format(value) {
-        // A token is subject to the current state of its key. Of its own claims only the audience and
-        // the scope limit it further.
+        // A token is subject to the current state of its key. Of its own claims only the audience
+        // and the scope limit it further.
         let parse = |text: &str| Some((services.keys.view().verify_any(text, services.issuer())?, None));
         verify(services, presented, parse, async |(typ, claims): (TokenTypeHeader, Claims)| {
             let bounds = token_bounds(services, &claims, audiences);

@@ -16,7 +16,7 @@ use crate::{
     },
     service::{
         Error, Services,
-        api_keys::{self, Step, lookup::lock_key_to_end},
+        api_keys::{self, KeyTransition, lookup::lock_key_for_end},
         caller::Caller,
         credentials::{
             api_key::verify_api_key,
@@ -73,7 +73,7 @@ async fn revoke_presented_key(services: &Services, caller: &Caller, key: &str) -
     let (request, detail) = (ExchangeParameters::default(), LookupDetail::Context);
     let verified = verify_api_key(services, presented, &request, detail, async |_| Ok(())).await?;
     let Some(caller) = find_revoking_caller(caller, &verified.context.key) else { return Ok(false) };
-    match api_keys::step(services, &caller, verified.context.key.id, Step::Revoke, None).await {
+    match api_keys::step(services, &caller, verified.context.key.id, KeyTransition::Revoke, None).await {
         Ok(_) => Ok(true),
         // The key or its owner was deleted since the lookup.
         Err(Error::NotFound(_) | Error::Forbidden(_) | Error::NotAllowed(_)) => Ok(false),
@@ -115,7 +115,7 @@ async fn revoke_token(services: &Services, caller: &Caller, claims: Claims) -> R
         .change(caller, move |tx, caller| {
             // The key is locked here, so the second of two concurrent revocations finds the result
             // of the first.
-            let Some(key) = lock_key_to_end(tx, caller, &claims.key_id)? else {
+            let Some(key) = lock_key_for_end(tx, caller, &claims.key_id)? else {
                 return Ok(Outcome::without_event(false, NoEvent::Unchanged));
             };
             if store::credentials::revoked_tokens::is_revoked(tx, &claims.jti)? {

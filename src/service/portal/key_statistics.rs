@@ -82,8 +82,9 @@ impl KeyStatisticsCache {
             None => None,
         };
         let count = store.read_at(|connection, now| key_statistics::keys(connection, now, EXPIRING_WITHIN));
-        let keys =
-            count.await.inspect_err(|error: &StoreError| tracing::warn!(%error, "the keys could not be counted"));
+        let keys = count.await.inspect_err(
+            |error: &StoreError| tracing::warn!(%error, "failed to count the keys; the previous counts are used"),
+        );
         let keys = keys.ok().or(before);
         *last = Some((Instant::now(), keys));
         keys

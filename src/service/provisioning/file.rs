@@ -14,7 +14,7 @@ use crate::{
         },
         common::{
             json::{Metadata, StrictJson},
-            key_text::holds_key,
+            key_text::contains_api_key,
             name::DisplayName,
         },
     },
@@ -227,7 +227,7 @@ impl TableReader<'_> {
     fn report_unknown_members(self) {
         for name in self.members.keys() {
             // A member name may be an API key pasted in the wrong place; it is not quoted.
-            let name = if holds_key(name) { "…" } else { name };
+            let name = if contains_api_key(name) { "…" } else { name };
             let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
             self.faults.push(InputFault::new(path, format!("is unknown; expected {}", self.known.join(", "))));
         }
@@ -291,7 +291,7 @@ mod tests {
             "permission[projects:read].assignable_to[1]: must be one of `user`",
             "permission[projects:read].colour: is unknown; expected name, description, assignable_to",
             "permission[1].name: is missing",
-            "permission[1].description: a name has",
+            "permission[1].description: a description is",
             "permission[1].assignable_to: is missing; use [] for an empty list",
             "role[a].permissions[1]: a permission has",
             "role[a].permissions[2]: must be a string",

@@ -27,7 +27,7 @@ use crate::{
         },
         api_keys::service_clients::{self, NewServiceClient, ServiceClientPatch},
         caller::Caller,
-        common::entry::{Effect, Entry},
+        common::entry::{Entry, WriteResult},
         provisioning::{
             diff::ComparableResource,
             stored::{PlanRollback, StoredConfiguration},
@@ -166,9 +166,9 @@ impl ConfigurationRun {
         &mut self,
         name: &str,
         before: Option<&T>,
-        put: Result<Effect<T>, Error>,
+        put: Result<WriteResult<T>, Error>,
     ) -> Result<(), Error> {
-        self.record(name, before, put.map(Effect::into_parts).map(|(after, _, event)| (Some(after), event)))
+        self.record(name, before, put.map(WriteResult::into_parts).map(|(after, _, event)| (Some(after), event)))
     }
 
     fn record_deletion<T: ComparableResource>(
@@ -191,7 +191,7 @@ impl ConfigurationRun {
             [] => {
                 let new = NewServiceClient { name: Some(name.clone()), owner: None, permissions, metadata };
                 let created = service_clients::create_in(tx, new, &self.caller);
-                created.map(|(client, event)| Effect::Created(client, event))
+                created.map(|(client, event)| WriteResult::Created(client, event))
             }
             [before] => {
                 let patch = ServiceClientPatch { name: None, permissions: Some(permissions), metadata: Some(metadata) };

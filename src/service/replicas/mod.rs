@@ -29,8 +29,8 @@ pub async fn register(store: &Store, settings: &Settings) -> Result<ReplicaRegis
     let settings = settings.clone();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let registered = store.run_internal(NoEvent::InternalState, move |tx| {
-        // Excludes transitions of signing keys: the next activation takes the token lifetime of this
-        // replica into account, and the keys marked as seen below were committed before.
+        // Excludes transitions of signing keys: the next activation takes the token lifetime of
+        // this replica into account, and the keys marked as seen below were committed before.
         tx.lock(Lock::SigningKeys)?;
         let now = store::now(tx)?;
         let replica = Replica {

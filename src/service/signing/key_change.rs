@@ -28,8 +28,8 @@ pub(crate) struct KeyChange<'a, 'tx> {
 }
 
 /// Runs a change of signing keys, which are locked until the transaction ends. Returns
-/// `Error::Unavailable` if the clock jumped since `reference`, which is given for steps that are due
-/// by time.
+/// `Error::Unavailable` if the clock jumped since `reference`, which is given for steps that are
+/// due by time.
 pub(crate) async fn run<T: Send + 'static>(
     services: &Services,
     caller: &Caller,

@@ -105,8 +105,8 @@ impl KeyPublisher {
     }
 
     /// Ensures that a next key of `algorithm` is published before an audience requires the
-    /// algorithm. Returns `Error::Unavailable` if the next key that existed before the transaction is
-    /// no longer next.
+    /// algorithm. Returns `Error::Unavailable` if the next key that existed before the transaction
+    /// is no longer next.
     pub fn ensure_next_key(&mut self, tx: &mut Tx<'_>, algorithm: Option<Algorithm>) -> Result<Vec<NewEvent>, Error> {
         let Some(algorithm) = algorithm else { return Ok(Vec::new()) };
         // Held until the audience is committed: no concurrent rotation can conclude that no

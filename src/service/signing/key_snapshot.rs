@@ -34,8 +34,8 @@ pub struct KeySnapshot {
     pub published: Vec<(SigningKeyMetadata, PublicJwk)>,
     /// The active and next keys, prepared for signing. Next keys do not sign yet.
     signers: Vec<(SigningKeyState, Arc<TokenSigner>)>,
-    /// The fallback key. It signs if neither the requested nor the configured algorithm has an active
-    /// key.
+    /// The fallback key. It signs if neither the requested nor the configured algorithm has an
+    /// active key.
     fallback_key: Option<Arc<TokenSigner>>,
     verifiers: Vec<TokenVerifier>,
     pub jwks: CachedDocument,
@@ -65,9 +65,9 @@ impl fmt::Debug for KeySnapshot {
 }
 
 impl KeySnapshot {
-    /// Returns the key that signs: the active key of the requested algorithm, else of the configured
-    /// one, else the fallback key, which signs until the first rotation to the configured
-    /// algorithm.
+    /// Returns the key that signs: the active key of the requested algorithm, else of the
+    /// configured one, else the fallback key, which signs until the first rotation to the
+    /// configured algorithm.
     ///
     /// Returns an error if signing is halted, if the snapshot is too old, or if no key can sign.
     /// The age is measured by the clock of the process and by the database's clock at `now`: the

@@ -1,4 +1,5 @@
-//! Webhooks: the destinations of events. `deliveries` has the delivery log, and `delivery_worker` sends.
+//! Webhooks: the destinations of events. `deliveries` has the delivery log, and `delivery_worker`
+//! sends.
 
 pub mod deliveries;
 pub mod delivery_worker;

@@ -46,8 +46,8 @@ pub struct EncryptedRow {
     pub has_lookup_digest: bool,
 }
 
-/// Expands `$statement` for the table of an encrypted column, with the names of its id, its data and
-/// its master key.
+/// Expands `$statement` for the table of an encrypted column, with the names of its id, its data
+/// and its master key.
 macro_rules! for_column {
     ($column:expr, $statement:ident) => {
         match $column {

@@ -44,8 +44,8 @@ pub fn update(tx: &mut Tx<'_>, webhook: &Webhook) -> Result<(), StoreError> {
         .execute_in(tx)
 }
 
-/// Replaces the secret. The previous secret also signs until `previous_expires_at`, or is deleted if that is
-/// `None`.
+/// Replaces the secret. The previous secret also signs until `previous_expires_at`, or is deleted
+/// if that is `None`.
 pub fn rotate(
     tx: &mut Tx<'_>,
     id: &WebhookId,

@@ -42,7 +42,7 @@ fn documents(path: &Path) -> Vec<std::path::PathBuf> {
 /// The files of `text` that do not exist, and the names in parentheses after a file that it does not contain.
 fn unknown_references(text: &str, root: &Path) -> Vec<String> {
     let mut faults = Vec::new();
-    // Every second part stands between backticks.
+    // Every second part is between backticks.
     let parts: Vec<_> = text.split('`').collect();
     for (position, path) in parts.iter().enumerate().skip(1).step_by(2) {
         let is_path = path.starts_with("src/") && path.ends_with(".rs") && !path.contains(['*', '<', '…']);

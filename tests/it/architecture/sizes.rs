@@ -25,6 +25,18 @@ fn files_and_functions_are_short() {
 }
 
 #[test]
+fn comments_have_at_most_100_columns() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut faults = Vec::new();
+    for File { name, .. } in Sources::read().files.values() {
+        let text = std::fs::read_to_string(root.join(name)).unwrap();
+        let is_long = |line: &&str| line.trim_start().starts_with("//") && line.chars().count() > 100;
+        faults.extend(text.lines().filter(is_long).map(|line| format!("{name}: {line}")));
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
 fn size_limits_report_a_planted_fault() {
     let body = "    let _ = 1;\n".repeat(MAX_FUNCTION_LINES);
     let text = format!("fn long(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8) {{\n{body}}}\n");

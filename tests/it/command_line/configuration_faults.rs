@@ -76,15 +76,15 @@ fn faults(dir: &Path) -> Vec<Fault> {
         environment("KEYSWAP__SERVER__BIND", b"nowhere", "server.bind: "),
         environment("KEYSWAP__LOG__LEVEL", b"\xff=\xff", "log.level: "),
         environment("KEYSWAP__DATABASE__URL", b"mysql://u:hunter2@h/d", "database.url: "),
-        set(&["server.bind"], &["--set server.bind: "]),
-        set(&["=1"], &["--set =1: "]),
+        set(&["server.bind"], &["--set: "]),
+        set(&["=1"], &["--set: "]),
         set(&["database..url=postgres://u:hunter2@h/d"], &["--set database..url: "]),
         set(&["postgres://u:hunter2@h/d"], &["--set: "]),
         set(&["server.bindd=1"], &["server.bindd: "]),
         set(&["server=1"], &["server: "]),
         set(&["server.bind.x=1"], &["server.bind: "]),
         set(&["usage.flush_interval=1ms"], &["usage.flush_interval: "]),
-        set(&["log.format=xml", "x=1", "y"], &["log.format: ", "x: ", "--set y: "]),
+        set(&["log.format=xml", "x=1", "y"], &["log.format: ", "x: ", "--set: "]),
     ];
     // The superuser may read every file.
     if fs::read(&unreadable).is_err() {

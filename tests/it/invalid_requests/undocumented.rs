@@ -26,7 +26,7 @@ const PUBLIC: [(&str, &str); 3] =
     [("/v1/branding", "get"), ("/v1/status-lists/{id}", "get"), ("/v1/status-lists/{id}", "head")];
 
 /// Operations outside of `/v1` with the errors of `/v1`.
-const STRICT: [&str; 4] = ["/portal/sign-in", "/portal/sign-out", "/console/sign-in", "/console/sign-out"];
+const STRICT: [&str; 5] = ["/metrics", "/portal/sign-in", "/portal/sign-out", "/console/sign-in", "/console/sign-out"];
 
 /// Operations of `/v1` are strict. Those of OAuth ignore unknown parameters (RFC 6749 section 3.2), and so do public
 /// documents and pages, as every web server does.

@@ -1,4 +1,4 @@
-//! The key ring of a server and its refreshes.
+//! The key cache of a server and its refreshes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use keyswap::service::signing::key_cache::KeyCache;
 
 use crate::support::{Server, both};
 
-/// Another key ring on the same keys, which no job refreshes.
+/// Another key cache on the same keys, which no job refreshes.
 async fn key_cache_of(server: &Server, fresh_for: Duration) -> KeyCache {
     KeyCache::open(
         server.services.store.clone(),

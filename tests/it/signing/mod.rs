@@ -4,7 +4,7 @@
 //!   everything else is reimplemented. Long random walks (`walk`) and an exhaustive search within
 //!   small bounds (`search`) explore it. Its mutants change the model. They show that the model
 //!   detects a fault and state nothing about the program.
-//! - The **program** (`program`): `service::signing_keys`, the key ring, the rollback guard and the
+//! - The **program** (`program`): `service::signing`, the key cache, the rollback guard and the
 //!   start, in several replicas on one database whose clock the test sets, explored by random
 //!   walks. Faults are injected through settings, clock, files and rows.
 //! - Running servers (`served`, `clocks`, `ring`, `faults`, `master_key`).

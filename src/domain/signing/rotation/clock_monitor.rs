@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_is_what_the_other_clock_does_not_know_of() {
+    fn jump_is_a_difference_between_the_clocks_beyond_the_tolerance() {
         let tolerance = Span::from_millis(100);
         let before = at(1_000, 50);
         for (now, expected) in [

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_counts_from_when_it_was_seen() {
+    fn propagation_delay_starts_when_the_publication_is_confirmed() {
         let (active, mut next) = (key(Es256, Active), key(Es256, Next));
         next.seen_at = None;
         let rules = rules(Es256, &[], Some(10));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_audiences_ask_for_begins_by_itself_and_stays() {
+    fn audience_algorithm_is_activated_automatically_and_kept() {
         let rules = rules(Es256, &[Rs256, Es384], Some(1_000_000));
         let keys = [key(Es256, Active), key(Es256, Next), key(Rs256, Active), key(Rs256, Next), key(Es384, Next)];
         let planned = rules.plan(&keys, at(3660));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retired_key_loses_its_private_half_and_then_its_place() {
+    fn retired_key_is_destroyed_and_then_removed() {
         let rules = rules(Es256, &[], None);
         let mut old = key(Es256, Retiring);
         old.longest_ttl = Span::from_secs(7200);
@@ -182,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_counts_until_nothing_of_it_can_be_in_use() {
+    fn replica_is_retained_until_its_last_token_expires() {
         // Its last report was 10 s before the disconnection, it signs for 30 s, and its tokens live
         // for an hour and a minute of leeway.
         assert_eq!(HOUR.replica_retention(), Span::from_secs(10 + 30 + 3600 + 60 + 30));
     }
 
     #[test]
-    fn the_bounds_of_an_emergency_are_told_and_never_instant() {
+    fn revocation_bounds_include_every_delay() {
         let mut revoked = key(Es256, Active);
         revoked.longest_ttl = Span::from_secs(7200);
         let bounds = HOUR.revocation_bounds(&revoked, at(1000), at(1000));

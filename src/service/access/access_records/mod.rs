@@ -33,7 +33,7 @@ use crate::{
         },
         caller::Caller,
         common::{
-            entry::{Effect, Entry, entry, require_existing},
+            entry::{Entry, WriteResult, entry, require_existing},
             idempotency::{self, CreateOutcome, IdempotencyRequest},
         },
     },
@@ -115,8 +115,8 @@ pub struct InitialAccessRecord {
     pub statements: Vec<RequestedStatement>,
 }
 
-/// Creates the record in the tenant scope of its principal, which belongs to `owner`. The caller has
-/// locked the roles with `lock_roles`.
+/// Creates the record in the tenant scope of its principal, which belongs to `owner`. The caller
+/// has locked the roles with `lock_roles`.
 pub(crate) fn create_initial(
     tx: &mut Tx<'_>,
     caller: &Caller,
@@ -215,7 +215,7 @@ pub async fn patch(
             refuse_key_as_caller(caller)?;
             let before = require_existing(Some(before), if_version)?;
             let after = resolve_patch(tx, caller, &before, patch)?;
-            Effect::of(Some(&before), after).write_outcome(tx)
+            WriteResult::of(Some(&before), after).write_outcome(tx)
         })
         .await
 }

@@ -13,7 +13,7 @@ use crate::{
     service::{
         Conflict, Error, InputFault,
         access::roles,
-        common::entry::Effect,
+        common::entry::WriteResult,
         directory::{
             import::{
                 line::{Row, truncate_faults},
@@ -72,11 +72,11 @@ impl<K: Ord + Clone, T> EntryTable<K, T> {
         Self { now: found.into_iter().map(|one| (key(&one), one)).collect(), changed_keys: BTreeSet::new() }
     }
 
-    fn put(&mut self, key: K, effect: Effect<T>, events: &mut Vec<NewEvent>) -> RowEffect {
+    fn put(&mut self, key: K, effect: WriteResult<T>, events: &mut Vec<NewEvent>) -> RowEffect {
         let (one, event, row_effect) = match effect {
-            Effect::Unchanged(_) => return RowEffect::Unchanged,
-            Effect::Updated(one, event) => (one, event, RowEffect::Updated),
-            Effect::Created(one, event) => (one, event, RowEffect::Created),
+            WriteResult::Unchanged(_) => return RowEffect::Unchanged,
+            WriteResult::Updated(one, event) => (one, event, RowEffect::Updated),
+            WriteResult::Created(one, event) => (one, event, RowEffect::Created),
         };
         events.push(event);
         self.now.insert(key.clone(), one);

@@ -125,7 +125,7 @@ impl MemberReader {
     fn end(self) -> Vec<InputFault> {
         let Self { remaining, known, mut faults } = self;
         let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
-        let message = format!("not known here: expected one of {}", known.join(", "));
+        let message = format!("not recognized: expected one of {}", known.join(", "));
         faults.extend(remaining.keys().map(|name| InputFault::new(json_errors::truncate_path(name), message.clone())));
         faults
     }

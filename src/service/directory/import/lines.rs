@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_too_long_is_passed_over_and_not_the_next() {
+    fn too_long_line_is_skipped_and_the_next_is_read() {
         let mut lines = Lines::default();
         lines.push(b"a");
         lines.push(b"b");

@@ -1,4 +1,4 @@
-//! Random walks of the program itself: `service::signing_keys`, the key ring, the rollback guard
+//! Random walks of the program itself: `service::signing`, the key cache, the rollback guard
 //! and the start, on a real database with a clock that the test sets. `model` checks the invariants
 //! of the model; this module checks those of the program.
 
