@@ -3,28 +3,37 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::{
     domain::common::{derived_id::SigningKeyId, time::Timestamp},
-    store::{prelude::*, schema::signing_key_tokens},
+    store::{
+        dialect::bulk::{self, BulkTable},
+        prelude::*,
+        schema::signing_key_tokens,
+    },
 };
+
+const BULK: BulkTable = BulkTable {
+    table: "signing_key_tokens",
+    read_from: "signing_key_tokens",
+    columns: &["kid", "ends_at", "tokens"],
+    key: 2,
+    on_conflict: "ON CONFLICT (kid, ends_at) DO UPDATE SET tokens = signing_key_tokens.tokens + excluded.tokens",
+};
+
+#[derive(Serialize)]
+struct Row<'a> {
+    kid: &'a SigningKeyId,
+    ends_at: i64,
+    tokens: i64,
+}
 
 /// Adds to the counts, by key and by the end of the minute in which the tokens expire.
 pub fn add(tx: &mut Tx<'_>, signed: &[((SigningKeyId, Timestamp), i64)]) -> Result<(), StoreError> {
-    // The rows are locked in the order of the keys, so that two replicas cannot deadlock.
-    for ((kid, ends_at), tokens) in signed {
-        let row = signing_key_tokens::table.find((kid, ends_at));
-        let added = signing_key_tokens::tokens.eq(signing_key_tokens::tokens + tokens);
-        if diesel::update(row).set(added).count_affected(tx)? == 0 {
-            diesel::insert_into(signing_key_tokens::table)
-                .values((
-                    signing_key_tokens::kid.eq(kid),
-                    signing_key_tokens::ends_at.eq(ends_at),
-                    signing_key_tokens::tokens.eq(tokens),
-                ))
-                .execute_in(tx)?;
-        }
-    }
-    Ok(())
+    let rows: Vec<_> =
+        signed.iter().map(|((kid, ends_at), tokens)| Row { kid, ends_at: ends_at.millis(), tokens: *tokens }).collect();
+    bulk::upsert_rows(tx, &BULK, &rows).map(drop)
 }
 
 /// Returns how many tokens of each key have not expired at `now`.

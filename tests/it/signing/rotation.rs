@@ -1,6 +1,7 @@
 //! Rotation of signing keys on a running server.
 
 use futures_util::future::join;
+use keyswap::service::signing::live_tokens::LiveTokenCounts;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -287,6 +288,20 @@ both! {
         ] {
             assert!(scraped.contains(line), "{line}");
         }
+    }
+
+    async fn replicas_add_to_the_counts_of_live_tokens_at_the_same_time(server: Server) {
+        let active = in_state(&server, "active").await.remove(0);
+        let before = active["live_tokens"].as_i64().unwrap();
+        let (kid, now) = (active["kid"].as_str().unwrap().parse().unwrap(), server.services.store.now().await.unwrap());
+        let replicas = [(); 2].map(|()| LiveTokenCounts::new(server.services.store.clone()));
+        for round in 1..=20 {
+            let ends_at = now.millis() / 1000 + 60 * round;
+            replicas.iter().for_each(|replica| replica.count_token(&kid, ends_at));
+            let (one, other) = join(replicas[0].flush(), replicas[1].flush()).await;
+            assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+        }
+        assert!(in_state(&server, "active").await[0]["live_tokens"].as_i64().unwrap() >= before + 40);
     }
 
     async fn live_tokens_are_counted_for_each_key(server: Server) {
