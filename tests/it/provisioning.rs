@@ -113,7 +113,7 @@ both! {
         let applied = done(&server, &["apply", EXAMPLE], "");
         let lines = |shown: &str| shown.lines().filter(|line| line.starts_with('+')).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(lines(&applied), lines(&plan), "the plan said what was done");
-        assert!(applied.ends_with("13 created, 0 changed, 0 removed.\n"), "{applied}");
+        assert!(applied.ends_with("13 created, 0 changed, 0 deleted.\n"), "{applied}");
         let events = server.events().await;
         let made: Vec<_> = events[before..].iter().map(|event| event["type"].as_str().unwrap()).collect();
         let wanted: Vec<_> = [("permission.created", 7), ("role.created", 4), ("audience.created", 1), ("service_client.created", 1)]
@@ -228,7 +228,7 @@ both! {
         assert_eq!(create("ann").await, 201);
         assert_ne!(create("bob").await, 201, "the role lacks that permission");
         let shown = apply(&server, "[[role]]\nname = 'member'\npermissions = ['projects:read', 'api-keys:manage']");
-        assert_eq!(shown, "~ role member: permissions +api-keys:manage\n0 created, 1 changed, 0 removed.\n");
+        assert_eq!(shown, "~ role member: permissions +api-keys:manage\n0 created, 1 changed, 0 deleted.\n");
         assert_eq!(create("bob").await, 201, "and now it has it");
     }
 
@@ -257,7 +257,7 @@ both! {
              claims.team (not set) -> \"service_client.metadata.team\", permissions [\"projects:read\"] -> (not set), \
              token_ttl \"5m\" -> (not set)\n\
              ~ service_client ci: metadata.team \"a\" -> \"b\", permissions +projects:read\n\
-             0 created, 2 changed, 0 removed.\n"
+             0 created, 2 changed, 0 deleted.\n"
         );
         let changed = server.manage("GET", &format!("/v1/service-clients/{}", client["id"].as_str().unwrap()), None, 200).await;
         assert_eq!(changed["permissions"], json!(["projects:read", "projects:write"]), "the same client, known by its name");
@@ -335,11 +335,11 @@ both! {
         // Object types that the file omits are never pruned.
         assert_eq!(
             prune(&server, "audience = []"),
-            "- audience https://api.example\n0 created, 0 changed, 1 removed.\n"
+            "- audience https://api.example\n0 created, 0 changed, 1 deleted.\n"
         );
         assert_eq!(
             prune(&server, &nothing_else),
-            "- service_client ci\n- role editor\n- permission projects:read\n- permission projects:write\n0 created, 0 changed, 4 removed.\n"
+            "- service_client ci\n- role editor\n- permission projects:read\n- permission projects:write\n0 created, 0 changed, 4 deleted.\n"
         );
         assert_eq!(server.events().await.len(), events + 5);
         let left = configuration(&server).await;
