@@ -76,7 +76,7 @@ def test_key_is_created_used_and_revoked(keys, runway, page, name):
     assert [runway.swap(value), runway.swap(newer)] == [401, 401]
 
 
-def test_description_is_shown_with_the_name_and_found_by_a_search(keys, page, name):
+def test_description_is_below_the_name_and_found_by_a_search(keys, page, name):
     keys.create(name, description=f"Nightly export of {name}")
     keys.keep()
     row = page.get_by_role("row").filter(has_text=f"Nightly export of {name}")
