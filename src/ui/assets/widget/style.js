@@ -24,6 +24,7 @@ h2, h3 { margin: 0; line-height: 1.25; }
 h2 { font-size: 1.35em; }
 p { margin: 4px 0; }
 small { display: block; font-size: .85em; color: var(--_quiet); }
+th small { font-weight: 400; }
 code, pre, .value { font-family: ui-monospace, monospace; font-size: .9em; }
 .hint { color: var(--_quiet); margin: 2px 0 6px; }
 .error { color: var(--_danger); white-space: pre-line; margin: 4px 0 0; }
