@@ -1,6 +1,5 @@
-//! Owner status: whether the owner of a key is still in the directory, and which permissions it has
-//! now. The status is derived from the directory in each lookup and never stored with a key, so
-//! that unblocking restores what worked before, and nothing else.
+//! Owners of keys and service clients: who the owner is, and the user or organization to which it
+//! belongs.
 
 use serde::Serialize;
 

@@ -1,5 +1,6 @@
 //! Owner status: whether the owner of a key is still in the directory, and which permissions it has
-//! now.
+//! now. The status is derived from the directory in each lookup and not stored with a key, so that
+//! unblocking a user restores what worked before, and nothing else.
 
 use crate::domain::{
     access::{

@@ -126,7 +126,7 @@ fn may_name_user(caller: &Caller, user: &UserId) -> bool {
 }
 
 /// Locks the requested roles for a transaction that locks permissions before it parses the
-/// statements: every transaction locks roles first. Malformed role names are skipped here and
+/// statements: roles are locked before permissions. Malformed role names are skipped here and
 /// reported by `resolve_statements`.
 pub(crate) fn lock_roles(tx: &mut Tx<'_>, requested: &[RequestedStatement]) -> Result<(), StoreError> {
     let names = requested.iter().flat_map(|statement| &statement.roles).take(MAX_STATEMENTS * MAX_ROLES);
