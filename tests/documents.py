@@ -5,6 +5,9 @@ place of 8080. The README and the quick start run in a fresh clone that shares t
 all other documents in a directory with `config` and `examples`, and with `keyswap` on the PATH. Two
 documents run at a time.
 
+The documents use `cargo build --release` and `target/release`. Their commands run with the build of
+the tests, in `target/debug`, unless `--release` is given, as by `scripts/prove documents`.
+
 `cargo run -- demo` is stopped with Ctrl-C once it reports that it serves. `./scripts/test` is not
 run, because it runs this script. The variables of PostgreSQL (PGHOST and the like) are set from
 KEYSWAP_TEST_POSTGRES.
@@ -27,6 +30,8 @@ sys.path.insert(0, str(ROOT / "tests" / "interop"))
 from ports import reserve_port  # noqa: E402
 from processes import Program, adopt_orphans, assert_none_left, end, run, start  # noqa: E402
 
+RELEASE = "--release" in sys.argv[1:]
+PROFILE_DIRECTORY = ROOT / "target" / ("release" if RELEASE else "debug")
 README, QUICK_START = "README.md", "docs/quick-start.md"
 FOLDERS = ["docs/guides", "docs/operations"]
 # These wait for half a minute, and are started first.
@@ -45,7 +50,7 @@ class Document:
         text = (ROOT / name).read_text()
         found = re.finditer(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
         # Each block with the line of its first command.
-        self.blocks = [(text.count("\n", 0, block.start(1)) + 1, block[1]) for block in found]
+        self.blocks = [(text.count("\n", 0, block.start(1)) + 1, for_profile(block[1])) for block in found]
         self.port = str(reserve_port())
 
     def failure(self, line, *output):
@@ -71,7 +76,7 @@ class Document:
         address = f"127.0.0.1:{self.port}"
         return {
             **os.environ,
-            "PATH": f"{ROOT / 'target' / 'release'}:{os.environ['PATH']}",
+            "PATH": f"{PROFILE_DIRECTORY}:{os.environ['PATH']}",
             "PGHOST": postgres.hostname,
             "PGPORT": str(postgres.port),
             "PGUSER": postgres.username,
@@ -127,6 +132,12 @@ class Document:
                 raise AssertionError("\n".join([message, stdout, stderr]))
 
 
+def for_profile(commands):
+    if RELEASE:
+        return commands
+    return re.sub(r"(cargo (?:build|run)) --release", r"\1", commands).replace("target/release", "target/debug")
+
+
 def mark(line):
     return f"-- the block of line {line} --"
 
@@ -172,7 +183,7 @@ def find_documents():
 
 def main():
     adopt_orphans()
-    run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True, timeout=1800)
+    run(["cargo", "build", "--locked", *(["--release"] if RELEASE else [])], cwd=ROOT, check=True, timeout=1800)
     documents = find_documents()
     # The README and the quick start install a verifier into the same directory of `target`.
     first = [documents.pop(README), documents.pop(QUICK_START)]

@@ -10,10 +10,13 @@ use serde_json::json;
 
 use keyswap::{
     crypto::random::SystemEntropy,
-    domain::common::{
-        derived_id::CredentialId,
-        id::{GeneratedId, KeyId, StatusListId},
-        time::Timestamp,
+    domain::{
+        common::{
+            derived_id::CredentialId,
+            id::{GeneratedId, KeyId, StatusListId},
+            time::Timestamp,
+        },
+        status_lists::StatusListIndex,
     },
 };
 
@@ -23,6 +26,7 @@ use super::databases::{Database, TemporaryDeployment};
 pub struct NewKey {
     pub key: KeyId,
     pub credential: CredentialId,
+    pub status: StatusListIndex,
     pub encrypted: Vec<u8>,
 }
 
@@ -145,9 +149,14 @@ impl Copies {
         let rows: Vec<_> = batch
             .iter()
             .map(|copy| {
-                let (list, index) = self.place();
                 let encrypted: String = copy.encrypted.iter().map(|byte| format!("{byte:02x}")).collect();
-                json!([copy.key.as_str(), copy.credential.as_str(), encrypted, list, index])
+                json!([
+                    copy.key.as_str(),
+                    copy.credential.as_str(),
+                    encrypted,
+                    copy.status.list.as_str(),
+                    copy.status.index
+                ])
             })
             .collect();
         let rows = serde_json::to_string(&rows).expect("JSON");
@@ -155,7 +164,8 @@ impl Copies {
         self.link.execute(&self.credentials, [&rows, &self.credential]);
     }
 
-    fn place(&mut self) -> (String, i32) {
+    /// Assigns an index to the next copy.
+    pub fn assign_index(&mut self) -> StatusListIndex {
         let list = &mut self.list;
         if list.used >= list.size / 2 {
             let id = StatusListId::generate(self.made_at, &SystemEntropy::default()).expect("randomness");
@@ -168,6 +178,9 @@ impl Copies {
         // Assigns each index once, in a scattered order: the factor is odd, so it is coprime to the
         // size, a power of two.
         let index = i64::from(list.used) * 40_503 % i64::from(list.size);
-        (list.id.clone(), i32::try_from(index).expect("an index of the list"))
+        StatusListIndex {
+            list: list.id.parse().expect("the id of a list"),
+            index: u32::try_from(index).expect("an index of the list"),
+        }
     }
 }

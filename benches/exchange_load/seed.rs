@@ -12,7 +12,7 @@ use super::{
 };
 use keyswap::{
     app::startup::{StartMode, open_store},
-    crypto::{credential, encryption::SecretKind, master_keys::MasterKeys, random::SystemEntropy},
+    crypto::{credential, master_keys::MasterKeys, random::SystemEntropy, sha256},
     domain::{
         access::{
             owner::{Owner, OwnerScope},
@@ -21,16 +21,19 @@ use keyswap::{
         },
         common::{
             derived_id::CredentialId,
+            encryption::RowCipher as _,
             id::{GeneratedId, KeyId, ServiceClientId},
             json::Metadata,
             time::Timestamp,
         },
         credentials::{
-            api_key::{ApiKey, ApiKeyAttributes, Credential},
+            api_key::{ApiKey, ApiKeyAttributes, Credential, KeyLifecycle},
+            authority::{CredentialAuthority, Entitlement},
             format::{ApiKeyValue, Prefix, Secret},
         },
         directory::service_client::ServiceClient,
         events::{Actor, Origin},
+        status_lists::StatusListIndex,
     },
     service::Error,
     store::{self, DatabaseSettings, NoEvent, Outcome, Store, SystemClock, Tx, api_keys::credentials::NewCredential},
@@ -91,10 +94,12 @@ pub fn fill(place: &TemporaryDeployment, count: u32) -> Arc<Keys> {
     let store = open_store(&settings, StartMode::Command, Arc::new(SystemClock)).expect("the database");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
+    let master = MasterKeys::read_dir(&place.keys_dir()).expect("the master keys").expect("a master key");
+    store.set_cipher(Arc::new(master.clone()));
     let (filler, first) = runtime.block_on(async {
         let client = client(&store).await;
         let filler = Seeder {
-            master: MasterKeys::read_dir(&place.keys_dir()).expect("the master keys").expect("a master key"),
+            master,
             entropy: SystemEntropy::default(),
             prefix: PREFIX.parse().expect("a prefix"),
             permissions: client.permissions.iter().take(PER_KEY).cloned().collect(),
@@ -117,7 +122,7 @@ fn copy(place: &TemporaryDeployment, filler: &Seeder, first: &First, count: usiz
     let mut made = 1;
     while made < count {
         let size = BATCH.min(count - made);
-        let batch: Vec<_> = (0..size).map(|_| filler.copy(first.made_at, &mut values)).collect();
+        let batch: Vec<_> = (0..size).map(|_| filler.copy(first.made_at, copies.assign_index(), &mut values)).collect();
         copies.insert(&batch);
         let tenths = |keys: usize| keys * 10 / count;
         if tenths(made + size) > tenths(made) {
@@ -171,7 +176,7 @@ impl Seeder {
         let id = CredentialId::generate(&self.entropy)?;
         let secret = Secret::generate(&self.entropy)?;
         let value = self.value(&id, &secret);
-        let encrypted = credential::encrypt(&self.master, SecretKind::Credential, &id, &secret, &self.entropy)?;
+        let digest = credential::hash_secret(&id, &secret);
         let first = First { key: tx.generate_id()?, credential: id, value, made_at: tx.now() };
         let credential = Credential {
             id,
@@ -202,25 +207,35 @@ impl Seeder {
             created_by: tx.creator(),
             version: 1,
         };
-        let new = NewCredential {
-            credential,
-            encrypted_secret: encrypted.bytes,
-            master_version: encrypted.master_version,
-            lookup_digest: None,
-        };
+        let new = NewCredential { credential, digest, lookup_digest: None };
         store::api_keys::keys::insert(tx, &key, &new)?;
         Ok(first)
     }
 
     /// Creates a copy, and appends its value to `values`.
-    fn copy(&self, made_at: Timestamp, values: &mut Vec<u8>) -> NewKey {
+    fn copy(&self, made_at: Timestamp, status: StatusListIndex, values: &mut Vec<u8>) -> NewKey {
         let key = KeyId::generate(made_at, &self.entropy).expect("randomness");
         let id = CredentialId::generate(&self.entropy).expect("randomness");
         let secret = Secret::generate(&self.entropy).expect("randomness");
         values.extend_from_slice(&self.value(&id, &secret));
-        let encrypted = credential::encrypt(&self.master, SecretKind::Credential, &id, &secret, &self.entropy)
-            .expect("an encrypted secret")
-            .bytes;
-        NewKey { key, credential: id, encrypted }
+        let authority = CredentialAuthority {
+            credential: &id,
+            credential_expires_at: None,
+            status: Some((&status.list, status.index)),
+            key: &key,
+            version: 1,
+            lifecycle: KeyLifecycle::default(),
+            exchanges_per_minute: None,
+            record_bound: false,
+            owner: &Owner::ServiceClient(self.client.clone()),
+            owner_scope: &OwnerScope::Account,
+            creator_membership: None,
+            metadata: "{}",
+            entitlement: Entitlement { permissions: &self.permissions, audiences: None, max_token_ttl: None },
+        };
+        let digest = credential::hash_secret(&id, &secret);
+        let encrypted = self.master.encrypt(&authority.encode(sha256), digest.expose(), &self.entropy);
+        let encrypted = encrypted.expect("an encrypted secret").bytes;
+        NewKey { key, credential: id, status, encrypted }
     }
 }

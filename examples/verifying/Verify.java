@@ -1,5 +1,5 @@
-// Says of each token of Keyswap whether to serve who shows it: java -cp … Verify.java ISSUER AUDIENCE SCOPE, tokens on standard
-// input. With the JDK (15 or later) and Jackson (jackson-databind); ES256, PS256 and RS256.
+// Verifies tokens of Keyswap from standard input: java -cp … Verify.java ISSUER AUDIENCE PERMISSION [RESOURCE]
+// With the JDK (15 or later) and Jackson (jackson-databind); ES256, PS256 and RS256.
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.ByteArrayInputStream;
@@ -29,6 +29,7 @@ import java.util.Base64;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Scanner;
+import java.util.regex.Pattern;
 import java.util.zip.InflaterInputStream;
 
 /** One for the whole service: it caches the keys and the lists. */
@@ -36,6 +37,10 @@ public class Verify {
     static final Duration KEEP = Duration.ofMinutes(5); // how long keys are used
     static final Duration COOL_DOWN = Duration.ofSeconds(30); // how often, at most, an unknown `kid` has them fetched
     static final int LEEWAY = 30;
+    static final String DETAIL_TYPE = "urn:keyswap:params:oauth:authorization-details:access";
+    /** An empty, `.` or `..` part, an escape that another server could decode again, or a character that no path has. */
+    static final Pattern AMBIGUOUS =
+        Pattern.compile("(?i)/\\.{0,2}(;[^/]*)?(/|$)|%(2[aef5]|3b|5c)|[*?#\\\\\\s]");
 
     record StatusList(Instant until, int bits, byte[] packed) {}
 
@@ -51,17 +56,45 @@ public class Verify {
         this.audience = audience;
     }
 
-    /** The claims of a token that is in force and has the scope. */
-    JsonNode verify(String token, String scope) throws Exception {
+    /** The claims of a token that is in force and has the permission: on the resource unless it is null, then everywhere. */
+    JsonNode verify(String token, String permission, String resource) throws Exception {
         JsonNode claims = decode(token, "at+jwt");
         boolean isForUs = claims.path("aud").asText().equals(audience);
         for (JsonNode one : claims.path("aud")) isForUs |= one.asText().equals(audience);
         require(isForUs, "for another audience");
         require(claims.path("sub").isTextual(), "no subject");
-        require(Arrays.asList(claims.path("scope").asText().split(" ")).contains(scope), "the scope is missing");
+        if (resource == null) {
+            require(Arrays.asList(claims.path("scope").asText().split(" ")).contains(permission), "the scope is missing");
+        } else {
+            require(grants(claims, permission, resource), "not granted on the resource");
+        }
         JsonNode place = claims.path("status").path("status_list");
         require(place.isMissingNode() || status(place) == 0, "revoked or suspended");
         return claims;
+    }
+
+    /** Whether the token has the permission on the resource: without `authorization_details` that say so, it has not. */
+    static boolean grants(JsonNode claims, String permission, String resource) {
+        if (AMBIGUOUS.matcher(resource.replaceFirst("(?i)^[a-z][a-z0-9+.-]*://[^/]+", "")).find()) return false;
+        for (JsonNode detail : claims.path("authorization_details")) {
+            boolean isWanted = false;
+            for (JsonNode action : detail.path("actions")) isWanted |= action.asText().equals(permission);
+            if (!isWanted || !detail.path("type").asText().equals(DETAIL_TYPE)) continue;
+            for (JsonNode pattern : detail.path("locations")) {
+                if (matches(pattern.asText().split("/", -1), resource.split("/", -1))) return true;
+            }
+        }
+        return false;
+    }
+
+    /** Compares part by part. `*` matches one part, at the end one or more. */
+    static boolean matches(String[] wanted, String[] parts) {
+        boolean isOpen = wanted[wanted.length - 1].equals("*") && parts.length >= wanted.length;
+        if (!isOpen && wanted.length != parts.length) return false;
+        for (int at = 0; at < wanted.length; at++) {
+            if (!wanted[at].equals("*") && !wanted[at].equals(parts[at])) return false;
+        }
+        return true;
     }
 
     JsonNode decode(String token, String typ) throws Exception {
@@ -158,10 +191,11 @@ public class Verify {
 
     public static void main(String[] arguments) {
         Verify verifier = new Verify(arguments[0], arguments[1]);
+        String resource = arguments.length > 3 ? arguments[3] : null;
         for (Scanner tokens = new Scanner(System.in); tokens.hasNextLine(); ) {
             try {
-                System.out.println(verifier.verify(tokens.nextLine(), arguments[2]).path("sub").asText());
-            } catch (Exception error) { // whatever it was: who cannot be verified is not served
+                System.out.println(verifier.verify(tokens.nextLine(), arguments[2], resource).path("sub").asText());
+            } catch (Exception error) { // any error: a token that cannot be verified is refused
                 System.out.println("refused: " + error.getMessage());
             }
         }

@@ -1,4 +1,4 @@
-// Says of each token of Keyswap whether to serve who shows it: go run go.go ISSUER AUDIENCE SCOPE, tokens on standard input
+// Verifies tokens of Keyswap from standard input: go run go.go ISSUER AUDIENCE PERMISSION [RESOURCE]
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -48,8 +49,9 @@ type list struct {
 
 type claims struct {
 	jwt.Claims
-	Scope  string `json:"scope"` // go-jose tells capitals from small letters: each needs its name
-	Status struct {
+	Scope   string   `json:"scope"` // go-jose tells capitals from small letters: each needs its name
+	Details []detail `json:"authorization_details"`
+	Status  struct {
 		List *struct {
 			Idx int    `json:"idx"`
 			URI string `json:"uri"`
@@ -57,8 +59,9 @@ type claims struct {
 	} `json:"status"`
 }
 
-// Verify hands back the claims of a token that is in force and has the scope.
-func (v *Verifier) Verify(token, scope string) (*claims, error) {
+// Verify hands back the claims of a token that is in force and has the permission: on the resource if there is one,
+// otherwise everywhere.
+func (v *Verifier) Verify(token, permission string, resource ...string) (*claims, error) {
 	var found claims
 	if err := v.decode(token, "at+jwt", &found); err != nil {
 		return nil, err
@@ -70,8 +73,13 @@ func (v *Verifier) Verify(token, scope string) (*claims, error) {
 	if found.Expiry == nil || found.Subject == "" {
 		return nil, errors.New("a claim is missing")
 	}
-	if !strings.Contains(" "+found.Scope+" ", " "+scope+" ") {
+	if len(resource) == 0 && !contains(strings.Split(found.Scope, " "), permission) {
 		return nil, errors.New("the scope is missing")
+	}
+	for _, one := range resource {
+		if !grants(found.Details, permission, one) {
+			return nil, errors.New("not granted on the resource")
+		}
 	}
 	if place := found.Status.List; place != nil {
 		if status, err := v.status(place.Idx, place.URI); err != nil {
@@ -170,6 +178,64 @@ func (v *Verifier) status(idx int, uri string) (byte, error) {
 	return known.packed[place/8] >> (place % 8) & (1<<known.bits - 1), nil
 }
 
+const detailType = "urn:keyswap:params:oauth:authorization-details:access"
+
+type detail struct {
+	Type      string   `json:"type"`
+	Actions   []string `json:"actions"`
+	Locations []string `json:"locations"`
+}
+
+var (
+	origin = regexp.MustCompile(`(?i)^[a-z][a-z0-9+.-]*://[^/]+`)
+	// An empty, `.` or `..` part, an escape that another server could decode again, or a character that no path has.
+	ambiguous = regexp.MustCompile(`(?i)/\.{0,2}(;[^/]*)?(/|$)|%(2[aef5]|3b|5c)|[*?#\\\s]`)
+)
+
+// grants says whether a token has the permission on the resource: without details that say so, it has not.
+func grants(details []detail, permission, resource string) bool {
+	if ambiguous.MatchString(origin.ReplaceAllString(resource, "")) {
+		return false
+	}
+	for _, one := range details {
+		if one.Type != detailType || !contains(one.Actions, permission) {
+			continue
+		}
+		for _, pattern := range one.Locations {
+			if matches(pattern, resource) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// matches compares part by part. `*` matches one part, at the end one or more.
+func matches(pattern, resource string) bool {
+	wanted, parts := strings.Split(pattern, "/"), strings.Split(resource, "/")
+	if wanted[len(wanted)-1] == "*" && len(parts) > len(wanted) {
+		parts = parts[:len(wanted)]
+	}
+	if len(wanted) != len(parts) {
+		return false
+	}
+	for at, one := range wanted {
+		if one != "*" && one != parts[at] {
+			return false
+		}
+	}
+	return true
+}
+
+func contains(all []string, wanted string) bool {
+	for _, one := range all {
+		if one == wanted {
+			return true
+		}
+	}
+	return false
+}
+
 func get(url string) ([]byte, error) {
 	answer, err := client.Get(url)
 	if err != nil {
@@ -185,8 +251,8 @@ func get(url string) ([]byte, error) {
 func main() {
 	verifier := Verifier{issuer: os.Args[1], audience: os.Args[2], lists: map[string]list{}}
 	for tokens := bufio.NewScanner(os.Stdin); tokens.Scan(); {
-		found, err := verifier.Verify(tokens.Text(), os.Args[3])
-		if err != nil { // whatever it was: who cannot be verified is not served
+		found, err := verifier.Verify(tokens.Text(), os.Args[3], os.Args[4:]...)
+		if err != nil { // any error: a token that cannot be verified is refused
 			fmt.Println("refused:", err)
 			continue
 		}

@@ -7,8 +7,16 @@ async function check(r) {
     if (!bearer) {
         return refuse(r, 401, 'Bearer');
     }
-    r.variables.keyswap_digest = crypto.createHash('sha256').update(bearer[1]).digest('hex');
-    const answer = await r.subrequest('/_keyswap', { method: 'POST', body: 'token=' + bearer[1] });
+    let question = 'token=' + bearer[1];
+    if (r.variables.keyswap_resources === 'on') {
+        // The path as the service receives it. The scope of the answer is then what access records grant on it.
+        question += '&resource=' + encodeURIComponent(r.variables.request_uri.split('?')[0]);
+    }
+    r.variables.keyswap_digest = crypto.createHash('sha256').update(question).digest('hex');
+    const answer = await r.subrequest('/_keyswap', { method: 'POST', body: question });
+    if (answer.status === 400) {
+        return r.return(400); // a path that servers could read differently
+    }
     if (answer.status !== 200) {
         r.error('keyswap: ' + answer.status);
         return r.return(503);

@@ -1,9 +1,27 @@
-// Says of each token of Keyswap whether to serve who shows it: node node.mjs ISSUER AUDIENCE SCOPE, tokens on standard input
+// Verifies tokens of Keyswap from standard input: node node.mjs ISSUER AUDIENCE PERMISSION [RESOURCE]
 import { createInterface } from 'node:readline';
 import { inflateSync } from 'node:zlib';
 import { createRemoteJWKSet, jwtVerify } from 'jose'; // npm install jose
 
 const algorithms = ['ES256', 'ES384', 'EdDSA', 'RS256', 'PS256'];
+const detailType = 'urn:keyswap:params:oauth:authorization-details:access';
+// An empty, `.` or `..` part, an escape that another server could decode again, or a character that no path has.
+const ambiguous = /\/\.{0,2}(;[^/]*)?(\/|$)|%(2[aef5]|3b|5c)|[*?#\\\s]/i;
+
+// Whether the token has the permission on the resource: without `authorization_details` that say so, it has not.
+function grants(claims, permission, resource) {
+  if (ambiguous.test(resource.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/]+/i, ''))) return false;
+  return (claims.authorization_details ?? []).some((detail) => detail.type === detailType
+    && detail.actions.includes(permission) && detail.locations.some((pattern) => matches(pattern, resource)));
+}
+
+// Compares part by part. `*` matches one part, at the end one or more.
+function matches(pattern, resource) {
+  const wanted = pattern.split('/');
+  let parts = resource.split('/');
+  if (wanted.at(-1) === '*') parts = parts.slice(0, wanted.length);
+  return wanted.length === parts.length && wanted.every((one, at) => one === '*' || one === parts[at]);
+}
 
 // One for the whole service: it caches the keys and the lists.
 class Verifier {
@@ -16,12 +34,13 @@ class Verifier {
     });
   }
 
-  async verify(token, scope) {
+  async verify(token, permission, resource) {
     const { issuer, audience } = this;
     const { payload } = await jwtVerify(token, this.keys, {
       issuer, audience, algorithms, typ: 'at+jwt', requiredClaims: ['exp', 'sub'], clockTolerance: 30,
     });
-    if (!(payload.scope ?? '').split(' ').includes(scope)) throw new Error('the scope is missing');
+    if (resource !== undefined && !grants(payload, permission, resource)) throw new Error('not granted on the resource');
+    if (resource === undefined && !(payload.scope ?? '').split(' ').includes(permission)) throw new Error('the scope is missing');
     if (payload.status && (await this.status(payload.status.status_list)) !== 0) throw new Error('revoked or suspended');
     return payload;
   }
@@ -47,12 +66,12 @@ class Verifier {
   }
 }
 
-const [issuer, audience, scope] = process.argv.slice(2);
+const [issuer, audience, permission, resource] = process.argv.slice(2);
 const verifier = new Verifier(issuer, audience);
 for await (const token of createInterface({ input: process.stdin })) {
   try {
-    console.log((await verifier.verify(token, scope)).sub);
-  } catch (error) { // whatever it was: who cannot be verified is not served
+    console.log((await verifier.verify(token, permission, resource)).sub);
+  } catch (error) { // any error: a token that cannot be verified is refused
     console.log(`refused: ${error.message}`);
   }
 }

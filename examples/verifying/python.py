@@ -1,6 +1,7 @@
-"""Says of each token of Keyswap whether to serve who shows it: python.py ISSUER AUDIENCE SCOPE, tokens on standard input"""
+"""Verifies tokens of Keyswap from standard input: python.py ISSUER AUDIENCE PERMISSION [RESOURCE]"""
 
 import base64
+import re
 import sys
 import time
 import zlib
@@ -9,6 +10,29 @@ import jwt  # pip install 'PyJWT[crypto]' requests
 import requests
 
 ALGORITHMS = ["ES256", "ES384", "EdDSA", "RS256", "PS256"]
+DETAIL_TYPE = "urn:keyswap:params:oauth:authorization-details:access"
+# An empty, `.` or `..` part, an escape that another server could decode again, or a character that no path has.
+AMBIGUOUS = re.compile(r"/\.{0,2}(;[^/]*)?(/|$)|%(2[aef5]|3b|5c)|[*?#\\\s]", re.IGNORECASE)
+
+
+def grants(claims, permission, resource):
+    """Whether the token has the permission on the resource: without `authorization_details` that say so, it has not."""
+    if AMBIGUOUS.search(re.sub(r"^[a-z][a-z0-9+.-]*://[^/]+", "", resource, flags=re.IGNORECASE)):
+        return False
+    return any(
+        detail["type"] == DETAIL_TYPE
+        and permission in detail["actions"]
+        and any(matches(pattern, resource) for pattern in detail["locations"])
+        for detail in claims.get("authorization_details", [])
+    )
+
+
+def matches(pattern, resource):
+    """Compares part by part. `*` matches one part, at the end one or more."""
+    wanted, parts = pattern.split("/"), resource.split("/")
+    if wanted[-1] == "*":
+        parts = parts[: len(wanted)]
+    return len(wanted) == len(parts) and all(one in ("*", part) for one, part in zip(wanted, parts))
 
 
 class Verifier:
@@ -19,9 +43,11 @@ class Verifier:
         # Keys are kept for 5 minutes; for a `kid` it does not know it looks again, once in 30 seconds at most.
         self.keys = jwt.PyJWKClient(issuer + "/.well-known/jwks.json", lifespan=300, cooldown_duration=30, timeout=5)
 
-    def verify(self, token, scope):
+    def verify(self, token, permission, resource=None):
         claims = self._decode(token, "at+jwt", ["iss", "aud", "exp", "sub"], audience=self.audience)
-        if scope not in claims.get("scope", "").split():
+        if resource is not None and not grants(claims, permission, resource):
+            raise jwt.InvalidTokenError("not granted on the resource")
+        if resource is None and permission not in claims.get("scope", "").split():
             raise jwt.InvalidTokenError("the scope is missing")
         if "status" in claims and self._status(**claims["status"]["status_list"]) != 0:
             raise jwt.InvalidTokenError("revoked or suspended")
@@ -56,12 +82,12 @@ class Verifier:
 
 
 def main():
-    issuer, audience, scope = sys.argv[1:]
+    issuer, audience, permission, *resource = sys.argv[1:]
     verifier = Verifier(issuer, audience)
     for token in sys.stdin:
         try:
-            print(verifier.verify(token.strip(), scope)["sub"], flush=True)
-        except Exception as error:  # whatever it was: who cannot be verified is not served
+            print(verifier.verify(token.strip(), permission, *resource)["sub"], flush=True)
+        except Exception as error:  # any error: a token that cannot be verified is refused
             print(f"refused: {error}", flush=True)
 
 

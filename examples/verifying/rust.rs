@@ -1,5 +1,5 @@
-//! Says of each token of Keyswap whether to serve who shows it: verifying ISSUER AUDIENCE SCOPE, tokens on standard input
-#![expect(clippy::print_stdout, reason = "it says whom it trusts")]
+//! Verifies tokens of Keyswap from standard input: verifying ISSUER AUDIENCE PERMISSION [RESOURCE]
+#![expect(clippy::print_stdout, reason = "it prints whether it accepts a token")]
 
 use std::{collections::HashMap, error::Error, io::Read as _, time::Duration};
 
@@ -51,16 +51,22 @@ impl Verifier {
         Ok(Self { issuer, audience, http, keys: Mutex::default(), lists: Mutex::default() })
     }
 
-    /// The claims of a token that is in force and has the scope.
-    async fn verify(&self, token: &str, scope: &str) -> Result<Value, VerifyError> {
+    /// The claims of a token that is in force and has the permission: on the resource if there is one, otherwise everywhere.
+    async fn verify(&self, token: &str, permission: &str, resource: Option<&str>) -> Result<Value, VerifyError> {
         let claims = self
             .decode(token, "at+jwt", |validation| {
                 validation.set_audience(&[&self.audience]);
                 validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
             })
             .await?;
-        if !claims["scope"].as_str().unwrap_or("").split(' ').any(|one| one == scope) {
-            return Err("the scope is missing".into());
+        match resource {
+            Some(resource) if !grants(&claims, permission, resource) => {
+                return Err("not granted on the resource".into());
+            }
+            None if !claims["scope"].as_str().unwrap_or("").split(' ').any(|one| one == permission) => {
+                return Err("the scope is missing".into());
+            }
+            Some(_) | None => {}
         }
         let place = &claims["status"]["status_list"];
         if !place.is_null() && self.status(place).await? != 0 {
@@ -142,16 +148,52 @@ impl Verifier {
     }
 }
 
+const DETAIL_TYPE: &str = "urn:keyswap:params:oauth:authorization-details:access";
+
+/// Whether the token has the permission on the resource: without `authorization_details` that say so, it has not.
+fn grants(claims: &Value, permission: &str, resource: &str) -> bool {
+    let has = |list: &Value, is_wanted: &dyn Fn(&str) -> bool| {
+        list.as_array().into_iter().flatten().filter_map(Value::as_str).any(is_wanted)
+    };
+    !is_ambiguous(resource)
+        && claims["authorization_details"].as_array().into_iter().flatten().any(|detail| {
+            detail["type"] == DETAIL_TYPE
+                && has(&detail["actions"], &|action| action == permission)
+                && has(&detail["locations"], &|pattern| matches(pattern, resource))
+        })
+}
+
+/// Compares part by part. `*` matches one part, at the end one or more.
+fn matches(pattern: &str, resource: &str) -> bool {
+    let wanted: Vec<_> = pattern.split('/').collect();
+    let mut parts: Vec<_> = resource.split('/').collect();
+    if wanted.last() == Some(&"*") {
+        parts.truncate(wanted.len());
+    }
+    wanted.len() == parts.len() && wanted.iter().zip(&parts).all(|(one, part)| *one == "*" || one == part)
+}
+
+/// An empty, `.` or `..` part, an escape that another server could decode again, or a character that no path has.
+fn is_ambiguous(resource: &str) -> bool {
+    let path = resource.split_once("://").map_or(resource, |(_, rest)| rest);
+    path.split('/').skip(1).any(|part| {
+        let part = part.to_ascii_lowercase();
+        matches!(part.split(';').next(), Some("" | "." | ".."))
+            || part.contains(|one: char| "*?#\\".contains(one) || one.is_whitespace())
+            || ["%2a", "%2e", "%2f", "%25", "%3b", "%5c"].iter().any(|escape| part.contains(escape))
+    })
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), VerifyError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [issuer, audience, scope] = arguments.as_slice() else {
-        return Err("usage: verifying ISSUER AUDIENCE SCOPE".into());
+    let [issuer, audience, permission, resource @ ..] = arguments.as_slice() else {
+        return Err("usage: verifying ISSUER AUDIENCE PERMISSION [RESOURCE]".into());
     };
     let verifier = Verifier::new(issuer.clone(), audience.clone())?;
     for token in std::io::stdin().lines() {
-        // Whatever it was: who cannot be verified is not served.
-        match verifier.verify(&token?, scope).await {
+        // Any error: a token that cannot be verified is refused.
+        match verifier.verify(&token?, permission, resource.first().map(String::as_str)).await {
             Ok(claims) => println!("{}", claims["sub"].as_str().unwrap_or("")),
             Err(why) => println!("refused: {why}"),
         }

@@ -3,7 +3,7 @@
 
     KEYSWAP=http://127.0.0.1:8080 KEYSWAP_KEY=ks_… python3 examples/widget/product.py --user alice --organization acme
 
-KEYSWAP_KEY holds keyswap:keys, and stays here: the browser gets the token of a session for its user, which lasts minutes. Who that user
+KEYSWAP_KEY holds keyswap:sessions, and stays here: the browser gets the token of a session for its user, which lasts minutes. Who that user
 is, the product knows from its own sign-in; here it is a command line argument. Keyswap lets the page in by
 portal.allowed_origins = ["http://localhost:3000"].
 """

@@ -25,7 +25,7 @@ use crate::{
     service::{
         Error,
         access::audience_changes,
-        api_keys::{create::KeyFactory, owner::RequestedOwner, types::NewApiKey},
+        api_keys::{create::KeyFactory, owner::ResolvedOwner},
         caller::Caller,
         signing::key_publisher::{self, KeyPublisher},
     },
@@ -33,7 +33,7 @@ use crate::{
 };
 use std::io::IsTerminal as _;
 use std::io::Write as _;
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, sync::Arc};
 
 /// Loads the registered master keys. For an empty database, registers the keys in `dir`, or creates
 /// the first one if `may_create` is set.
@@ -45,7 +45,9 @@ pub(crate) fn register(
 ) -> Result<(MasterKeys, Vec<NewEvent>), StartError> {
     let registered = store::encryption::master_keys::list(tx)?;
     if !registered.is_empty() {
-        return Ok((MasterKeys::open(dir, &registered)?, Vec::new()));
+        let keys = MasterKeys::open(dir, &registered)?;
+        tx.set_cipher(Arc::new(keys.clone()));
+        return Ok((keys, Vec::new()));
     }
     let keys = match MasterKeys::read_dir(dir)? {
         Some(keys) => keys,
@@ -59,6 +61,7 @@ pub(crate) fn register(
         store::encryption::master_keys::insert(tx, version, &fingerprint, state)?;
         events.push(NewEvent::new(EventType::MasterKeyRegistered, version).with_data("fingerprint", fingerprint));
     }
+    tx.set_cipher(Arc::new(keys.clone()));
     Ok((keys, events))
 }
 
@@ -70,11 +73,11 @@ pub(crate) async fn set_up_deployment(
     entropy: &SystemEntropy,
 ) -> Result<MasterKeys, StartError> {
     let algorithm = settings.signing_keys.algorithm;
-    let published = store.read(|connection| store::signing::signing_keys::list(connection, true)).await?;
+    let stored = store.read(store::signing::stored_keys::list_rows).await?;
     // Generating RSA keys takes a second. It happens before the transaction, and only if the keys
     // may be needed.
     let mut generated = Vec::new();
-    if !key_publisher::has_next(&published, algorithm) {
+    if !key_publisher::has_next(&stored, algorithm) {
         for _ in 0..2 {
             generated.push((algorithm, key_publisher::generate(algorithm).await?));
         }
@@ -84,8 +87,8 @@ pub(crate) async fn set_up_deployment(
         .run_transaction(Origin::SYSTEM, move |tx| {
             tx.lock(Lock::Setup)?;
             // The presence of a master key proves nothing here: `master-key init` may have run
-            // before.
-            let is_new = store::signing::signing_keys::list(tx, false)?.is_empty();
+            // before. Nor does the absence of signing keys, which may have been deleted.
+            let is_new = store::signing::manifest::is_new(tx)? && !store::api_keys::keys::exist(tx)?;
             let (master, mut events) = register(tx, &settings.keys.dir, settings.keys.create, &entropy)?;
             events.extend(ensure_built_in_permissions(tx)?);
             let audiences = [
@@ -114,12 +117,9 @@ pub(crate) fn ensure_built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEven
         let permission = Permission {
             name: name.parse().map_err(|error| corrupt(&error))?,
             description: Some(description.parse().map_err(|error| corrupt(&error))?),
-            assignable_to: if name.starts_with("keyswap:") {
-                [AssignableOwnerType::ServiceClient].into()
-            } else {
-                [AssignableOwnerType::User, AssignableOwnerType::Organization, AssignableOwnerType::ServiceClient]
-                    .into()
-            },
+            // The deployment offers the management permissions of tenants to users and
+            // organizations.
+            assignable_to: [AssignableOwnerType::ServiceClient].into(),
             built_in: true,
             created_at: tx.now(),
             version: 1,
@@ -159,12 +159,13 @@ pub(crate) fn create_administrator(
         expires_at: settings.api_keys.max_lifetime.map(|longest| tx.now().plus(longest)),
         ..ApiKeyAttributes::new(name)
     };
-    let new = NewApiKey { owner: Some(RequestedOwner::ServiceClient { id: client.id.clone() }), attributes };
+    let owner = ResolvedOwner::of_client(client.clone(), PermissionSet::default());
     // The enabled owner types apply to the keys that clients create. This key is exempt, because no
     // other key can be created without it.
     let mut settings = settings.clone();
     settings.api_keys.owner_types.insert(OwnerType::ServiceClient);
-    let (created, key_event) = KeyFactory::new(&settings, master, entropy).create(tx, new, &Caller::for_system())?;
+    let factory = KeyFactory::new(&settings, master, entropy);
+    let (created, key_event) = factory.create(tx, &owner, attributes, &Caller::for_system())?;
     write_admin_key(&settings.admin_key_file(), created.value.expose())?;
     Ok(vec![NewEvent::new(EventType::ServiceClientCreated, &client.id), key_event])
 }

@@ -1,7 +1,8 @@
 //! Why a start fails.
 
 use crate::{
-    crypto::{encryption::EncryptionError, master_key_file::MasterKeyError},
+    crypto::master_key_file::MasterKeyError,
+    domain::common::encryption::EncryptionError,
     service::Error,
     store::{OpenError, StoreError},
 };

@@ -13,9 +13,11 @@ use crate::{
     domain::events::{Actor, Origin},
     outbound::{Outbound, SystemResolver},
     service::{
-        Services,
+        Conflict, Error, Services,
+        common::verified_events::VerifiedEvents,
         credentials::{
-            brute_force::BruteForceLimiter, decoy::DecoyCredential, use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
+            brute_force::BruteForceLimiter, decoy::DecoyCredential, spent_limits::SpentLimits,
+            use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
         },
         encryption::{database_progress::RollbackGuard, rollback_guard},
         exchange::counts::FlushedExchangeCounts,
@@ -79,7 +81,7 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
     let keys = KeyCache::open(
         store.clone(),
         master_keys.clone(),
-        settings.timing.max_snapshot_age.duration(),
+        settings.timing.replica_staleness.duration(),
         Arc::clone(&clock),
     )
     .await?;
@@ -88,10 +90,12 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         refusal_deadline: REFUSAL_DEADLINE,
         rollback_guard,
         brute_force: BruteForceLimiter::new(&settings.brute_force),
+        spent_limits: SpentLimits::default(),
         last_used: UsageRecorder::new(store.clone()),
         live_tokens: LiveTokenCounts::new(store.clone()),
         exchange_counts: FlushedExchangeCounts::default(),
         key_statistics: KeyStatisticsCache::default(),
+        verified_events: VerifiedEvents::default(),
         replica_registration,
         clock_monitor: ClockMonitor::new(Arc::clone(&clock)),
         status_lists: StatusLists::new(clock),
@@ -104,7 +108,12 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         keys,
     };
     // The rollback guard must check the database before anything is signed.
-    rollback_guard::check(&services).await?;
+    match rollback_guard::check(&services).await {
+        // Commands start with an altered manifest of the signing keys, so that `keyswap integrity
+        // accept` can run.
+        Err(Error::Conflict(Conflict::RowAltered { .. })) if mode == StartMode::Command => {}
+        checked => checked?,
+    }
     Ok(services)
 }
 
@@ -128,5 +137,7 @@ pub async fn load_registered_master_keys(store: &Store, keys_dir: &Path) -> Resu
     if registered.is_empty() {
         return Err(StartError::NotSetUp);
     }
-    Ok(MasterKeys::open(keys_dir, &registered)?)
+    let keys = MasterKeys::open(keys_dir, &registered)?;
+    store.set_cipher(Arc::new(keys.clone()));
+    Ok(keys)
 }

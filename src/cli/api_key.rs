@@ -1,32 +1,26 @@
 //! The `keyswap api-key` command.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 use crate::{
     cli::{
         api_key_options::{Create, Filter, Output, Patch, SelectedKey},
+        api_key_output::{inspect_key, print_key, time_or_never},
         common::{CommonArgs, Failure, print_json},
     },
-    domain::{
-        common::{
-            page::PageRequest,
-            time::{Span, Timestamp},
-        },
-        credentials::{
-            api_key::{KeyFilter, StateReason},
-            format::PresentedKey,
-            imported::is_importable_format,
-        },
-    },
+    domain::common::{page::PageRequest, preconditions::Preconditions, time::Span},
     http::ApiKeyBody,
     service::{
         Services,
         api_keys::{
-            self, KeyTransition,
-            types::{ApiKeyView, Import},
+            self, KeyTransition, Rotation,
+            revoke::{Descendants, Revocation},
+            types::Import,
         },
         caller::Caller,
-        common::idempotency::CreateOutcome,
+        common::idempotency::IdempotentOutcome,
     },
 };
 
@@ -65,7 +59,7 @@ pub enum ApiKeyCommand {
         #[command(flatten)]
         one: SelectedKey,
         /// Set how long the old value keeps working.
-        #[arg(long, default_value = "24h")]
+        #[arg(long, default_value_t = api_keys::DEFAULT_GRACE)]
         grace: Span,
     },
     /// Cancel a rotation during its grace period. The old value stays valid and
@@ -83,23 +77,36 @@ pub enum ApiKeyCommand {
     Resume(SelectedKey),
     /// Revoke an API key permanently.
     #[command(after_help = "Examples:
-  keyswap api-key revoke key_01JB…")]
-    Revoke(SelectedKey),
+  keyswap api-key revoke key_01JB…
+  keyswap api-key revoke key_01JB… --descendants --dry-run
+                                        show what would be revoked")]
+    Revoke {
+        #[command(flatten)]
+        one: SelectedKey,
+        /// Revoke the keys that were created with it as well, and those created
+        /// with these keys.
+        #[arg(long)]
+        descendants: bool,
+        /// Show what would be revoked without revoking anything.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Check offline whether a text is a well-formed API key. Reads no settings.
     #[command(after_help = "Examples:
   keyswap api-key inspect < key.txt")]
     Inspect {
-        /// Check this text. Without it, one line is read from standard input,
-        /// which keeps the key out of the shell history.
-        value: Option<String>,
+        /// Read the text from this file. Use - for standard input. Never give a
+        /// key as an argument: other users of the machine can see it.
+        #[arg(default_value = "-")]
+        file: PathBuf,
         #[command(flatten)]
         output: Output,
     },
 }
 
 pub async fn run(common: &CommonArgs, command: ApiKeyCommand) -> Result<(), Failure> {
-    if let ApiKeyCommand::Inspect { value, output } = command {
-        return inspect_key(common, value, &output);
+    if let ApiKeyCommand::Inspect { file, output } = command {
+        return inspect_key(common, &file, &output);
     }
     let services = &common.start().await?;
     let caller = &Caller::cli();
@@ -111,15 +118,24 @@ pub async fn run(common: &CommonArgs, command: ApiKeyCommand) -> Result<(), Fail
         ApiKeyCommand::Show(one) => print_key(api_keys::get(services, caller, one.id, false).await?, None, &one.output),
         ApiKeyCommand::Patch(patch) => patch_key(services, caller, *patch).await,
         ApiKeyCommand::Rotate { one, grace } => {
-            let rotated = api_keys::rotate(services, caller, one.id, grace, None).await?;
-            print_key(rotated.api_key, Some(rotated.value.expose()), &one.output)
+            let rotation = Rotation { id: one.id, grace, preconditions: Preconditions::default() };
+            match api_keys::rotate(services, caller, rotation, None).await? {
+                IdempotentOutcome::New(rotated) => {
+                    print_key(rotated.api_key, Some(rotated.value.expose()), &one.output)
+                }
+                IdempotentOutcome::Existing(key) => print_key(key, None, &one.output),
+            }
         }
-        ApiKeyCommand::CancelRotation(one) => {
-            print_key(api_keys::cancel_rotation(services, caller, one.id, None).await?, None, &one.output)
-        }
+        ApiKeyCommand::CancelRotation(one) => print_key(
+            api_keys::cancel_rotation(services, caller, one.id, Preconditions::default()).await?,
+            None,
+            &one.output,
+        ),
         ApiKeyCommand::Suspend(one) => change_state(services, caller, one, KeyTransition::Suspend).await,
         ApiKeyCommand::Resume(one) => change_state(services, caller, one, KeyTransition::Resume).await,
-        ApiKeyCommand::Revoke(one) => change_state(services, caller, one, KeyTransition::Revoke).await,
+        ApiKeyCommand::Revoke { one, descendants, dry_run } => {
+            revoke_key(services, caller, one, Revocation { descendants, dry_run }).await
+        }
     }
 }
 
@@ -128,33 +144,29 @@ async fn create_key(services: &Services, caller: &Caller, create: Create) -> Res
     let new = create.key(now);
     if let Some(sha256) = create.import_sha256 {
         let import = Import { sha256, masked: create.import_masked };
-        let (CreateOutcome::New(made) | CreateOutcome::Existing(made)) =
+        let (IdempotentOutcome::New(made) | IdempotentOutcome::Existing(made)) =
             api_keys::import(services, caller, new, import, None).await?;
         return print_key(made, None, &create.output);
     }
-    match api_keys::create(services, caller, new, None, None).await? {
-        CreateOutcome::New(made) => print_key(made.api_key, Some(made.value.expose()), &create.output),
-        CreateOutcome::Existing(shown) => print_key(shown, None, &create.output),
+    match api_keys::create(services, caller, new, None).await? {
+        IdempotentOutcome::New(made) => print_key(made.api_key, Some(made.value.expose()), &create.output),
+        IdempotentOutcome::Existing(shown) => print_key(shown, None, &create.output),
     }
 }
 
 async fn patch_key(services: &Services, caller: &Caller, patch: Patch) -> Result<(), Failure> {
     let now = services.store.now().await?;
     let SelectedKey { id, output } = patch.one.clone();
-    print_key(api_keys::patch(services, caller, id, patch.attributes(now), None).await?, None, &output)
+    print_key(
+        api_keys::patch(services, caller, id, patch.attributes(now), Preconditions::default()).await?,
+        None,
+        &output,
+    )
 }
 
 async fn list_keys(services: &Services, caller: &Caller, asked: Filter, output: &Output) -> Result<(), Failure> {
     let now = services.store.now().await?;
-    let filter = KeyFilter {
-        owner_type: asked.owner_type,
-        service_client: asked.service_client,
-        organization: asked.organization,
-        user: asked.user,
-        state: asked.state,
-        unused_since: asked.unused_for.map(|span| now.minus(span)),
-        only_archived: asked.archived,
-    };
+    let filter = asked.key_filter(now);
     let mut page = PageRequest::FIRST_PAGE;
     let mut all = Vec::new();
     loop {
@@ -188,91 +200,39 @@ async fn change_state(
     one: SelectedKey,
     step: KeyTransition,
 ) -> Result<(), Failure> {
-    print_key(api_keys::step(services, caller, one.id, step, None).await?, None, &one.output)
+    print_key(api_keys::step(services, caller, one.id, step, Preconditions::default()).await?, None, &one.output)
 }
 
-/// Formats a time that may be absent.
-fn time_or_never(time: Option<Timestamp>) -> String {
-    time.map_or_else(|| "never".to_owned(), |time| time.to_string())
-}
-
-fn print_key(shown: ApiKeyView, value: Option<&str>, output: &Output) -> Result<(), Failure> {
-    if output.json {
-        return print_json(&ApiKeyBody::new(shown, value));
+async fn revoke_key(
+    services: &Services,
+    caller: &Caller,
+    one: SelectedKey,
+    revocation: Revocation,
+) -> Result<(), Failure> {
+    let revoked = api_keys::revoke(services, caller, one.id, revocation, Preconditions::default()).await?;
+    if one.output.json {
+        return print_json(&ApiKeyBody::from(revoked));
     }
-    let state = match shown.reason {
-        None => shown.state.as_str().to_owned(),
-        Some(reason) => format!("{} ({})", shown.state.as_str(), StateReason::as_str(reason).replace('_', " ")),
+    print_key(revoked.view, None, &one.output)?;
+    let Some(Descendants { keys, altered, more }) = revoked.descendants else {
+        if revocation.dry_run {
+            println!("\nDry run: would revoke this key.");
+        }
+        return Ok(());
     };
-    let key = &shown.key;
-    let owner = &key.ownership.owner;
-    let lines = [
-        ("id", key.id.to_string()),
-        ("name", key.attributes.name.to_string()),
-        ("description", key.attributes.description.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)),
-        ("state", state),
-        (
-            "owner",
-            owner
-                .id()
-                .map_or_else(|| "none".to_owned(), |id| format!("{} {id}", owner.kind().as_str().replace('_', " "))),
-        ),
-        ("key", key.masked_value().unwrap_or_else(|| "none (no credential is valid)".to_owned())),
-        (
-            "permissions",
-            if key.attributes.permissions.is_empty() {
-                "none".to_owned()
-            } else {
-                key.attributes.permissions.to_string()
-            },
-        ),
-        ("expires", time_or_never(key.attributes.expires_at)),
-        ("last used", time_or_never(key.last_used_at())),
-    ];
-    // Only the value goes to standard output, so that it can be piped.
-    for (name, text) in lines {
-        if value.is_some() { eprintln!("{name:<12} {text}") } else { println!("{name:<12} {text}") }
+    let done = if revocation.dry_run { "Dry run: would revoke" } else { "Revoked" };
+    println!("\n{done} this key and {} keys created with it.", keys.len());
+    for key in keys {
+        println!("{:<31} {}", key.id, key.attributes.name);
     }
-    if let Some(value) = value {
-        eprintln!("\nThe key. It is not shown again:\n");
-        println!("{value}");
+    if more {
+        println!("There are more: repeat the command to revoke them.");
+    }
+    if !altered.is_empty() {
+        println!("\nNot revoked, because the rows were altered outside of Keyswap (keyswap integrity list):");
+    }
+    for id in altered {
+        println!("{id}");
     }
     Ok(())
-}
-
-fn inspect_key(common: &CommonArgs, value: Option<String>, output: &Output) -> Result<(), Failure> {
-    if common.config.is_some() || !common.set.is_empty() {
-        let message = "api-key inspect works offline and does not read --config and --set; remove them";
-        return Err(Failure::Usage(message.to_owned()));
-    }
-    let text = match value {
-        Some(value) => zeroize::Zeroizing::new(value),
-        None => {
-            let mut line = zeroize::Zeroizing::new(String::new());
-            std::io::stdin().read_line(&mut line).map_err(Failure::other)?;
-            line
-        }
-    };
-    let parsed = PresentedKey::parse(text.trim());
-    let may_be_imported = parsed.is_err() && is_importable_format(text.trim());
-    if output.json {
-        let masked = parsed.as_ref().ok().map(PresentedKey::masked_value);
-        let error = parsed.as_ref().err().map(ToString::to_string);
-        print_json(&serde_json::json!({
-            "well_formed": parsed.is_ok(), "masked": masked, "error": error, "may_be_imported": may_be_imported,
-        }))?;
-    }
-    match parsed {
-        Ok(presented) => {
-            if !output.json {
-                println!("well formed: {}", presented.masked_value());
-                println!("Only the server can tell whether the key is known and active.");
-            }
-            Ok(())
-        }
-        Err(error) if may_be_imported => Err(Failure::Other(format!(
-            "not an API key: {error}; imported keys have other formats, which api_keys.imported accepts"
-        ))),
-        Err(error) => Err(Failure::Other(format!("not an API key: {error}"))),
-    }
 }

@@ -4,12 +4,13 @@ use crate::domain::{
     access::{audience::Identifier, owner::OwnerType, permission::PermissionName},
     common::{
         id::{KeyId, OrganizationId, ServiceClientId, UserId},
-        json::Metadata,
+        json::{Metadata, MetadataPatch},
         name::{Description, DisplayName},
         time::{Span, Timestamp},
     },
     credentials::{
-        api_key::{ApiKeyAttributes, ApiKeyPatch, KeyState},
+        api_key::{ApiKeyAttributes, ApiKeyPatch, KeyFilter, KeyState},
+        creator::CreatorFilter,
         imported::{ImportedKeyDigest, MaskedKey},
     },
 };
@@ -52,6 +53,10 @@ pub struct Create {
     /// Limit the number of exchanges per minute.
     #[arg(long)]
     pub exchanges_per_minute: Option<u32>,
+    /// Issue tokens with authorization_details instead of a scope: the key can
+    /// do only what its access records grant.
+    #[arg(long)]
+    pub record_bound: bool,
     /// Attach metadata: a JSON object of your own.
     #[arg(long, value_parser = Metadata::parse)]
     pub metadata: Option<Metadata>,
@@ -106,6 +111,12 @@ pub struct Patch {
     /// Remove the limit on exchanges per minute.
     #[arg(long)]
     pub unlimited: bool,
+    /// Issue tokens with authorization_details instead of a scope.
+    #[arg(long, conflicts_with = "not_record_bound")]
+    pub record_bound: bool,
+    /// Issue tokens with a scope again, which holds for every resource.
+    #[arg(long)]
+    pub not_record_bound: bool,
     /// Replace the metadata with this JSON object.
     #[arg(long, value_parser = Metadata::parse)]
     pub metadata: Option<Metadata>,
@@ -130,9 +141,10 @@ impl Create {
             metadata: self.metadata.clone().unwrap_or_default(),
             max_token_ttl: self.max_token_ttl,
             exchanges_per_minute: self.exchanges_per_minute,
+            record_bound: self.record_bound,
             expires_at: self.expires_in.map(|span| now.plus(span)),
         };
-        NewApiKey { owner: Some(owner), attributes }
+        NewApiKey { owner: Some(owner), attributes, access_record: None }
     }
 }
 
@@ -146,9 +158,10 @@ impl Patch {
             description: if self.no_description { Some(None) } else { self.description.map(Some) },
             permissions: has_permissions.then(|| self.permissions.into_iter().collect()),
             audiences: has_audiences.then(|| (!self.any_audience).then_some(self.audiences)),
-            metadata: self.metadata,
+            metadata: self.metadata.map(MetadataPatch::Replace),
             max_token_ttl: self.max_token_ttl.map(Some),
             exchanges_per_minute: if self.unlimited { Some(None) } else { self.exchanges_per_minute.map(Some) },
+            record_bound: (self.record_bound || self.not_record_bound).then_some(self.record_bound),
             expires_at: if self.never_expires { Some(None) } else { self.expires_in.map(|span| Some(now.plus(span))) },
         }
     }
@@ -173,12 +186,31 @@ pub struct Filter {
     /// List only keys in this state: active, suspended, revoked or expired.
     #[arg(long)]
     pub state: Option<KeyState>,
+    /// List only keys that this principal created: user:<id>, cli, system, or
+    /// the id of the API key that they were created with.
+    #[arg(long)]
+    pub created_by: Option<CreatorFilter>,
     /// List only keys that were not used for this time, such as 90d.
     #[arg(long)]
     pub unused_for: Option<Span>,
     /// List only deleted keys.
     #[arg(long)]
     pub archived: bool,
+}
+
+impl Filter {
+    pub fn key_filter(self, now: Timestamp) -> KeyFilter {
+        KeyFilter {
+            owner_type: self.owner_type,
+            service_client: self.service_client,
+            organization: self.organization,
+            user: self.user,
+            state: self.state,
+            created_by: self.created_by,
+            unused_since: self.unused_for.map(|span| now.minus(span)),
+            only_archived: self.archived,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Args)]

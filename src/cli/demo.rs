@@ -39,6 +39,9 @@ pub async fn run(common: &CommonArgs, once: bool) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("demo chooses {path} itself; remove this --set")));
     }
     let dir = std::env::temp_dir().join(format!("keyswap-demo-{}", std::process::id()));
+    // Fails if the directory exists: another user may have created it.
+    std::fs::create_dir(&dir)
+        .map_err(|error| Failure::Other(format!("failed to create {}: {error}", dir.display())))?;
     let result = run_on_temporary_data(&dir, &common.set, once).await;
     let removed = if dir.exists() { std::fs::remove_dir_all(&dir) } else { Ok(()) };
     result?;

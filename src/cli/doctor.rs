@@ -1,15 +1,15 @@
 //! The `keyswap doctor` command: checks every precondition of a start and names a remedy for each
 //! fault. Changes nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
 use crate::{
     app::startup::{self, StartMode},
     cli::common::{CommonArgs, Failure, print_result},
-    config::Settings,
-    service::{Services, events},
+    config::findings,
+    service::{Services, events, integrity},
     store::{self, Clock, SystemClock},
 };
 
@@ -31,7 +31,8 @@ enum CheckStatus {
 
 pub async fn run(common: &CommonArgs, json: bool) -> Result<(), Failure> {
     let settings = common.settings()?;
-    let mut checks = vec![ok("configuration", "valid"), check_public_url(&settings)];
+    let mut checks = vec![ok("configuration", "valid")];
+    checks.extend(findings::find(&settings).into_iter().map(|finding| warning("configuration", finding)));
     match startup::start(settings, StartMode::Command, Arc::new(SystemClock)).await {
         Ok(services) => check_deployment(&services, &mut checks).await,
         Err(error) => checks.push(fault("start", error)),
@@ -64,17 +65,6 @@ fn fault(what: &'static str, detail: impl ToString) -> Check {
     Check { what, status: CheckStatus::Fault, detail: detail.to_string() }
 }
 
-fn check_public_url(settings: &Settings) -> Check {
-    let url = &settings.server.public_url;
-    if url.starts_with("https://") {
-        ok("public URL", url)
-    } else if ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|local| url.starts_with(local)) {
-        warning("public URL", format!("{url} is suitable for a trial on this machine only"))
-    } else {
-        warning("public URL", format!("{url}: keys and tokens cross the network unencrypted; use https"))
-    }
-}
-
 async fn check_deployment(services: &Services, checks: &mut Vec<Check>) {
     checks.extend([check_master_keys(services), check_rollback_guard(services)]);
     for kid in &services.keys.view().unusable {
@@ -84,6 +74,7 @@ async fn check_deployment(services: &Services, checks: &mut Vec<Check>) {
         ));
     }
     checks.extend([check_durability(services).await, check_clocks(services).await, check_signer(services)]);
+    checks.push(check_integrity(services).await);
     checks.push(match events::verify_audit_log(services).await {
         Ok(events) => ok("audit log", format!("{events} events, hash chain intact")),
         Err(error) => fault("audit log", error),
@@ -110,6 +101,24 @@ fn check_rollback_guard(services: &Services) -> Check {
         Some(why) if guard.requires_decision() => fault("rollback guard", why),
         Some(why) => warning("rollback guard", why),
         None => ok("rollback guard", "the database was not rolled back"),
+    }
+}
+
+async fn check_integrity(services: &Services) -> Check {
+    match integrity::check(services, Duration::ZERO).await {
+        Ok(report) if report.faults.is_empty() => {
+            ok("integrity", format!("{} rows are unaltered", report.checked.values().sum::<usize>()))
+        }
+        Ok(report) => {
+            let rows: Vec<_> =
+                report.faults.iter().take(5).map(|row| format!("{}/{}", row.table.as_str(), row.id)).collect();
+            let (count, rows) = (report.faults.len(), rows.join(", "));
+            fault(
+                "integrity",
+                format!("{count} rows were altered outside of Keyswap: {rows}; see `keyswap integrity list`"),
+            )
+        }
+        Err(error) => fault("integrity", error),
     }
 }
 

@@ -269,7 +269,7 @@ async fn find_switchover_time(settings: &Settings, store: &Store) -> Result<Time
     let rotated = listed.iter().any(|info| info.state == MasterKeyState::Retiring);
     Ok(match activated {
         Some(at) if rotated => {
-            at.plus(master_keys::max_replica_staleness(store, settings.timing.max_snapshot_age).await?)
+            at.plus(master_keys::max_replica_staleness(store, settings.timing.replica_staleness).await?)
         }
         Some(_) | None => Timestamp::from_millis(0),
     })

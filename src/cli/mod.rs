@@ -5,11 +5,13 @@
 
 mod api_key;
 mod api_key_options;
+mod api_key_output;
 pub mod common;
 mod configure;
 mod demo;
 mod doctor;
 mod import;
+mod integrity;
 mod master_key;
 mod migrate;
 mod restore;
@@ -19,8 +21,12 @@ mod signing_key;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
+use rustix::fs::Mode;
 
-use crate::cli::common::{CommonArgs, Failure};
+use crate::{
+    cli::common::{CommonArgs, Failure},
+    config::findings,
+};
 
 /// Exchange long-lived API keys for short-lived signed JWTs and publish the
 /// JWKS with which every service verifies them offline.
@@ -72,6 +78,9 @@ enum Command {
     /// Detect and accept a rolled back database.
     #[command(subcommand)]
     Restore(restore::RestoreCommand),
+    /// Find rows that were altered outside of Keyswap.
+    #[command(subcommand)]
+    Integrity(integrity::IntegrityCommand),
     /// Migrate the database schema to this version.
     #[command(after_help = "Examples:\n  keyswap migrate --status")]
     Migrate {
@@ -99,7 +108,7 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Validate the configuration.
+    /// Validate the configuration and warn of settings that are risky.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Diagnose the deployment and suggest a remedy for each fault.
@@ -131,7 +140,8 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Read the configuration as the server does and report every fault.
+    /// Read the configuration as the server does. Report every fault, and every
+    /// setting that weakens the deployment.
     #[command(after_help = "Examples:\n  keyswap config check --config keyswap.toml")]
     Check,
 }
@@ -144,6 +154,8 @@ pub fn command() -> clap::Command {
 /// Runs the program.
 pub fn main() -> ExitCode {
     forbid_core_dumps();
+    // Files that Keyswap creates have mode 0600, directories 0700.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // `parse` exits with 2 on invalid usage.
     let cli = Cli::parse();
     let result = actix_web::rt::System::new().block_on(run(cli));
@@ -173,11 +185,15 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::SigningKey(command) => signing_key::run(&common, command).await,
         Command::MasterKey(command) => master_key::run(&common, command).await,
         Command::Restore(command) => restore::run(&common, command).await,
+        Command::Integrity(command) => integrity::run(&common, command).await,
         Command::Migrate { status, json } => migrate::run(&common, status, json),
         Command::Import { file, json } => import::run(&common, &file, json).await,
         Command::Config(ConfigCommand::Check) => {
-            common.settings()?;
+            let settings = common.settings()?;
             println!("The configuration is valid.");
+            for finding in findings::find(&settings) {
+                println!("warning: {finding}");
+            }
             Ok(())
         }
         Command::Doctor { json } => doctor::run(&common, json).await,

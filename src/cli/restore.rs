@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::{
-    app::startup::StartMode,
+    app::startup::{StartMode, load_registered_master_keys},
     cli::common::{CommonArgs, Failure, print_result},
     domain::events::{Actor, Origin},
     service::encryption::{
@@ -48,6 +48,7 @@ struct RestoreReport<'a> {
 
 pub async fn run(common: &CommonArgs, command: RestoreCommand) -> Result<(), Failure> {
     let (settings, store) = common.open_store(StartMode::Command)?;
+    load_registered_master_keys(&store, &settings.keys.dir).await?;
     let file = &settings.keys.rollback_guard();
     let (state, _) = rollback_guard::compare(&store, file).await?;
     match command {

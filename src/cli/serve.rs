@@ -10,7 +10,7 @@ use crate::{
         startup::{self, StartMode},
     },
     cli::common::{CommonArgs, Failure},
-    config::sections::LogFormat,
+    config::{findings, sections::LogFormat},
     http::server,
     store::{SystemClock, durability_faults},
     telemetry,
@@ -25,6 +25,9 @@ pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
     // The address is bound first, so that a server that cannot listen creates nothing in the
     // database.
     let bound = server::bind(&settings.server)?;
+    for finding in findings::find(&settings) {
+        tracing::warn!(setting = finding.setting, "{}", finding.text);
+    }
     let services = Arc::new(startup::start(settings, StartMode::Serve, Arc::new(SystemClock)).await?);
     for fault in services.store.read(durability_faults).await? {
         tracing::warn!(fault, "the database may lose acknowledged changes in a crash");

@@ -1,6 +1,6 @@
 //! The `keyswap signing-key` command.
 
-use std::path::PathBuf;
+use std::{fs, io, path::PathBuf};
 
 use clap::Subcommand;
 
@@ -53,7 +53,7 @@ pub enum SigningKeyCommand {
     /// SEC 1) or a private JWK.
     #[command(after_help = "Examples:\n  keyswap signing-key import key.pem")]
     Import {
-        /// Read the private key from this file.
+        /// Read the private key from this file. Use - for standard input.
         file: PathBuf,
         /// Print JSON.
         #[arg(long)]
@@ -90,7 +90,9 @@ pub async fn run(common: &CommonArgs, command: SigningKeyCommand) -> Result<(), 
             print_result(json, &signing::rotate(&services, &caller, None).await?, print_rotated)
         }
         SigningKeyCommand::Import { file, json } => {
-            let text = std::fs::read_to_string(&file).map(zeroize::Zeroizing::new);
+            let read =
+                if file.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(&file) };
+            let text = read.map(zeroize::Zeroizing::new);
             let text = text.map_err(|error| Failure::Other(format!("failed to read {}: {error}", file.display())))?;
             print_result(json, &signing::import(&services, &caller, &text).await?, |key| {
                 println!("{} is published as the next key. It may sign from {}.", key.info.kid, key.may_sign_from);

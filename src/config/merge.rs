@@ -5,12 +5,12 @@ use std::{fmt::Display, fs, path::Path};
 
 use figment::{
     Figment,
-    error::Kind,
+    error::{Actual, Kind},
     providers::{Env, Format, Serialized, Toml},
     value::{Dict, Value},
 };
 
-use crate::config::sections::Sections;
+use crate::{config::sections::Sections, store::DatabaseUrl};
 
 /// The defaults, compiled into the program.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -63,6 +63,14 @@ pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -
                 // Like in the environment, `true` is a boolean, `8` a number, and other text a
                 // string.
                 let value = value.parse().unwrap_or_else(|_| Value::from(value));
+                if contains_password(path, &value) {
+                    faults.add(
+                        "--set database.url",
+                        "contains a password, which other users of this machine can see; use a file, or the environment \
+                         variable KEYSWAP__DATABASE__URL",
+                    );
+                    continue;
+                }
                 sources = sources.merge(Serialized::global(path, value));
             }
             // The value may be a password, and a text without `=` may be a value.
@@ -80,6 +88,16 @@ pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -
     deserialize(given, &known, faults)
 }
 
+/// Returns whether a `--set` option contains the password of the database.
+fn contains_password(path: &str, value: &Value) -> bool {
+    let url = match path {
+        "database.url" => value.as_str(),
+        "database" => value.as_dict().and_then(|section| section.get("url")).and_then(Value::as_str),
+        _ => None,
+    };
+    url.and_then(|url| url.parse::<DatabaseUrl>().ok()).is_some_and(|url| url.has_password())
+}
+
 /// Shortens an error of the TOML parser to one line, without the line of the file, which may
 /// contain a password.
 fn without_source_line(error: &str) -> String {
@@ -93,7 +111,12 @@ fn retain_known(known: &Dict, given: &mut Dict, parent: &str, faults: &mut Fault
     given.retain(|name, value| {
         let path = if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
         let Some(default) = known.get(name) else {
-            faults.add(path, "unknown setting; remove it or correct its name");
+            let meant = find_similar(name, known.keys().map(String::as_str));
+            let parent = path.strip_suffix(name.as_str()).unwrap_or_default();
+            match meant {
+                Some(meant) => faults.add(&path, format_args!("unknown setting; did you mean {parent}{meant}?")),
+                None => faults.add(&path, "unknown setting; remove it or correct its name"),
+            }
             return false;
         };
         match (default.as_dict(), value.as_dict()) {
@@ -134,14 +157,8 @@ fn deserialize(mut given: Dict, known: &Dict, faults: &mut Faults) -> Option<Sec
         };
         // A database URL may contain a password.
         let quoted = text.filter(|_| name != "url").map(|text| format!("{text:?}: ")).unwrap_or_default();
-        let setting = format!("{section}.{name}");
-        if matches!(error.kind, Kind::MissingField(_)) {
-            faults.add(setting, "must not be empty");
-        } else if let Kind::Message(why) = &error.kind {
-            faults.add(setting, format_args!("{quoted}{why}"));
-        } else {
-            faults.add(setting, error.kind);
-        }
+        let default = known.get(section).and_then(Value::as_dict).and_then(|defaults| defaults.get(name));
+        faults.add(format_args!("{section}.{name}"), describe(&error.kind, &quoted, default));
         match (members.get_mut(name), index) {
             (Some(Value::Array(_, values)), Some(index)) if index < values.len() => drop(values.remove(index)),
             _ => {
@@ -158,6 +175,48 @@ fn deserialize(mut given: Dict, known: &Dict, faults: &mut Faults) -> Option<Sec
             }
         }
     }
+}
+
+/// States what is wrong with a value, and what was meant or what is possible.
+fn describe(kind: &Kind, quoted: &str, default: Option<&Value>) -> String {
+    let is_list = matches!(default, Some(Value::Array(..)));
+    if let Kind::MissingField(_) = kind {
+        return "must not be empty".to_owned();
+    }
+    if let Kind::Message(why) = kind {
+        let why = if why == "invalid socket address syntax" { GIVE_ADDRESS } else { why };
+        return format!("{quoted}{why}");
+    }
+    if let Kind::UnknownVariant(given, possible) = kind {
+        let meant = find_similar(given, possible.iter().copied());
+        let meant = meant.map(|meant| format!("; did you mean {meant:?}?")).unwrap_or_default();
+        return format!("{given:?}: must be one of {}{meant}", possible.join(", "));
+    }
+    if let Kind::InvalidType(given, expected) = kind {
+        if *expected == "socket address" {
+            return GIVE_ADDRESS.to_owned();
+        } else if let Actual::Str(text) = given
+            && is_list
+        {
+            return format!("is a list; write [{text:?}]");
+        } else if let Actual::Unsigned(number) = given
+            && is_list
+        {
+            return format!("{number}: write \"{number}\"");
+        }
+    }
+    match default.and_then(Value::as_str).filter(|example| !example.is_empty()) {
+        Some(example) => format!("{kind}; the default is {example:?}"),
+        None => kind.to_string(),
+    }
+}
+
+const GIVE_ADDRESS: &str = "give an IP address and a port, such as 127.0.0.1:8080 or [::]:8080";
+
+/// Returns the name that is so similar to `given` that it was probably meant.
+fn find_similar<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let rated = names.map(|name| (strsim::jaro_winkler(given, name), name)).filter(|(similarity, _)| *similarity > 0.8);
+    rated.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, name)| name)
 }
 
 fn as_dict_mut(value: &mut Value) -> Option<&mut Dict> {

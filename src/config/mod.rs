@@ -1,6 +1,7 @@
 //! Configuration. Precedence, lowest first: defaults, file, environment, `--set`. All faults are
 //! reported together, each once, with the path of its setting.
 
+pub mod findings;
 mod merge;
 pub mod sections;
 mod validation;
@@ -13,8 +14,8 @@ use crate::{
     config::{
         merge::Faults,
         sections::{
-            ApiKeys, Bootstrap, BruteForce, Log, MasterKeySettings, Portal, Sections, Server, ServiceClients,
-            SigningKeys, StatusLists, Usage,
+            AccessRecords, ApiKeys, Bootstrap, BruteForce, Log, MasterKeySettings, Portal, Sections, Server,
+            ServiceClients, SigningKeys, StatusLists, Usage,
         },
     },
     domain::{access::audience::Identifier, exchange::key_context::Limits, signing::rotation::RotationTiming},
@@ -29,6 +30,7 @@ pub struct Settings {
     pub server: Server,
     pub database: DatabaseSettings,
     pub keys: MasterKeySettings,
+    pub access_records: AccessRecords,
     pub signing_keys: SigningKeys,
     pub api_keys: ApiKeys,
     pub status_lists: StatusLists,
@@ -90,11 +92,12 @@ impl Settings {
                 default_ttl: tokens.default_ttl,
                 max_ttl: tokens.max_ttl,
                 end_with_creator: api_keys.end_with_creator,
+                record_bound: tokens.record_bound,
                 algorithm: signing_keys.algorithm,
             },
             timing: RotationTiming {
                 verifier_cache_ttl: signing_keys.verifier_cache_ttl,
-                max_snapshot_age: signing_keys.replica_staleness,
+                replica_staleness: signing_keys.replica_staleness,
                 verifier_leeway: signing_keys.verifier_leeway,
                 clock_skew: signing_keys.clock_skew,
                 max_ttl: tokens.max_ttl,
@@ -103,6 +106,7 @@ impl Settings {
             server: sections.server,
             database: sections.database,
             keys: sections.keys,
+            access_records: sections.access_records,
             signing_keys: sections.signing_keys,
             api_keys: sections.api_keys,
             status_lists: sections.status_lists,

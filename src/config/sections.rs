@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use crate::{
     domain::{
-        access::{audience::Identifier, owner::OwnerType},
-        common::{origin::Origin, time::Span},
+        access::{audience::Identifier, owner::OwnerType, resource_template::ResourceTemplate},
+        common::{address::deserialize_networks, origin::Origin, time::Span},
         credentials::format::Prefix,
         portal::session::KeyFormOption,
         signing::Algorithm,
@@ -25,6 +25,7 @@ pub struct Sections {
     pub database: DatabaseSettings,
     pub keys: MasterKeySettings,
     pub tokens: Tokens,
+    pub access_records: AccessRecords,
     pub signing_keys: SigningKeys,
     pub api_keys: ApiKeys,
     pub status_lists: StatusLists,
@@ -42,10 +43,33 @@ pub struct Server {
     pub bind: SocketAddr,
     pub public_url: String,
     pub admin_bind: Option<SocketAddr>,
+    #[serde(deserialize_with = "deserialize_networks")]
     pub trusted_proxies: Vec<IpNet>,
+    pub forwarded_header: ForwardedHeader,
+    pub max_connections: u32,
     pub tls_certificate: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
     pub shutdown_timeout: Span,
+}
+
+/// The header in which trusted proxies pass the client address on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum ForwardedHeader {
+    #[serde(rename = "x-forwarded-for")]
+    XForwardedFor,
+    /// RFC 7239.
+    #[serde(rename = "forwarded")]
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    /// Returns the name of the header in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -68,6 +92,14 @@ pub struct Tokens {
     pub default_ttl: Span,
     pub max_ttl: Span,
     pub default_audience: Option<Identifier>,
+    /// Whether every token for a service has `authorization_details` instead of a scope.
+    pub record_bound: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct AccessRecords {
+    /// Resources that users may grant without a record that grants them.
+    pub user_resources: Vec<ResourceTemplate>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

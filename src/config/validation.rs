@@ -2,25 +2,34 @@
 
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use url::{Host, Url};
 
 use crate::{
-    config::{merge::Faults, sections::Sections},
+    config::{
+        merge::Faults,
+        sections::{Sections, Server},
+    },
     domain::{common::time::Span, credentials::format::Prefix, portal::session::KeyFormOption},
+    store::DatabaseUrl,
 };
 
 pub fn validate(sections: &Sections, faults: &mut Faults) {
     let Sections { server, database, tokens, api_keys, portal, brute_force, log, .. } = sections;
-    if let Some(fault) = validate_public_url(&server.public_url) {
-        faults.require(false, &["server.public_url"], fault);
-    }
+    validate_server(server, faults);
     faults.require(
-        server.tls_certificate.is_some() == server.tls_key.is_some(),
-        &["server.tls_key", "server.tls_certificate"],
-        "set both tls_certificate and tls_key, or neither",
+        !matches!(&database.url, DatabaseUrl::Sqlite(path) if path.contains(":memory:")),
+        &["database.url"],
+        "must be a file, such as sqlite://data/keyswap.db: each connection would have its own database in memory",
+    );
+    faults.require(
+        !api_keys.owner_types.is_empty(),
+        &["api_keys.owner_types"],
+        "must contain at least one of user, organization, service_client, none: otherwise no key can be created",
     );
     for (path, size, min) in [
         ("database.pool_size", database.pool_size, 1),
+        ("server.max_connections", server.max_connections, 16),
         ("service_clients.max_per_user", sections.service_clients.max_per_user, 0),
         ("brute_force.per_source", brute_force.per_source, 1),
         ("brute_force.per_credential", brute_force.per_credential, 1),
@@ -46,10 +55,33 @@ pub fn validate(sections: &Sections, faults: &mut Faults) {
         &["portal.choices"],
         "resources requires roles",
     );
+    // A directive without a level is the name of a module, so a misspelled level would be one.
+    let is_level = |directive: &str| directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok();
     faults.require(
-        EnvFilter::try_new(&log.level).is_ok(),
+        EnvFilter::try_new(&log.level).is_ok() && log.level.split(',').all(is_level),
         &["log.level"],
         "must be error, warn, info, debug, trace, or directives such as info,keyswap=debug",
+    );
+}
+
+fn validate_server(server: &Server, faults: &mut Faults) {
+    if let Some(fault) = validate_public_url(&server.public_url) {
+        faults.require(false, &["server.public_url"], fault);
+    }
+    faults.require(
+        server.tls_certificate.is_some() == server.tls_key.is_some(),
+        &["server.tls_key", "server.tls_certificate"],
+        "set both tls_certificate and tls_key, or neither",
+    );
+    faults.require(
+        server.tls_certificate.is_none() || server.public_url.starts_with("https://"),
+        &["server.public_url", "server.tls_certificate", "server.tls_key"],
+        "must begin with https://, because server.tls_certificate is set",
+    );
+    faults.require(
+        server.admin_bind != Some(server.bind) || server.bind.port() == 0,
+        &["server.admin_bind", "server.bind"],
+        format_args!("must differ from server.bind, {}; leave it empty to serve both on one address", server.bind),
     );
 }
 
@@ -57,6 +89,7 @@ fn validate_durations(sections: &Sections, faults: &mut Faults) {
     let Sections { database, tokens, signing_keys, portal, brute_force, .. } = sections;
     let [second, minute, hour] = [1, 60, 3600].map(Duration::from_secs);
     let day = 24 * hour;
+    let max_lifetime = sections.api_keys.max_lifetime.map_or(day, Span::duration);
     let rotation_period = signing_keys.rotation_period.map_or(day, Span::duration);
     for (path, value, range, text) in [
         ("database.connect_timeout", database.connect_timeout, second..=minute, "must be from 1s to 60s"),
@@ -73,6 +106,12 @@ fn validate_durations(sections: &Sections, faults: &mut Faults) {
             rotation_period,
             second..=Duration::MAX,
             "must be at least 1s, or empty to disable automatic rotation",
+        ),
+        (
+            "api_keys.max_lifetime",
+            max_lifetime,
+            second..=Duration::MAX,
+            "must be at least 1s, or empty for no limit: otherwise no key can be created",
         ),
         ("status_lists.ttl", sections.status_lists.ttl.duration(), second..=day, "must be from 1s to 24h"),
         ("portal.session_ttl", portal.session_ttl.duration(), minute..=day, "must be from 1m to 24h"),
@@ -93,7 +132,27 @@ fn validate_durations(sections: &Sections, faults: &mut Faults) {
     }
 }
 
-fn validate_public_url(url: &str) -> Option<&'static str> {
+fn validate_public_url(url: &str) -> Option<String> {
+    validate_public_url_text(url).map(str::to_owned).or_else(|| {
+        let parsed = match Url::parse(url) {
+            Ok(parsed) => parsed,
+            Err(error) => return Some(format!("is not a URL: {error}")),
+        };
+        let is_unspecified = match parsed.host() {
+            Some(Host::Ipv4(address)) => address.is_unspecified(),
+            Some(Host::Ipv6(address)) => address.is_unspecified(),
+            Some(Host::Domain(_)) | None => false,
+        };
+        let normal = parsed.as_str().trim_end_matches('/');
+        if is_unspecified {
+            Some(format!("{url} is an address to listen on; give the name or the address that clients use"))
+        } else {
+            (normal != url).then(|| format!("must be {normal}, because URL libraries write {url} in this form"))
+        }
+    })
+}
+
+fn validate_public_url_text(url: &str) -> Option<&'static str> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     match rest {
         None => Some("must begin with https:// (or http:// for a trial)"),

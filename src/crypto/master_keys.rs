@@ -228,11 +228,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        crypto::{
-            encryption::{Encrypted, SecretKind},
-            random::SystemEntropy,
+        crypto::{encryption::private_key_row, random::SystemEntropy},
+        domain::common::{
+            encryption::{Encrypted, RowCipher as _},
+            time::Timestamp,
         },
-        domain::common::time::Timestamp,
     };
 
     fn write(dir: &Path, version: i32, key: &MasterKey) {
@@ -255,8 +255,8 @@ mod tests {
         write(dir.path(), 1, &one);
         let keys = MasterKeys::open(dir.path(), &[info(1, &one, MasterKeyState::Current)]).unwrap();
         let clone = keys.clone();
-        let old = keys.encrypt(SecretKind::Credential, "a", b"digest", &entropy).unwrap();
-        let decrypts = |keys: &MasterKeys, row: &Encrypted| keys.decrypt(SecretKind::Credential, "a", row).is_ok();
+        let old = keys.encrypt(&private_key_row("a"), b"digest", &entropy).unwrap();
+        let decrypts = |keys: &MasterKeys, row: &Encrypted| keys.decrypt(&private_key_row("a"), row).is_ok();
 
         // Incoming: another replica has the key file. This one does not, and reports it.
         let incoming = [info(1, &one, MasterKeyState::Current), info(2, &two, MasterKeyState::Incoming)];
@@ -270,7 +270,7 @@ mod tests {
 
         // A row of a replica that activated the key earlier: this replica reads the file on demand.
         let elsewhere = MasterKeys::from_versions([(1, one.clone()), (2, two.clone())]).unwrap();
-        let new = elsewhere.encrypt(SecretKind::Credential, "a", b"digest", &entropy).unwrap();
+        let new = elsewhere.encrypt(&private_key_row("a"), b"digest", &entropy).unwrap();
         assert_eq!((old.master_version, new.master_version), (1, 2));
         assert!(decrypts(&keys, &new) && decrypts(&keys, &old) && decrypts(&clone, &new), "clones share their keys");
 

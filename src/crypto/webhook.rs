@@ -7,11 +7,11 @@ use ring::hmac;
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{
-        encryption::{Encrypted, EncryptionError, SecretKind},
-        master_keys::MasterKeys,
+    crypto::{encryption::webhook_row, master_keys::MasterKeys},
+    domain::common::{
+        encryption::{Encrypted, EncryptionError, RowCipher as _},
+        entropy::{Entropy, EntropyUnavailable},
     },
-    domain::common::entropy::{Entropy, EntropyUnavailable},
 };
 
 /// The secret shared by Keyswap and one receiver.
@@ -41,12 +41,12 @@ impl WebhookSecret {
 
     /// Encrypts the secret for the row `id`.
     pub fn encrypt(&self, keys: &MasterKeys, id: &str, entropy: &dyn Entropy) -> Result<Encrypted, EncryptionError> {
-        keys.encrypt(SecretKind::Webhook, id, self.0.as_slice(), entropy)
+        keys.encrypt(&webhook_row(id), self.0.as_slice(), entropy)
     }
 
     /// Decrypts the secret of the row `id`.
     pub fn decrypt(keys: &MasterKeys, id: &str, encrypted: &Encrypted) -> Result<Self, EncryptionError> {
-        let decrypted = keys.decrypt(SecretKind::Webhook, id, encrypted)?;
+        let decrypted = keys.decrypt(&webhook_row(id), encrypted)?;
         let bytes = decrypted.as_slice().try_into().map_err(|_| EncryptionError::DecryptionFailed)?;
         Ok(Self(Zeroizing::new(bytes)))
     }

@@ -19,8 +19,8 @@ use crate::domain::common::{
 pub enum Actor {
     /// An API key, or a token issued from it.
     Key(KeyId),
-    /// A session in which a user manages their own keys.
-    PortalSession(PortalSessionId),
+    /// A session in which a user manages their own keys, and the API key that opened it.
+    PortalSession { id: PortalSessionId, opened_by: KeyId },
     /// An operator with shell access to the server.
     Operator,
     /// Keyswap itself, in a scheduled job or at startup.
@@ -31,12 +31,20 @@ impl Actor {
     pub fn to_ref(&self) -> ActorRef {
         match self {
             Self::Key(id) => ActorRef { kind: "api_key".to_owned(), id: Some(id.to_string()) },
-            Self::PortalSession(id) => ActorRef { kind: "portal_session".to_owned(), id: Some(id.to_string()) },
+            Self::PortalSession { id, .. } => ActorRef { kind: "portal_session".to_owned(), id: Some(id.to_string()) },
             Self::Operator => ActorRef { kind: "cli".to_owned(), id: None },
             Self::System => ActorRef { kind: "system".to_owned(), id: None },
         }
     }
+
+    /// Returns the API key that the actor depends on: the key itself, or the opener of the session.
+    pub const fn source_key(&self) -> Option<&KeyId> {
+        if let Self::Key(id) | Self::PortalSession { opened_by: id, .. } = self { Some(id) } else { None }
+    }
 }
+
+/// The kind of `ActorRef` that names a user.
+pub const USER_KIND: &str = "user";
 
 /// The actor that performed an action, or the object it was performed on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -48,6 +56,10 @@ pub struct ActorRef {
 }
 
 impl ActorRef {
+    pub fn of_user(user: &UserId) -> Self {
+        Self { kind: USER_KIND.to_owned(), id: Some(user.to_string()) }
+    }
+
     /// Returns the stored form: `type` or `type:id`.
     pub fn to_stored(&self) -> String {
         match &self.id {
@@ -86,7 +98,7 @@ impl Origin {
     /// made, or the actor.
     pub fn creator(&self) -> ActorRef {
         match &self.on_behalf_of {
-            Some(user) => ActorRef { kind: "user".to_owned(), id: Some(user.to_string()) },
+            Some(user) => ActorRef::of_user(user),
             None => self.actor.to_ref(),
         }
     }
@@ -182,6 +194,8 @@ define_event_types! {
     UserUpdated = "user.updated" on "user",
     UserBlocked = "user.blocked" on "user",
     UserUnblocked = "user.unblocked" on "user",
+    UserLocked = "user.locked" on "user",
+    UserUnlocked = "user.unlocked" on "user",
     UserDeleted = "user.deleted" on "user",
     MemberCreated = "member.created" on "member",
     MemberUpdated = "member.updated" on "member",
@@ -211,6 +225,7 @@ define_event_types! {
     ConsoleSessionCreated = "console_session.created" on "console_session",
     BrandingUpdated = "branding.updated" on "branding",
     RestoreAccepted = "restore.accepted" on "database",
+    IntegrityAccepted = "integrity.accepted" on "row",
 }
 
 impl FromStr for EventType {
@@ -267,27 +282,4 @@ impl Event {
         let text = serde_json::to_vec(self)?;
         Ok(digest(&text).iter().map(|byte| format!("{byte:02x}")).collect())
     }
-}
-
-/// Direction in which the audit log is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-pub enum EventOrder {
-    /// From the beginning, and on to the events that are appended.
-    #[default]
-    #[serde(rename = "oldest")]
-    OldestFirst,
-    /// From the end to the beginning.
-    #[serde(rename = "newest")]
-    NewestFirst,
-}
-
-/// Selection of events of the audit log.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EventFilter {
-    pub order: EventOrder,
-    pub event_types: Vec<EventType>,
-    /// An id, `type:id`, or the type of an actor without an id: `cli` or `system`.
-    pub actor: Option<String>,
-    pub subject: Option<String>,
-    pub organization: Option<String>,
 }

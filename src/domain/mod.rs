@@ -8,6 +8,7 @@ pub mod access;
 pub mod common;
 pub mod credentials;
 pub mod directory;
+pub mod event_filter;
 pub mod events;
 pub mod exchange;
 pub mod portal;

@@ -1,4 +1,4 @@
-//! Status lists (draft-ietf-oauth-status-list-20): the status of tokens as a public array of bits.
+//! Status lists (draft-ietf-oauth-status-list-21): the status of tokens as a public array of bits.
 //! The code here is pure: compression and signing are done elsewhere.
 
 use std::fmt;

@@ -96,11 +96,15 @@ impl<B: ErrorBody> ResponseError for ErrorResponse<B> {
     }
 }
 
-pub const THROTTLED: &str = "too many keys were not accepted; wait as long as Retry-After says";
+pub const THROTTLED: &str = "the credential is not accepted, and too many attempts have failed; check the credential and retry after Retry-After";
 pub const LIMITED: &str = "the key has spent its exchanges of this minute; keep a token until it expires, and wait as long as Retry-After says";
 pub const ROLLED_BACK: &str =
     "the database was rolled back, and no credential is accepted: run `keyswap restore status` on the server";
 pub const INTERNAL: &str = "the cause is in the log, under the id in the X-Request-Id header";
+
+pub fn describe_lifetime(longest: Span) -> String {
+    format!("expires_in may be {} seconds at most for this key and these audiences", longest.as_secs())
+}
 
 pub const fn describe_target_error(error: TargetError) -> &'static str {
     match error {

@@ -1,8 +1,11 @@
 //! HTTP: the routing table and its handlers. A handler parses the request, calls one function of
 //! `service` and writes the response.
 
+mod accept;
 mod access;
 mod api_keys;
+mod challenge;
+mod connection;
 mod cors;
 mod credentials;
 mod directory;

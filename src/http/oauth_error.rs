@@ -60,6 +60,23 @@ impl OAuthError {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", description)
     }
 
+    /// A parameter that would be ignored because of its spelling.
+    pub fn misspelled_parameter(known: &str) -> Self {
+        Self::invalid_request(format!(
+            "a parameter resembles {known} and would be ignored: its name is exactly {known}, without brackets; \
+             audience and resource may be repeated"
+        ))
+    }
+
+    /// RFC 9396 §5.
+    pub fn invalid_authorization_details() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_authorization_details",
+            "authorization_details cannot be requested: access records decide them; omit the parameter",
+        )
+    }
+
     pub fn unsupported_grant_type() -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
@@ -82,9 +99,25 @@ impl OAuthError {
 
     /// The status is 401 for credentials in the header and for credentials in the body (6749-09).
     pub fn invalid_client() -> Self {
-        let description = "the client is not known or its API key is not accepted";
+        Self::client_error("the client is not known or its API key is not accepted")
+    }
+
+    /// A request without client credentials, or with an empty secret, as from a variable that is
+    /// not set.
+    pub fn missing_client() -> Self {
+        Self::client_error("the client id or the client secret is missing or empty: the secret is the API key")
+    }
+
+    fn client_error(description: &'static str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "invalid_client", description)
             .with(WWW_AUTHENTICATE, r#"Basic realm="keyswap", charset="UTF-8""#)
+    }
+
+    /// A bearer credential without a value.
+    pub fn empty_bearer() -> Self {
+        let description = "the Authorization header is empty: Bearer must be followed by the API key or token";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_token", description)
+            .with(WWW_AUTHENTICATE, r#"Bearer realm="keyswap", error="invalid_token""#)
     }
 
     /// The only error for a bearer credential that is not accepted, whatever the reason
@@ -110,6 +143,11 @@ impl OAuthError {
 
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "invalid_request", "there is no such endpoint")
+    }
+
+    pub fn precondition_failed() -> Self {
+        let description = "If-Match does not name the current representation";
+        Self::new(StatusCode::PRECONDITION_FAILED, "invalid_request", description)
     }
 
     pub fn method_not_allowed(allow: &str) -> Self {

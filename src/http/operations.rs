@@ -1,14 +1,15 @@
 //! Health and metrics endpoints, for operators and monitoring systems.
 
 use actix_web::{
-    HttpResponse,
-    http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    HttpRequest, HttpResponse,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY},
     web::Data,
 };
 
 use crate::{
     domain::access::policy::ReadMetrics,
     http::{
+        accept::prefers,
         extract::{Caller, Unauthenticated},
         openapi::responses::{Metrics, ProbeResponse},
         problem::Problem,
@@ -17,6 +18,7 @@ use crate::{
         Services,
         health::{self, Readiness},
     },
+    telemetry::text_format::from_open_metrics,
 };
 
 /// Returns 200 while the process is running.
@@ -38,25 +40,40 @@ pub async fn readyz(_: Unauthenticated, services: Data<Services>) -> HttpRespons
 
 /// Returns counters and gauges, on the operator listener.
 #[utoipa::path(get, path = "", responses(Metrics))]
-pub async fn metrics(_: Unauthenticated, services: Data<Services>) -> HttpResponse {
-    render_metrics(&services)
+pub async fn metrics(_: Unauthenticated, request: HttpRequest, services: Data<Services>) -> HttpResponse {
+    render_metrics(&services, &request)
 }
 
-/// Returns counters and gauges in the OpenMetrics format.
+/// Returns counters and gauges in the format that `Accept` requests.
+///
+/// The format is OpenMetrics if `Accept` names it, otherwise the text format of Prometheus.
 #[utoipa::path(get, path = "", responses(Metrics))]
-pub async fn get_public_metrics(caller: Caller<ReadMetrics>) -> Result<HttpResponse, Problem> {
-    Ok(render_metrics(&caller.services))
+pub async fn get_public_metrics(caller: Caller<ReadMetrics>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Ok(render_metrics(&caller.services, &request))
 }
 
-fn render_metrics(services: &Services) -> HttpResponse {
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
+fn render_metrics(services: &Services, request: &HttpRequest) -> HttpResponse {
     let view = services.keys.view();
     services.metrics.set_sampled_gauges(view.published.len(), view.age(), services.last_used.count_waiting());
     services
         .metrics
         .set_status_list_ages(services.status_lists.build_age(), services.status_lists.seconds_until_first_expiry());
-    match services.metrics.encode() {
+    let is_open_metrics = prefers(request.headers(), OPEN_METRICS, "text/plain");
+    let (text, content_type) = if is_open_metrics {
+        (services.metrics.encode(), "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    } else {
+        (
+            services.metrics.encode().and_then(|text| from_open_metrics(&text)),
+            "text/plain; version=0.0.4; charset=utf-8",
+        )
+    };
+    match text {
         Ok(text) => HttpResponse::Ok()
-            .insert_header((CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
+            .insert_header((CONTENT_TYPE, content_type))
+            .insert_header((VARY, "Accept"))
+            .insert_header((CACHE_CONTROL, "no-store"))
             .body(text),
         Err(error) => {
             tracing::error!(%error, "failed to encode metrics");

@@ -18,6 +18,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    domain::common::preconditions::FailedPrecondition,
     http::error::{ErrorBody, ErrorFormat, ErrorResponse, INTERNAL},
     service::{InputFault, Services},
 };
@@ -103,6 +104,11 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", detail).with(ALLOW, allow)
     }
 
+    pub fn precondition_failed(failed: FailedPrecondition) -> Self {
+        let title = "A precondition is not met";
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", title, failed.to_string())
+    }
+
     pub fn not_implemented(detail: &'static str) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", "Not here", detail)
     }
@@ -110,6 +116,13 @@ impl Problem {
     pub fn missing_credentials() -> Self {
         let detail = "send an API key or a token as Authorization: Bearer, or an API key as X-API-Key";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Authentication required", detail)
+            .with(WWW_AUTHENTICATE, BEARER_CHALLENGE)
+    }
+
+    /// A header without a value, as from a variable that is not set.
+    pub fn empty_credentials() -> Self {
+        let detail = "the Authorization or X-API-Key header is empty: it must contain the API key or token";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "The credential is empty", detail)
             .with(WWW_AUTHENTICATE, BEARER_CHALLENGE)
     }
 
@@ -138,7 +151,7 @@ impl Problem {
     }
 
     fn unavailable_because(cause: &dyn fmt::Display) -> Self {
-        tracing::warn!(%cause, "unavailable");
+        tracing::warn!(%cause, "failed to serve a request for a temporary reason; answered 503");
         Self::unavailable("the request failed temporarily and probably changed nothing; try again in a moment")
     }
 

@@ -3,17 +3,19 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    num::NonZero,
     path::Path,
     sync::Arc,
-    time::Duration,
+    thread::available_parallelism,
 };
 
 use actix_web::{
-    App as ActixApp, HttpServer,
+    App as ActixApp,
     dev::{Server, ServerHandle},
     middleware::from_fn,
     web,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use socket2::{Domain, Socket, Type};
 
@@ -21,7 +23,8 @@ use crate::{
     config::sections::Server as ServerSettings,
     crypto,
     http::{
-        extract::{request::TrustedProxies, request::attach_request_context},
+        connection::{self, registry::Connections},
+        extract::{client_address::TrustedProxies, request::attach_request_context},
         openapi::pages::DocsPages,
         portal::assets::Assets,
         problem::path_of,
@@ -73,7 +76,7 @@ fn bind_socket(address: SocketAddr) -> Result<(Socket, SocketAddr), ServeError> 
     bound().map_err(|error| ServeError::Bind(address, error))
 }
 
-fn listen(socket: Socket, address: SocketAddr) -> Result<TcpListener, ServeError> {
+fn start_listening(socket: Socket, address: SocketAddr) -> Result<TcpListener, ServeError> {
     socket.listen(LISTEN_BACKLOG).map_err(|error| ServeError::Bind(address, error))?;
     Ok(socket.into())
 }
@@ -123,11 +126,25 @@ pub fn serve(bound: BoundListeners, services: Arc<Services>) -> Result<Servers, 
     let settings = services.settings.server.clone();
     let origins = services.settings.portal.allowed_origins.clone();
     let services = web::Data::from(services);
-    let trusted = web::Data::new(TrustedProxies(settings.trusted_proxies));
+    let trusted = web::Data::new(TrustedProxies::new(&settings));
     let shutdown = settings.shutdown_timeout.as_secs();
+    let limit = raise_connection_limit(settings.max_connections, services.settings.database.pool_size);
     let operations_here = bound.admin_socket.is_none();
+    let tls = settings.tls_certificate.as_deref().zip(settings.tls_key.as_deref());
+    let tls = tls.map(|(certificate, key)| configure_tls(certificate, key)).transpose()?;
+    let builder = |workers: usize, limit: usize| {
+        // Connections that are being closed for others still have a descriptor. The listener waits
+        // for their end when there are too many of them.
+        let limit = (limit + MAX_CLOSING_CONNECTIONS).div_ceil(workers);
+        Server::build().workers(workers).max_concurrent_connections(limit).shutdown_timeout(shutdown)
+    };
+    // A connection whose handshake stalls is closed like any other. The default of 256 would stop
+    // the listener long before the limit.
+    actix_tls::accept::max_concurrent_tls_connect(limit);
+    let workers = available_parallelism().map_or(1, NonZero::get);
     let (public_app, public_trusted) = (services.clone(), trusted.clone());
-    let public = HttpServer::new(move || {
+    let connections = Connections::new(limit, Some(services.clone().into_inner()));
+    let app = move || {
         ActixApp::new()
             .app_data(public_app.clone())
             .app_data(public_trusted.clone())
@@ -135,46 +152,61 @@ pub fn serve(bound: BoundListeners, services: Arc<Services>) -> Result<Servers, 
             .app_data(assets.clone())
             .wrap(from_fn(attach_request_context))
             .configure(|config| routes::configure_public(config, &issuer_path, &origins, operations_here))
-    })
-    .client_request_timeout(HEADER_TIMEOUT)
-    .client_disconnect_timeout(Duration::from_secs(2))
-    .keep_alive(KEEP_ALIVE)
-    .shutdown_timeout(shutdown);
-    let public = match settings.tls_certificate.zip(settings.tls_key) {
-        None => public.listen(listen(bound.socket, bound.address)?)?,
-        Some((certificate, key)) => {
-            public.listen_rustls_0_23(listen(bound.socket, bound.address)?, tls(&certificate, &key)?)?
-        }
     };
+    let socket = start_listening(bound.socket, bound.address)?;
+    let public = connection::listener::listen(builder(workers, limit), socket, tls, connections, app)?.run();
     let admin = match bound.admin_socket {
         None => None,
         Some(socket) => {
-            let server = HttpServer::new(move || {
+            let connections = Connections::new(MAX_ADMIN_CONNECTIONS, None);
+            let app = move || {
                 ActixApp::new()
                     .app_data(services.clone())
                     .app_data(trusted.clone())
                     .wrap(from_fn(attach_request_context))
                     .configure(routes::configure_operations)
-            });
-            Some(
-                server
-                    .workers(1)
-                    .client_request_timeout(HEADER_TIMEOUT)
-                    .shutdown_timeout(shutdown)
-                    .listen(listen(socket, bound.admin_address.unwrap_or(bound.address))?)?,
-            )
+            };
+            let socket = start_listening(socket, bound.admin_address.unwrap_or(bound.address))?;
+            Some(connection::listener::listen(builder(1, MAX_ADMIN_CONNECTIONS), socket, None, connections, app)?.run())
         }
     };
-    Ok(Servers { public: public.run(), admin: admin.map(HttpServer::run) })
+    Ok(Servers { public, admin })
 }
 
-/// Time limit for receiving the head of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than the usual 60 s of load balancers, so that they close idle connections first.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Maximum number of connections of the operator listener.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
+/// Maximum number of connections that are being closed because there are more than the limit.
+const MAX_CLOSING_CONNECTIONS: usize = 32;
+/// File descriptors that are kept for everything but connections of clients: the database,
+/// webhooks, files, and listeners.
+const RESERVED_DESCRIPTORS: u64 = 128;
+
+/// Raises the limit of open files to its maximum, and returns the maximum number of connections of
+/// the public listener.
+fn raise_connection_limit(configured: u32, pool_size: u32) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let descriptors = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let reserved =
+        RESERVED_DESCRIPTORS + (MAX_ADMIN_CONNECTIONS + MAX_CLOSING_CONNECTIONS) as u64 + u64::from(pool_size);
+    // A server with a very low limit serves with half of it.
+    let available = descriptors.map_or(u64::MAX, |all| all.saturating_sub(reserved).max(all / 2));
+    let connections = u64::from(configured).min(available);
+    if connections < u64::from(configured) {
+        tracing::warn!(
+            descriptors,
+            connections,
+            "the limit of open files allows fewer connections than server.max_connections; raise it (ulimit -n, LimitNOFILE)"
+        );
+    }
+    usize::try_from(connections).unwrap_or(usize::MAX)
+}
 
 /// Supports TLS 1.2 and 1.3, the defaults of rustls.
-fn tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, ServeError> {
+fn configure_tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, ServeError> {
     let unreadable =
         |path: &Path, error: &dyn std::fmt::Display| ServeError::TlsFile(path.to_owned(), error.to_string());
     let chain = CertificateDer::pem_file_iter(certificate)

@@ -1,13 +1,6 @@
 //! `/v1/status-lists`: the status of tokens, public for verifiers.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{
-        StatusCode,
-        header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, VARY},
-    },
-    web::Data,
-};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -20,9 +13,12 @@ use crate::{
             responses::{CacheableResponse, PastStateUnavailable},
         },
         problem::Problem,
-        signing::well_known::respond_cacheable,
+        signing::well_known::{respond_cacheable, respond_encoded},
     },
-    service::{Services, status_lists},
+    service::{
+        Services,
+        status_lists::{self, CurrentStatusList, StatusListAggregation},
+    },
 };
 
 /// The time of a status list.
@@ -33,7 +29,7 @@ pub struct StatusListQuery {
     time: Option<i64>,
 }
 
-/// Retrieves a signed status list (draft-ietf-oauth-status-list-20).
+/// Retrieves a signed status list (draft-ietf-oauth-status-list-21).
 ///
 /// The list has two bits for each index: 0 is valid, 1 is invalid and 2 is suspended.
 #[utoipa::path(get, path = "", responses(CacheableResponse<StatusListToken>, PastStateUnavailable))]
@@ -44,30 +40,20 @@ pub async fn get(
     Query(query): Query<StatusListQuery>,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let list = status_lists::get(&services, &id).await?;
+    let CurrentStatusList { list, max_age } = status_lists::get(&services, &id).await?;
     if query.time.is_some() {
         return Err(Problem::not_implemented("past status lists are not kept; omit `time` for the current list"));
     }
-    // Half of the time for which a verifier may use a list.
-    let cache_control = format!("public, max-age={}", status_lists::build::ttl(&services) / 2);
-    let zipped = accepts_gzip(&request);
-    let document = if zipped { &list.gzip } else { &list.plain };
-    let mut response = respond_cacheable(&request, document, "application/statuslist+jwt", &cache_control);
-    let headers = response.headers_mut();
-    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    if zipped && response.status() == StatusCode::OK {
-        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    Ok(response)
+    // A verifier may use the list until `iat` + `ttl`, and so may a cache.
+    let cache_control = format!("public, max-age={max_age}");
+    let choose = |takes_gzip| Ok(if takes_gzip { &list.gzip } else { &list.plain });
+    respond_encoded(&request, choose, "application/statuslist+jwt", &cache_control)
 }
 
-/// Returns whether `Accept-Encoding` names gzip with a non-zero weight (RFC 9110 §12.5.3).
-fn accepts_gzip(request: &HttpRequest) -> bool {
-    let values = request.headers().get_all(ACCEPT_ENCODING).filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        is_gzip && weight.is_none_or(|weight| weight.parse::<f32>().is_ok_and(|weight| weight > 0.0))
-    })
+/// Lists the URLs of the status lists, for verifiers that fetch them in advance.
+#[utoipa::path(get, path = "", responses(CacheableResponse<StatusListAggregation>))]
+pub async fn aggregate(_: Unauthenticated, services: Data<Services>) -> Result<HttpResponse, Problem> {
+    let document = status_lists::aggregate(&services).await?;
+    let cache_control = format!("public, max-age={}", status_lists::build::ttl(&services));
+    Ok(respond_cacheable(&document, "application/json", &cache_control))
 }

@@ -8,19 +8,21 @@ use crate::{
         access::policy::ManageWebhooks,
         common::{
             id::{DeliveryId, OrganizationId, WebhookId},
+            json::deserialize_present,
             name::Description,
+            preconditions::Preconditions,
             time::{Span, Timestamp},
         },
         events::ActorRef,
         webhooks::{EventTypeFilter, Webhook, WebhookState, WebhookUrl, delivery::Delivery},
     },
     http::{
-        extract::{Caller, IdempotentJson, IfMatch, Json, Limit, OptionalJson, Paging, Path, PathPair, Query},
+        extract::{Caller, Idempotent, Json, Limit, OptionalJson, Paging, Path, PathPair, Query},
         problem::Problem,
-        response::{Created, Deleted, Listing, Object, Plain, impl_resource},
+        response::{Created, Deleted, Issued, Listing, Object, Unversioned, impl_resource},
     },
     service::webhooks::{
-        self, Activation, DEFAULT_SECRET_OVERLAP, NewWebhook, WebhookPatch, WebhookWithSecret,
+        self, Activation, DEFAULT_SECRET_OVERLAP, NewWebhook, SecretRotation, WebhookPatch, WebhookWithSecret,
         deliveries::{self, TestDelivery},
     },
 };
@@ -49,7 +51,7 @@ pub struct WebhookBody {
     secret: Option<String>,
 }
 
-impl_resource!(WebhookBody, "/v1/webhooks/{}", id);
+impl_resource!(WebhookBody, "/v1/webhooks/{}", id; shown_once "secret");
 
 impl From<Webhook> for WebhookBody {
     fn from(webhook: Webhook) -> Self {
@@ -87,6 +89,8 @@ impl From<WebhookWithSecret> for WebhookBody {
 #[serde(deny_unknown_fields)]
 pub struct RotateBody {
     /// How long deliveries are also signed with the old secret. Defaults to 24h.
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     overlap: Option<Span>,
 }
 
@@ -96,7 +100,7 @@ pub struct RotateBody {
 #[utoipa::path(post, path = "")]
 pub async fn create(
     caller: Caller<ManageWebhooks>,
-    IdempotentJson { body, idempotency }: IdempotentJson<NewWebhook>,
+    Idempotent { body: Json(body), idempotency }: Idempotent<Json<NewWebhook>>,
 ) -> Result<Created<WebhookBody>, Problem> {
     Ok(webhooks::create(&caller.services, &caller, body, idempotency).await?.into())
 }
@@ -121,9 +125,9 @@ pub async fn patch(
     caller: Caller<ManageWebhooks>,
     Json(patch): Json<WebhookPatch>,
     Path(id): Path<WebhookId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Object<WebhookBody>, Problem> {
-    Ok(Object(webhooks::patch(&caller.services, &caller, id, patch, version).await?.into()))
+    Ok(Object(webhooks::patch(&caller.services, &caller, id, patch, preconditions).await?.into()))
 }
 
 /// Deletes a webhook.
@@ -131,9 +135,9 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageWebhooks>,
     Path(id): Path<WebhookId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Deleted, Problem> {
-    webhooks::delete(&caller.services, &caller, id, version).await?;
+    webhooks::delete(&caller.services, &caller, id, preconditions).await?;
     Ok(Deleted)
 }
 
@@ -143,18 +147,21 @@ pub async fn delete(
 #[utoipa::path(post, path = "")]
 pub async fn rotate_secret(
     caller: Caller<ManageWebhooks>,
-    OptionalJson(body): OptionalJson<RotateBody>,
+    Idempotent { body: OptionalJson(body), idempotency }: Idempotent<OptionalJson<RotateBody>>,
     Path(id): Path<WebhookId>,
-    IfMatch(version): IfMatch,
-) -> Result<Object<WebhookBody>, Problem> {
-    let overlap = body.overlap.unwrap_or(DEFAULT_SECRET_OVERLAP);
-    Ok(Object(webhooks::rotate_secret(&caller.services, &caller, id, overlap, version).await?.into()))
+    preconditions: Preconditions,
+) -> Result<Issued<WebhookBody>, Problem> {
+    let rotation = SecretRotation { id, overlap: body.overlap.unwrap_or(DEFAULT_SECRET_OVERLAP), preconditions };
+    Ok(webhooks::rotate_secret(&caller.services, &caller, rotation, idempotency).await?.into())
 }
 
 /// Sends a signed test delivery at once and returns the result.
 #[utoipa::path(post, path = "")]
-pub async fn test(caller: Caller<ManageWebhooks>, Path(id): Path<WebhookId>) -> Result<Plain<TestDelivery>, Problem> {
-    Ok(Plain(deliveries::test(&caller.services, id).await?))
+pub async fn test(
+    caller: Caller<ManageWebhooks>,
+    Path(id): Path<WebhookId>,
+) -> Result<Unversioned<TestDelivery>, Problem> {
+    Ok(Unversioned(deliveries::test(&caller.services, id).await?))
 }
 
 /// Pagination of the deliveries of a webhook.
@@ -184,6 +191,6 @@ pub async fn deliveries(
 pub async fn retry(
     caller: Caller<ManageWebhooks>,
     PathPair(webhook, delivery): PathPair<WebhookId, DeliveryId>,
-) -> Result<Plain<Delivery>, Problem> {
-    Ok(Plain(deliveries::retry(&caller.services, &caller, webhook, delivery).await?))
+) -> Result<Unversioned<Delivery>, Problem> {
+    Ok(Unversioned(deliveries::retry(&caller.services, &caller, webhook, delivery).await?))
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use url::Host;
 
 use crate::domain::{
-    common::address::{PortRange, is_globally_reachable},
+    common::address::{PortRange, deserialize_networks, is_globally_reachable},
     webhooks::WebhookUrl,
 };
 
@@ -17,6 +17,7 @@ use crate::domain::{
 /// at port 443.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct OutboundGuard {
+    #[serde(deserialize_with = "deserialize_networks")]
     pub allowed_networks: Vec<IpNet>,
     pub allowed_ports: Vec<PortRange>,
     pub allow_http: bool,

@@ -2,10 +2,11 @@
 
 use crate::domain::{
     access::{
+        access_record::EffectiveStatement,
         owner::OwnerScope,
         policy::{ADMIN, CallerPermissions, GrantablePermissions, TenantScope},
     },
-    credentials::api_key::KeyLimits,
+    credentials::key_limits::KeyLimits,
     events::{Actor, Origin},
 };
 
@@ -20,8 +21,11 @@ pub struct Caller {
     /// Limits of the calling key if it belongs to a user or an organization. Keys that the caller
     /// creates or changes must stay within them.
     pub limits: Option<KeyLimits>,
+    /// The statements of the access records that apply to the calling key, if it belongs to a user
+    /// or an organization and calls for itself.
+    pub key_access: Option<Vec<EffectiveStatement>>,
     /// The user that the caller is or acts on behalf of, with the current generation id.
-    pub on_behalf_of: Option<OwnerScope>,
+    pub user_scope: Option<OwnerScope>,
 }
 
 impl Caller {
@@ -40,11 +44,12 @@ impl Caller {
             origin: Origin::of(actor),
             authority: CallerPermissions {
                 scope: ADMIN.parse().into_iter().collect(),
-                tenant_scope: TenantScope::Deployment,
+                tenant_scope: TenantScope::Account,
             },
             holdings: GrantablePermissions::WholeCatalog,
             limits: None,
-            on_behalf_of: None,
+            key_access: None,
+            user_scope: None,
         }
     }
 }

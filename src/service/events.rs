@@ -7,13 +7,16 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     crypto,
     domain::{
-        common::page::Page,
-        events::{Event, EventFilter},
+        common::{page::Page, time::Span},
+        event_filter::{EventFilter, EventOrder},
+        events::Event,
     },
     service::{Error, Services},
     store,
 };
 
+/// Maximum time that a reader waits for the next event.
+const MAX_WAIT: Span = Span::from_secs(30);
 /// Polling interval of a waiting reader. Polling is the only way to find events of other replicas.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -24,9 +27,15 @@ pub async fn list(
     filter: EventFilter,
     after: Option<i64>,
     limit: i64,
-    wait: Duration,
+    wait: Span,
 ) -> Result<Page<Event>, Error> {
-    let deadline = Instant::now() + wait;
+    if filter.order == EventOrder::NewestFirst && wait > Span::ZERO {
+        return Err(Error::invalid("wait", "requires order=oldest"));
+    }
+    if wait > MAX_WAIT {
+        return Err(Error::invalid("wait", format!("must be at most {MAX_WAIT}")));
+    }
+    let deadline = Instant::now() + wait.duration();
     loop {
         let filter = filter.clone();
         let page =
@@ -39,28 +48,59 @@ pub async fn list(
     }
 }
 
+/// A part of the audit log: up to `limit` events after the event `after`, whose hash is `hash`.
+#[derive(Debug)]
+pub(crate) struct EventRange {
+    pub after: i64,
+    pub hash: String,
+    pub limit: i64,
+}
+
 /// Verifies the hash chain of the whole audit log and returns the last sequence number. The error
 /// for a broken link names the event.
 pub async fn verify_audit_log(services: &Services) -> Result<i64, Error> {
+    let mut range = EventRange { after: 0, hash: Event::genesis_hash(), limit: 100_000 };
+    loop {
+        let after = range.after;
+        match verify_range(services, range).await? {
+            Ok(Some((after, hash))) => range = EventRange { after, hash, limit: 100_000 },
+            Ok(None) => return Ok(services.store.read(store::events::read_chain_head).await?.0.max(after)),
+            Err(seq) => return Err(Error::internal(format!("the audit log is broken at event {seq}"))),
+        }
+    }
+}
+
+/// Verifies the hash chain after an event, up to the end of the range or of the log. Returns where
+/// to continue, or `None` at the end of the log. The inner error is the number of the event that
+/// was altered or deleted.
+pub(crate) async fn verify_range(
+    services: &Services,
+    range: EventRange,
+) -> Result<Result<Option<(i64, String)>, i64>, Error> {
     // The chain head is read first: events that are appended later are not verified, and every
     // event up to the head must exist.
     let (last, last_hash) = services.store.read(store::events::read_chain_head).await?;
-    let (mut after, mut prev_hash) = (0, Event::genesis_hash());
-    while after < last {
-        let page = list(services, EventFilter::default(), Some(after), 1000, Duration::ZERO).await?;
+    let EventRange { mut after, mut hash, limit } = range;
+    let end = last.min(after + limit);
+    while after < end {
+        let page = list(services, EventFilter::default(), Some(after), 1000, Span::ZERO).await?;
         if page.data.is_empty() {
-            return Err(Error::internal(format!("the audit log ends after event {after} of {last}")));
+            return Ok(Err(after + 1));
         }
-        for event in page.data.iter().filter(|event| event.seq <= last) {
-            if event.seq != after + 1 || event.prev_hash != prev_hash {
-                return Err(Error::internal(format!("the audit log is broken before event {}", event.seq)));
+        for event in page.data.iter().filter(|event| event.seq <= end) {
+            if event.seq != after + 1 {
+                return Ok(Err(after + 1));
+            }
+            if event.prev_hash != hash {
+                // The next event has the hash of the one that was altered.
+                return Ok(Err(after.max(1)));
             }
             after = event.seq;
-            prev_hash = event.hash(crypto::sha256)?;
+            hash = event.hash(crypto::sha256)?;
         }
     }
-    if prev_hash != last_hash {
-        return Err(Error::internal(format!("event {last} of the audit log differs from the one that was written")));
+    if after < last {
+        return Ok(Ok(Some((after, hash))));
     }
-    Ok(last)
+    Ok(if hash == last_hash { Ok(None) } else { Err(last) })
 }

@@ -11,6 +11,7 @@ pub mod encryption;
 pub mod events;
 pub mod exchange;
 pub mod health;
+pub mod integrity;
 pub mod introspection;
 pub mod portal;
 pub mod provisioning;

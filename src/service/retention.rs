@@ -14,7 +14,7 @@ pub async fn delete_expired_rows(services: &Services) -> Result<(), Error> {
     // The longest time after its expiry at which a verifier may accept a token.
     let late = timing.verifier_leeway + timing.clock_skew;
     let expired = services.store.run_internal(NoEvent::Cleanup, move |tx| {
-        let end = tx.now().minus(late + timing.max_snapshot_age).seconds();
+        let end = tx.now().minus(late + timing.replica_staleness).seconds();
         store::status_lists::delete_expired_lists(tx, end)?;
         store::common::idempotency::delete_expired(tx)?;
         store::webhooks::deliveries::delete_expired(tx)?;

@@ -9,7 +9,11 @@ use crate::{
     service::{
         Error,
         caller::Caller,
-        credentials::{brute_force::BruteForceLimiter, decoy::DecoyCredential, use_buffer::UsageRecorder},
+        common::verified_events::VerifiedEvents,
+        credentials::{
+            brute_force::BruteForceLimiter, decoy::DecoyCredential, spent_limits::SpentLimits,
+            use_buffer::UsageRecorder,
+        },
         encryption::database_progress::RollbackGuard,
         exchange::counts::FlushedExchangeCounts,
         portal::key_statistics::KeyStatisticsCache,
@@ -30,6 +34,7 @@ pub struct Services {
     pub keys: KeyCache,
     pub status_lists: StatusLists,
     pub brute_force: BruteForceLimiter,
+    pub spent_limits: SpentLimits,
     pub last_used: UsageRecorder,
     pub live_tokens: LiveTokenCounts,
     pub exchange_counts: FlushedExchangeCounts,
@@ -47,6 +52,8 @@ pub struct Services {
     /// refusal.
     pub refusal_deadline: Duration,
     pub rollback_guard: RollbackGuard,
+    /// How far the background check has verified the audit log.
+    pub verified_events: VerifiedEvents,
 }
 
 impl fmt::Debug for Services {

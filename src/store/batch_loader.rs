@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, task::yield_now};
 use crate::{
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     store::{
-        credentials::key_details::{self, LookupDetail},
+        credentials::{key_context::LookupDetail, key_details},
         dialect,
         error::StoreError,
         lookup_queue::{LookupResult, MAX_BATCH_SIZE, MAX_WAITING_LOOKUPS, PendingLookup},
@@ -157,7 +157,12 @@ fn resolve_batch(
         }
         for (credential, mut result_senders) in group {
             let result = match &mut found {
-                Ok(found) => found.remove(&credential).transpose(),
+                Ok(found) => Ok(found.remove(&credential)),
+                // Invalid data of one key must not affect the others.
+                Err(StoreError::InvalidData(_)) => {
+                    let one = key_details::find_many(connection, &[credential], &targets, detail);
+                    one.map(|mut found| found.remove(&credential))
+                }
                 Err(error) => Err(error.clone()),
             };
             // Sending fails if the request no longer waits. The last one needs no copy.

@@ -7,8 +7,8 @@ use crate::{
             access_record::{Principal, PrincipalType},
             audience::{AcceptedPermissions, BuiltIn, Identifier},
             claim_map::ClaimMapping,
-            owner::{OwnerScope, OwnerType},
-            owner_status::Deleted,
+            owner::{Owner, OwnerScope, OwnerType},
+            owner_status::DeletionCause,
             permission::{PermissionName, PermissionSet},
             policy::GrantablePermissions,
             role::{RoleName, RoleSet},
@@ -16,6 +16,7 @@ use crate::{
         },
         common::{
             derived_id::{CredentialId, PortalSessionId, SigningKeyId},
+            encryption::Encrypted,
             id::{
                 AccessRecordId, AudienceId, DeliveryId, EventId, GenerationId, KeyId, OrganizationId, ReplicaId,
                 ServiceClientId, StatusListId, UserId, WebhookId,
@@ -36,11 +37,11 @@ use crate::{
 };
 use diesel::{
     backend::Backend,
-    deserialize::{self, FromSql, FromSqlRow, Queryable},
+    deserialize::{self, FromSql, FromSqlRow},
     expression::AsExpression,
     pg::Pg,
     serialize::{self, IsNull, Output, ToSql},
-    sql_types::{BigInt, Integer, Nullable, Text},
+    sql_types::{BigInt, Binary, Integer, Nullable, Text},
     sqlite::Sqlite,
 };
 
@@ -148,7 +149,7 @@ macro_rules! stored_enums {
 stored_enums!(
     Algorithm,
     BuiltIn,
-    Deleted,
+    DeletionCause,
     DeliveryState,
     DisableReason,
     MasterKeyState,
@@ -206,7 +207,7 @@ macro_rules! read_from_columns {
 /// Reads one type of `read_from_columns`, in each backend.
 macro_rules! queryable {
     ($backend:ty $(, $more:ty)*: $type:ty: $sql:ty, $row:ty, $build:expr) => {
-        impl Queryable<$sql, $backend> for $type {
+        impl diesel::deserialize::Queryable<$sql, $backend> for $type {
             type Row = $row;
 
             fn build(row: $row) -> deserialize::Result<Self> {
@@ -232,6 +233,15 @@ read_from_columns! {
         };
     OwnerScope: (Text, Nullable<Text>, Text), (UserId, Option<OrganizationId>, GenerationId),
         |(id, organization, generation_id)| Ok(Self::User { id, organization, generation_id });
+    Owner: (Text, Nullable<Text>), (OwnerType, Option<String>), |row| match row {
+        (OwnerType::User, Some(id)) => Ok(Self::User(id.parse()?)),
+        (OwnerType::Organization, Some(id)) => Ok(Self::Organization(id.parse()?)),
+        (OwnerType::ServiceClient, Some(id)) => Ok(Self::ServiceClient(id.parse()?)),
+        (OwnerType::None, None) => Ok(Self::Unowned),
+        (OwnerType::User | OwnerType::Organization | OwnerType::ServiceClient, None) | (OwnerType::None, Some(_)) => {
+            Err("an owner without its id, or an id without its owner".into())
+        }
+    };
     Principal: (Text, Text, Text), (PrincipalType, String, String), |(kind, id, unique_id)| match kind {
         PrincipalType::User => Ok(Self::User(id.parse()?, unique_id.parse()?)),
         PrincipalType::ServiceClient => Ok(Self::ServiceClient(id.parse()?)),
@@ -246,14 +256,7 @@ read_from_columns! {
     WebhookState: Nullable<Text>, Option<DisableReason>, |reason| Ok(reason.map_or(Self::Enabled, Self::Disabled));
     GrantablePermissions: Nullable<Text>, Option<PermissionSet>, |listed| Ok(listed.map_or(Self::WholeCatalog, Self::Only));
     StatusListIndex: (Text, Integer), (StatusListId, i32), |(list, index)| Ok(Self { list, index: index.try_into()? });
-}
-
-pub(crate) fn permission_set(column: &str) -> Result<PermissionSet, StoreError> {
-    PermissionSet::from_stored(column).map_err(|error| StoreError::invalid_data(format!("permissions: {error}")))
-}
-
-pub(crate) fn span(column: Option<i64>) -> Option<Span> {
-    column.map(|millis| Span::from_millis(millis.max(0).unsigned_abs()))
+    Encrypted: (Binary, Integer), (Vec<u8>, i32), |(bytes, master_version)| Ok(Self { bytes, master_version });
 }
 
 pub(crate) fn parsed_metadata(column: &str) -> Result<Metadata, StoreError> {

@@ -1,6 +1,6 @@
 //! Runs a change: one transaction, with its events and the indexes of its new credentials.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::Connection as _;
 
@@ -13,9 +13,14 @@ use crate::{
         events::{ActorRef, Digest, Event, NewEvent, Origin},
     },
     store::{
+        api_keys::authentication,
         dialect, events,
+        pending_changes::KeyChanges,
         prelude::*,
+        row_encryption::RowEncryption,
+        row_versions,
         schema::event_chain_head,
+        signing::manifest,
         status_lists,
         transaction::{Outcome, now},
     },
@@ -25,19 +30,34 @@ use crate::{
 pub(crate) fn run<T, E: From<StoreError>>(
     connection: &mut Conn,
     entropy: &dyn Entropy,
-    digest: Digest,
+    encryption: &RowEncryption,
     origin: &Origin,
     body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E>,
 ) -> Result<T, E> {
     let change = |connection: &mut Conn| {
         dialect::acquire_sqlite_write_lock(connection)?;
         let now = now(connection)?;
-        let mut tx = Tx { connection, entropy, now, origin, unallocated: Vec::new(), locks: BTreeSet::new() };
-        let (value, new_events) = body(&mut tx)?.into_parts();
+        let mut tx = Tx {
+            connection,
+            entropy,
+            now,
+            origin,
+            unallocated: Vec::new(),
+            keys: KeyChanges::default(),
+            signing_keys: None,
+            versions: BTreeMap::new(),
+            encryption,
+            locks: BTreeSet::new(),
+            rows: BTreeSet::new(),
+        };
+        let (value, mut new_events) = body(&mut tx)?.into_parts();
         // Indexes are assigned after all other locks are taken and before the chain head is locked.
         let unallocated = std::mem::take(&mut tx.unallocated);
         status_lists::allocate_indexes(&mut tx, &unallocated)?;
-        append(&mut tx, digest, new_events)?;
+        authentication::encrypt_changed_keys(&mut tx)?;
+        row_versions::record_versions(&tx.versions, &mut new_events);
+        manifest::write_manifest(&mut tx)?;
+        append(&mut tx, encryption.digest(), new_events)?;
         Ok(value)
     };
     connection.transaction(|connection| change(connection).map_err(TransactionError::Body)).map_err(|failed| {

@@ -4,7 +4,7 @@ use std::{error::Error, io, path::PathBuf, sync::Arc};
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-use crate::{domain::common::entropy::EntropyUnavailable, store::lock::Lock};
+use crate::domain::common::{encryption::EncryptionError, entropy::EntropyUnavailable};
 
 /// The cause of an error. Its message is for the log.
 pub type Cause = Arc<dyn Error + Send + Sync>;
@@ -21,9 +21,17 @@ pub enum StoreError {
     /// The database contains data that this version cannot have written.
     #[error("the database contains invalid data: {0}")]
     InvalidData(#[source] Cause),
-    /// A change takes its advisory locks in an order that can deadlock: a fault of Keyswap.
-    #[error("a change takes the lock {requested:?} after {held:?}; locks are taken in the order of their declaration")]
-    LockOrder { requested: Lock, held: Lock },
+    /// A row was altered outside of Keyswap: it does not decrypt with what it is trusted for.
+    #[error("the row {id} of {table} was altered outside of Keyswap: run `keyswap integrity list` on the server")]
+    Altered { table: &'static str, id: String },
+    /// The last event about the row records a later version: an older row was put back.
+    #[error("an older row {id} of {table} was put back: run `keyswap integrity list` on the server")]
+    OlderVersion { table: &'static str, id: String },
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
+    /// A change takes its locks in an order that can deadlock: a fault of Keyswap.
+    #[error("a change takes the lock {requested} after {held}; locks are taken in the order of their declaration")]
+    LockOrder { requested: String, held: String },
     #[error("the random number generator of the system failed")]
     NoEntropy(#[from] EntropyUnavailable),
 }

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     domain::{
         common::page::Page,
-        events::{Event, EventFilter, EventOrder, EventType},
+        event_filter::{EventFilter, EventOrder},
+        events::{Event, EventType},
     },
     store::{
         column_types::Json,

@@ -1,4 +1,23 @@
-//! Advisory locks.
+//! The order of locks: of advisory locks, and of rows.
+
+/// The tables whose rows changes lock, in the order in which a change may lock them. Several rows
+/// of one table are locked in ascending order of their keys. Owners precede what belongs to them,
+/// and what has roles or permissions precedes roles and permissions. Two changes that lock the same
+/// rows in different orders can wait for each other, and PostgreSQL aborts one of them.
+pub(super) const ROW_LOCK_ORDER: [&str; 12] = [
+    "organizations",
+    "users",
+    "members",
+    "service_clients",
+    "api_keys",
+    "access_records",
+    "audiences",
+    "roles",
+    "permissions",
+    "webhooks",
+    "branding",
+    "portal_sessions",
+];
 
 /// The advisory locks of changes, in the order in which a change may take them. Several locks with
 /// a hash are taken in ascending order of the hash.

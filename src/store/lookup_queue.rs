@@ -3,7 +3,7 @@
 use crate::{
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     store::{
-        credentials::key_details::{CredentialLookup, LookupDetail},
+        credentials::{key_context::LookupDetail, key_details::CredentialLookup},
         error::StoreError,
     },
 };

@@ -1,6 +1,5 @@
-//! Persistence layer. This is the only module that depends on Diesel. Most submodules cover one
-//! table. `dialect` contains the hand-written SQL, including the statements that differ between
-//! PostgreSQL and SQLite.
+//! Persistence layer, the only module that depends on Diesel. Most submodules cover one table.
+//! `dialect` contains the hand-written SQL, including what differs between PostgreSQL and SQLite.
 
 pub mod access;
 pub mod api_keys;
@@ -19,11 +18,15 @@ pub mod exchange_counts;
 mod lock;
 mod lookup_queue;
 mod migrate;
+mod operation_limits;
+mod pending_changes;
 mod pool;
 mod pool_state;
 pub mod portal;
 mod prelude;
 mod query;
+mod row_encryption;
+pub mod row_versions;
 mod rows;
 mod schema;
 mod settings;
@@ -35,22 +38,26 @@ pub mod webhooks;
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     domain::{
         access::audience::Identifier,
-        common::{derived_id::CredentialId, entropy::Entropy, time::Timestamp},
+        common::{derived_id::CredentialId, encryption::RowCipher, entropy::Entropy, time::Timestamp},
         events::{Digest, Origin},
     },
-    store::pool_state::PoolState,
+    store::{
+        operation_limits::{OperationKind, OperationPermits},
+        pool_state::PoolState,
+    },
 };
 
-pub use credentials::key_details::{CredentialLookup, LookupDetail};
+pub use credentials::{key_context::LookupDetail, key_details::CredentialLookup};
 pub use dialect::durability_faults;
 pub use error::{OpenError, StoreError};
 pub use lock::Lock;
 pub use pool::{Conn, SqliteSettings, read_sqlite_settings};
+pub use row_encryption::{AuthenticatedRow, RowEncryption};
 pub use settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, SystemClock};
 pub use transaction::{NoEvent, Outcome, Tx, now};
 
@@ -61,12 +68,12 @@ pub struct Store {
     pool_factory: pool::PoolFactory,
     /// Limits the operations that wait for or use a connection. When no permit is left, an
     /// operation fails with `Unavailable` immediately. Lookups have a limit of their own.
-    admission: Arc<Semaphore>,
+    admission: OperationPermits,
     wait: Duration,
     /// The longest time that an operation with a permit, or a lookup, may take.
     operation_timeout: Duration,
     entropy: Arc<dyn Entropy>,
-    digest: Digest,
+    encryption: Arc<RowEncryption>,
 }
 
 impl fmt::Debug for Store {
@@ -75,7 +82,7 @@ impl fmt::Debug for Store {
     }
 }
 
-/// The maximum number of operations that wait for or use a connection.
+/// Maximum number of operations of a kind that wait for or use a connection.
 const MAX_PENDING_OPERATIONS: usize = 4096;
 
 impl Store {
@@ -91,12 +98,22 @@ impl Store {
         Ok(Self {
             pool_state: Arc::new(ArcSwap::from_pointee(PoolState::new(&pool_factory))),
             pool_factory,
-            admission: Arc::new(Semaphore::new(MAX_PENDING_OPERATIONS)),
+            admission: OperationPermits::each(MAX_PENDING_OPERATIONS),
             wait: settings.connect_timeout,
             operation_timeout: settings.connect_timeout + settings.statement_timeout,
             entropy,
-            digest,
+            encryption: Arc::new(RowEncryption::new(digest)),
         })
+    }
+
+    /// Gives the store the master keys. Changes of keys fail before.
+    pub fn set_cipher(&self, cipher: Arc<dyn RowCipher>) {
+        self.encryption.set_cipher(cipher);
+    }
+
+    /// Returns what authenticates rows, for reads.
+    pub fn encryption(&self) -> Arc<RowEncryption> {
+        Arc::clone(&self.encryption)
     }
 
     /// Runs the pending migrations and returns their versions.
@@ -119,7 +136,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.run_blocking(move |_, connection| body(connection)).await
+        self.run_blocking(OperationKind::Read, move |_, connection| body(connection)).await
     }
 
     /// Loads a credential and the existing audiences among `targets`, in the level of detail that
@@ -171,8 +188,21 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.run_blocking(move |store, connection| {
-            commit::run(connection, store.entropy.as_ref(), store.digest, &origin, body)
+        self.run_transaction_as(OperationKind::Change, origin, body).await
+    }
+
+    async fn run_transaction_as<T, E>(
+        &self,
+        kind: OperationKind,
+        origin: Origin,
+        body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.run_blocking(kind, move |store, connection| {
+            commit::run(connection, store.entropy.as_ref(), &store.encryption, &origin, body)
         })
         .await
     }
@@ -202,13 +232,24 @@ impl Store {
         self.run_transaction(Origin::SYSTEM, move |tx| Ok(Outcome::without_event(body(tx)?, reason))).await
     }
 
-    /// Returns the current time of the database.
+    /// Like `run_internal`, for changes that clients cause at will, with connections of their own.
+    pub async fn run_count<T: Send + 'static>(
+        &self,
+        reason: NoEvent,
+        body: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let count = move |tx: &mut Tx<'_>| Ok(Outcome::without_event(body(tx)?, reason));
+        self.run_transaction_as(OperationKind::Count, Origin::SYSTEM, count).await
+    }
+
+    /// Returns the time of the database.
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
         self.read(transaction::now).await
     }
 
     async fn run_blocking<T, E>(
         &self,
+        kind: OperationKind,
         body: impl FnOnce(&Self, &mut Conn) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
@@ -216,9 +257,9 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let unavailable = |cause: &str| E::from(StoreError::unavailable(cause));
-        let _queued = self.admission.try_acquire().map_err(|_| unavailable("too many requests wait for it"))?;
+        let _queued = self.admission.try_acquire(kind).ok_or_else(|| unavailable("too many requests wait for it"))?;
         let pool_state = self.pool_state.load_full();
-        let Ok(permit) = timeout(self.wait, Arc::clone(&pool_state.permits).acquire_owned()).await else {
+        let Ok(permit) = timeout(self.wait, Arc::clone(pool_state.permits.of(kind)).acquire_owned()).await else {
             if pool_state.is_unresponsive(self.operation_timeout) {
                 self.replace_pool(&pool_state);
             }

@@ -1,21 +1,18 @@
 //! A connection pool with the operations that wait for it and the batch loader that uses it.
 
-use crate::store::{lookup_queue::BatchLoader, pool};
+use crate::store::{lookup_queue::BatchLoader, operation_limits::OperationPermits, pool};
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 /// A connection pool with the operations that wait for it and the batch loader that uses it.
 pub(crate) struct PoolState {
     pub(crate) pool: pool::Pool,
     /// One permit per connection, not counting the connections of the batch loader. An operation
     /// waits here without occupying a thread.
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) permits: OperationPermits,
     pub(crate) batch_loader: BatchLoader,
     pub(crate) created_at: Instant,
     /// When an operation, a batch of lookups or a connection attempt last completed, in
@@ -28,7 +25,7 @@ pub(crate) struct PoolState {
 impl PoolState {
     pub(crate) fn new(make: &pool::PoolFactory) -> Self {
         let pool = make.create_pool();
-        let permits = Arc::new(Semaphore::new(make.max_concurrent_operations()));
+        let permits = OperationPermits::divide(make.max_concurrent_operations());
         Self {
             pool,
             permits,

@@ -179,12 +179,13 @@ pub(crate) use value;
 /// Locks the row with this primary key until the end of the change. Diesel's `MultiConnection` does
 /// not support `FOR UPDATE`; an update without effect takes the same lock.
 macro_rules! lock_row {
-    ($tx:expr, $table:ident, $key:expr) => {
+    ($tx:expr, $table:ident, $key:expr) => {{
+        $tx.check_row_order(stringify!($table), &$key)?;
         $crate::store::query::RunQuery::execute_in(
             diesel::update($table::table.find($key)).set($table::version.eq($table::version)),
             $tx,
         )?
-    };
+    }};
 }
 pub(crate) use lock_row;
 

@@ -31,6 +31,16 @@ diesel::table! {
     }
 }
 diesel::table! {
+    signing_key_manifest (id) {
+        id -> Text,
+        counter -> BigInt,
+        digests -> Text,
+        tag -> Nullable<Binary>,
+        master_version -> Nullable<Integer>,
+    }
+}
+diesel::allow_tables_to_appear_in_same_query!(signing_keys, signing_key_manifest);
+diesel::table! {
     permissions (name) {
         name -> Text,
         description -> Nullable<Text>,
@@ -55,6 +65,9 @@ diesel::table! {
         aud_claim -> Nullable<Text>,
         claims -> Nullable<Text>,
         status -> Nullable<Text>,
+        record_bound -> Integer,
+        tag -> Binary,
+        master_version -> Integer,
     }
 }
 diesel::table! {
@@ -97,8 +110,10 @@ diesel::table! {
         creator_id -> Nullable<Text>,
         creator_generation_id -> Nullable<Text>,
         exchanges_per_minute -> Nullable<Integer>,
+        record_bound -> Integer,
         notified_days -> Nullable<Integer>,
         ended_with -> Nullable<Text>,
+        creator_key_id -> Nullable<Text>,
     }
 }
 diesel::table! {
@@ -195,6 +210,8 @@ diesel::table! {
         id -> Text,
         generation_id -> Text,
         blocked_at -> Nullable<BigInt>,
+        locked_at -> Nullable<BigInt>,
+        lock_reason -> Nullable<Text>,
         profile -> Text,
         metadata -> Text,
         created_at -> BigInt,
@@ -213,6 +230,8 @@ diesel::table! {
         id -> Text,
         generation_id -> Text,
         blocked_at -> Nullable<BigInt>,
+        locked_at -> Nullable<BigInt>,
+        lock_reason -> Nullable<Text>,
         profile -> Text,
         metadata -> Text,
         created_at -> BigInt,
@@ -285,11 +304,11 @@ diesel::table! {
         user_id -> Text,
         organization_id -> Nullable<Text>,
         generation_id -> Text,
-        created_by -> Text,
+        opened_by -> Text,
         created_at -> BigInt,
         expires_at -> BigInt,
-        grantable_permissions -> Nullable<Text>,
         kind -> Text,
+        parent_id -> Nullable<Text>,
     }
 }
 diesel::table! {
@@ -317,6 +336,7 @@ diesel::table! {
         creator_id -> Nullable<Text>,
         creator_generation_id -> Nullable<Text>,
         exchanges_per_minute -> Nullable<Integer>,
+        record_bound -> Integer,
         client_permissions -> Nullable<Text>,
         client_deleted_at -> Nullable<BigInt>,
         client_metadata -> Nullable<Text>,
@@ -330,8 +350,9 @@ diesel::table! {
         organization_metadata -> Nullable<Text>,
         creator_member_generation_id -> Nullable<Text>,
         creator_member_organization_generation_id -> Nullable<Text>,
+        creator_blocked_at -> Nullable<BigInt>,
         owner_permissions -> Nullable<Text>,
-        access_statements -> Nullable<Text>,
+        has_access_records -> Integer,
     }
 }
 diesel::table! {
@@ -342,7 +363,10 @@ diesel::table! {
         generation_id -> Nullable<Text>,
         created_at -> BigInt,
         created_by -> Text,
+        granted_by -> Text,
         version -> BigInt,
+        tag -> Binary,
+        master_version -> Integer,
     }
 }
 diesel::table! {
@@ -378,11 +402,11 @@ diesel::table! {
 }
 diesel::table! {
     /// A view.
-    access_record_statements_with_roles (record_id, position) {
+    access_record_parts (record_id) {
         record_id -> Text,
-        position -> Integer,
-        resources -> Text,
-        roles -> Text,
+        principals -> Text,
+        admins -> Text,
+        statements -> Text,
     }
 }
 
@@ -473,7 +497,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     access_record_principals,
     access_record_admins,
     access_record_statement_roles,
-    access_record_statements_with_roles,
+    access_record_parts,
     organizations
 );
 

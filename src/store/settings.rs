@@ -1,6 +1,7 @@
 //! Settings of the connection to the database, and its clock.
 
 use crate::domain::common::{
+    address::is_loopback_url,
     text::impl_serde_as_text,
     time::{Span, Timestamp},
 };
@@ -81,6 +82,56 @@ impl FromStr for DatabaseUrl {
 }
 impl_serde_as_text!(DatabaseUrl);
 
+impl DatabaseUrl {
+    /// Returns whether a connection to another machine may be unencrypted. By default, libpq falls
+    /// back to an unencrypted connection (`sslmode=prefer`).
+    pub fn may_be_unencrypted(&self) -> bool {
+        let Some(PostgresUrl { address, query, .. }) = self.parse_postgres() else { return false };
+        let parameter = |name| find_parameter(query, name);
+        let hosts = parameter("host").unwrap_or_else(|| address.split('/').next().unwrap_or_default());
+        let is_remote = |host: &str| {
+            let name = host.rsplit_once(':').map_or(host, |(name, _)| if host.ends_with(']') { host } else { name });
+            let is_escaped_path = name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%2f"));
+            let is_socket = name.is_empty() || name.starts_with('/') || is_escaped_path;
+            !is_socket && !is_loopback_url(&format!("http://{name}"))
+        };
+        let is_encrypted =
+            parameter("sslmode").is_some_and(|mode| ["require", "verify-ca", "verify-full"].contains(&mode));
+        !is_encrypted && hosts.split(',').any(is_remote)
+    }
+
+    /// Returns whether the URL contains a password.
+    pub fn has_password(&self) -> bool {
+        self.parse_postgres().is_some_and(|PostgresUrl { login, address, query }| {
+            // libpq does not accept an unescaped slash in a password, but people write it.
+            let rejected_login = address.rsplit_once('@').map_or("", |(login, _)| login);
+            login.contains(':') || rejected_login.contains(':') || find_parameter(query, "password").is_some()
+        })
+    }
+
+    fn parse_postgres(&self) -> Option<PostgresUrl<'_>> {
+        let Self::Postgres(url) = self else { return None };
+        let (_, rest) = url.split_once("://")?;
+        // As in libpq, the login ends at the first `@` before any slash, and may contain `?`.
+        let (login, rest) = rest.split_once('@').filter(|(login, _)| !login.contains('/')).unwrap_or(("", rest));
+        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+        Some(PostgresUrl { login, address, query })
+    }
+}
+
+/// The parts of a PostgreSQL URL: `postgres://login@address?query`.
+struct PostgresUrl<'a> {
+    login: &'a str,
+    address: &'a str,
+    query: &'a str,
+}
+
+/// Returns the value of a parameter. The last one takes precedence, as in libpq.
+fn find_parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = query.split('&').rev().filter_map(|pair| pair.split_once('='));
+    pairs.find(|(found, _)| *found == name).map(|(_, value)| value)
+}
+
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -108,4 +159,23 @@ pub enum CreationPolicy {
     Create,
     /// Used by all other commands, so that a misspelled path does not create a database.
     Fail,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn password_is_found_wherever_it_is() {
+        for (url, expected) in [
+            ("postgres://u:p@db/k", true),
+            ("postgres://u:p?w@db/k", true),
+            ("postgres://u:p/w@db/k", true),
+            ("postgres:///k?password=p", true),
+            ("postgres://u@db:5432/k", false),
+            ("postgres://db:5432/k?user=a@b", false),
+        ] {
+            assert_eq!(url.parse::<DatabaseUrl>().unwrap().has_password(), expected, "{url}");
+        }
+    }
 }

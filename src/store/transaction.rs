@@ -2,19 +2,24 @@
 //! transaction and are numbered in commit order.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     ops::{Deref, DerefMut},
+    sync::Arc,
 };
 
 use diesel::RunQueryDsl;
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     domain::{
         common::{
             derived_id::CredentialId,
+            encoding::EncodedRow,
+            encryption::{Encrypted, EncryptionError, Plaintext, RowCipher},
             entropy::{Entropy, EntropyUnavailable},
-            id::GeneratedId,
+            id::{GeneratedId, KeyId},
             time::Timestamp,
         },
         events::{Actor, ActorRef, NewEvent, Origin},
@@ -22,8 +27,10 @@ use crate::{
     store::{
         dialect,
         error::StoreError,
-        lock::Lock,
+        lock::{Lock, ROW_LOCK_ORDER},
+        pending_changes::{KeyChanges, ManifestChange},
         pool::{Conn, keyswap_now},
+        row_encryption::RowEncryption,
     },
 };
 
@@ -92,8 +99,19 @@ pub struct Tx<'a> {
     pub(super) origin: &'a Origin,
     /// Credentials that this change has created and that have no status list index yet.
     pub(super) unallocated: Vec<CredentialId>,
+    /// The change of the signing keys, once it has begun.
+    pub(super) signing_keys: Option<ManifestChange>,
+    /// The keys whose credentials are encrypted again at the end.
+    pub(super) keys: KeyChanges,
+    /// The versions of authenticated rows after this change, by the subjects of their events, which
+    /// record them. A row that was deleted has the version after its last one.
+    pub(super) versions: BTreeMap<String, i64>,
+    pub(super) encryption: &'a RowEncryption,
     /// The advisory locks that this change holds.
     pub(super) locks: BTreeSet<Lock>,
+    /// The rows that this change has locked, by the position of their table in `ROW_LOCK_ORDER`.
+    /// Only development builds fill it.
+    pub(super) rows: BTreeSet<(Option<usize>, String)>,
 }
 
 impl fmt::Debug for Tx<'_> {
@@ -128,6 +146,12 @@ impl Tx<'_> {
     /// The creator to record on the objects that this change creates.
     pub fn creator(&self) -> ActorRef {
         self.origin.creator()
+    }
+
+    /// The API key that the objects of this change are created with: that of the caller, or the key
+    /// that opened the portal session of the caller.
+    pub const fn creator_key(&self) -> Option<&KeyId> {
+        self.origin.actor.source_key()
     }
 
     /// Returns whether the change is made on the command line of the server or by Keyswap itself.
@@ -170,15 +194,75 @@ impl Tx<'_> {
     fn is_new_lock(&self, lock: Lock) -> Result<bool, StoreError> {
         match self.locks.last() {
             Some(last) if *last > lock && !self.locks.contains(&lock) => {
-                Err(StoreError::LockOrder { requested: lock, held: *last })
+                Err(StoreError::LockOrder { requested: format!("{lock:?}"), held: format!("{last:?}") })
             }
             _ => Ok(!self.locks.contains(&lock)),
+        }
+    }
+
+    /// Fails if the change has locked a later row, unless it has locked this one before. Only
+    /// development builds check this: their tests run every change, and a release prefers the small
+    /// risk of a deadlock to refusing a change.
+    pub(super) fn check_row_order(&mut self, table: &str, key: &impl Serialize) -> Result<(), StoreError> {
+        if !cfg!(debug_assertions) {
+            return Ok(());
+        }
+        let key = serde_json::to_value(key)?;
+        let key = match key.as_object() {
+            // The key of a statement for many rows, by column.
+            Some(columns) => columns.values().cloned().collect(),
+            None if key.is_array() => key,
+            None => Value::Array(vec![key]),
+        };
+        let row = (ROW_LOCK_ORDER.iter().position(|known| *known == table), key.to_string());
+        match self.rows.last() {
+            _ if row.0.is_none() => {
+                Err(StoreError::LockOrder { requested: table.to_owned(), held: "no table in this order".to_owned() })
+            }
+            Some(last) if *last > row && !self.rows.contains(&row) => {
+                let name = |(table, key): &(Option<usize>, String)| {
+                    format!("{} {key}", table.map_or("", |position| ROW_LOCK_ORDER[position]))
+                };
+                Err(StoreError::LockOrder { requested: name(&row), held: name(last) })
+            }
+            Some(_) | None => {
+                self.rows.insert(row);
+                Ok(())
+            }
         }
     }
 
     /// Registers a new credential. It receives its status list index at the end of the change.
     pub(crate) fn register_new_credential(&mut self, credential: CredentialId) {
         self.unallocated.push(credential);
+    }
+
+    /// Gives the store the master keys, from which on it encrypts and decrypts rows.
+    pub fn set_cipher(&self, cipher: Arc<dyn RowCipher>) {
+        self.encryption.set_cipher(cipher);
+    }
+
+    pub(super) fn cipher(&self) -> Result<Arc<dyn RowCipher>, StoreError> {
+        self.encryption.cipher()
+    }
+
+    pub(super) fn encrypt(&self, row: &EncodedRow, plaintext: &[u8]) -> Result<Encrypted, StoreError> {
+        Ok(self.cipher()?.encrypt(row, plaintext, self.entropy)?)
+    }
+
+    /// Decrypts the row `id` of `table`. Returns `StoreError::Altered` if it was altered outside of
+    /// Keyswap.
+    pub(super) fn decrypt(
+        &self,
+        row: &EncodedRow,
+        encrypted: &Encrypted,
+        table: &'static str,
+        id: &str,
+    ) -> Result<Plaintext, StoreError> {
+        self.cipher()?.decrypt(row, encrypted).map_err(|error| match error {
+            EncryptionError::DecryptionFailed => StoreError::Altered { table, id: id.to_owned() },
+            EncryptionError::NoEntropy | EncryptionError::NoMasterKey(_) => error.into(),
+        })
     }
 
     pub fn generate_id<I: GeneratedId>(&self) -> Result<I, EntropyUnavailable> {

@@ -68,8 +68,12 @@ pub enum ExchangeResult {
     OwnerBlocked,
     OwnerDeleted,
     ClientMismatch,
+    OpenerNotAuthorized,
+    Forged,
+    Altered,
     Scope,
     Target,
+    Lifetime,
     Throttled,
     Limited,
     Unavailable,
@@ -77,7 +81,7 @@ pub enum ExchangeResult {
 }
 
 impl ExchangeResult {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Granted,
         Self::Malformed,
         Self::Unknown,
@@ -88,8 +92,12 @@ impl ExchangeResult {
         Self::OwnerBlocked,
         Self::OwnerDeleted,
         Self::ClientMismatch,
+        Self::OpenerNotAuthorized,
+        Self::Forged,
+        Self::Altered,
         Self::Scope,
         Self::Target,
+        Self::Lifetime,
         Self::Throttled,
         Self::Limited,
         Self::Unavailable,
@@ -109,8 +117,12 @@ impl ExchangeResult {
             Self::OwnerBlocked => "owner_blocked",
             Self::OwnerDeleted => "owner_deleted",
             Self::ClientMismatch => "client_mismatch",
+            Self::OpenerNotAuthorized => "opener_not_authorized",
+            Self::Forged => "forged",
+            Self::Altered => "altered",
             Self::Scope => "scope",
             Self::Target => "target",
+            Self::Lifetime => "lifetime",
             Self::Throttled => "throttled",
             Self::Limited => "limited",
             Self::Unavailable => "unavailable",
@@ -154,5 +166,45 @@ impl WebhookAttemptResult {
 impl EncodeLabelValue for WebhookAttemptResult {
     fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
         EncodeLabelValue::encode(&self.as_str(), encoder)
+    }
+}
+
+/// A kind of rows that Keyswap authenticates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthenticatedTable {
+    ApiKeys,
+    Credentials,
+    SigningKeys,
+    SigningKeyManifest,
+    PortalSessions,
+    Audiences,
+    AccessRecords,
+    Events,
+}
+
+impl AuthenticatedTable {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::ApiKeys,
+        Self::Credentials,
+        Self::SigningKeys,
+        Self::SigningKeyManifest,
+        Self::PortalSessions,
+        Self::Audiences,
+        Self::AccessRecords,
+        Self::Events,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ApiKeys => "api_keys",
+            Self::Credentials => "credentials",
+            Self::SigningKeys => "signing_keys",
+            Self::SigningKeyManifest => "signing_key_manifest",
+            Self::PortalSessions => "portal_sessions",
+            Self::Audiences => "audiences",
+            Self::AccessRecords => "access_records",
+            Self::Events => "events",
+        }
     }
 }

@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::{Metric, Registry, Unit},
 };
 
-use crate::telemetry::labels::{ExchangeLabels, ExchangeResult, RequestForm, WebhookAttemptResult};
+use crate::telemetry::labels::{AuthenticatedTable, ExchangeLabels, ExchangeResult, RequestForm, WebhookAttemptResult};
 
 /// The values of the signing key gauges, from one snapshot.
 #[derive(Debug, Default)]
@@ -40,6 +40,9 @@ struct RequestMetrics {
     exchange_seconds: Histogram,
     responses: Family<Label<u16>, Counter>,
     last_used_waiting: Gauge,
+    integrity_failures: Family<Label<&'static str>, Counter>,
+    open_connections: Gauge,
+    shed_connections: Counter,
 }
 
 #[derive(Debug)]
@@ -50,6 +53,7 @@ struct SigningMetrics {
     next_step: Family<Label<&'static str>, FloatGauge>,
     refused: Family<Label<&'static str>, Counter>,
     clock_jumps: Counter,
+    forged_tokens: Counter,
 }
 
 #[derive(Debug)]
@@ -86,12 +90,28 @@ impl RequestMetrics {
         let exchange_seconds = Histogram::new(buckets);
         let help = "Time from a parsed request to its token";
         all.register_with_unit("exchange", help, Unit::Seconds, exchange_seconds.clone());
-        Self {
+        let metrics = Self {
             exchanges: add(all, "exchanges", "Presented API keys, by form of the request and result"),
             exchange_seconds,
             responses: add(all, "http_responses", "Responses, by status"),
             last_used_waiting: add(all, "last_used_waiting", "Last-used times that are not written yet"),
+            integrity_failures: add(
+                all,
+                "integrity_failures",
+                "Rows that were refused or found because they were altered outside of Keyswap, by table",
+            ),
+            open_connections: add(all, "open_connections", "Open connections of the public listener"),
+            shed_connections: add(
+                all,
+                "connections_shed",
+                "Connections that were closed because there were more than server.max_connections",
+            ),
+        };
+        // The counters start at 0, so that the first failure counts as an increase.
+        for table in AuthenticatedTable::ALL {
+            drop(metrics.integrity_failures.get_or_create(&[("table", table.as_str())]));
         }
+        metrics
     }
 }
 
@@ -120,6 +140,7 @@ impl SigningMetrics {
                 "Tokens that were not signed: the snapshot was too old, no key could sign, or the database was rolled back",
             ),
             clock_jumps: add(all, "clock_jumps", "Jumps of the database's clock that this replica detected"),
+            forged_tokens: add(all, "forged_tokens", "Tokens with a valid signature that Keyswap did not issue"),
         };
         // The counters start at 0, so that the first occurrence counts as an increase.
         for reason in ["stale", "no_key", "restored"] {
@@ -179,6 +200,14 @@ fn add_seconds<M: Metric + Clone + Default>(registry: &mut Registry, name: &str,
 }
 
 impl Metrics {
+    pub fn record_open_connections(&self, count: usize) {
+        self.requests.open_connections.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub fn record_shed_connections(&self, count: usize) {
+        self.requests.shed_connections.inc_by(count as u64);
+    }
+
     pub fn record_exchange(&self, form: RequestForm, result: ExchangeResult, took: Duration) {
         self.requests.exchanges.get_or_create(&ExchangeLabels { form, result }).inc();
         if result == ExchangeResult::Granted {
@@ -196,6 +225,10 @@ impl Metrics {
         counted.filter(|(_, count)| *count > 0).collect()
     }
 
+    pub fn record_integrity_failure(&self, table: AuthenticatedTable) {
+        self.requests.integrity_failures.get_or_create(&[("table", table.as_str())]).inc();
+    }
+
     pub fn record_response(&self, status: u16) {
         self.requests.responses.get_or_create(&[("status", status)]).inc();
     }
@@ -210,6 +243,10 @@ impl Metrics {
 
     pub fn record_signing_refusal(&self, reason: &'static str) {
         self.signing.refused.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    pub fn record_forged_token(&self) {
+        self.signing.forged_tokens.inc();
     }
 
     pub fn record_clock_jump(&self) {

@@ -52,6 +52,8 @@ class Runway:
         put("/permissions/projects:write", {"assignable_to": BOTH + ["service_client"], "description": "Change projects"})
         put("/permissions/billing:read", {"assignable_to": ["user"]})
         managed = ["api-keys:manage", "user-api-keys:manage-self", "user-api-keys:manage-all"]
+        for permission in managed:
+            put(f"/permissions/{permission}", {"assignable_to": ["user", "organization", "service_client"]})
         put("/roles/admin", {"permissions": [*managed, "projects:read", "projects:write"]})
         put("/roles/engineer", {"permissions": ["user-api-keys:manage-self", "projects:read"]})
         put("/roles/guest", {"permissions": ["projects:read"]})
@@ -262,11 +264,18 @@ class Shown:
         self.dialog.get_by_role("heading", name="Copy your API key").wait_for()
         return self.value()
 
+    def confirm(self, button):
+        self.dialog.get_by_role("button", name=button).click()
+        self.dialog.wait_for(state="detached")
+
+    def suspend(self, name):
+        self.act("Suspend", name)
+        self.confirm("Suspend key")
+
     def revoke(self, name):
         self.act("Revoke", name)
         self.dialog.get_by_role("textbox").fill(name)
-        self.dialog.get_by_role("button", name="Revoke key").click()
-        self.dialog.wait_for(state="detached")
+        self.confirm("Revoke key")
 
     def show(self, label):
         self.page.get_by_label("Show").select_option(label=label)

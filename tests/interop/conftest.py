@@ -27,7 +27,7 @@ CACHE = pathlib.Path(os.environ["KEYSWAP_INTEROP_CACHE"])
 # at about the same time.
 LONGEST = [
     *("test_rotation.py", "test_verifying.py", "test_console.py", "test_pages.py", "test_accessibility.py"),
-    *("test_page_attacks.py", "test_openapi.py", "test_node.py", "test_snippets.py"),
+    *("test_double_clicks.py", "test_page_attacks.py", "test_openapi.py", "test_node.py", "test_snippets.py"),
 ]
 
 
@@ -197,7 +197,10 @@ def consoles(binary, tmp_path_factory):
         if database not in running:
             directory = tmp_path_factory.mktemp(f"console-{database}")
             url = f"sqlite://{directory}/keyswap.db" if database == "sqlite" else new_postgres_database()
-            choices = {"portal.choices": '["permissions", "roles", "resources"]'}
+            choices = {
+                "portal.choices": '["permissions", "roles", "resources"]',
+                "access_records.user_resources": '["/projects/{user}/*"]',
+            }
             running[database] = Runway(binary, directory, url, **QUICK, **choices)
         return running[database]
 

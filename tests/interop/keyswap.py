@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import requests
 
 from ports import reserve_port
-from processes import assert_no_panic, end, start
+from processes import assert_no_panic, end, run, start
 
 ALGORITHMS = ["ES256", "ES384", "EdDSA", "RS256", "PS256"]
 DATABASES = ["sqlite", "postgres"]
@@ -50,6 +50,7 @@ class Server:
         flags = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
         # Settings in the environment of the caller must not apply.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYSWAP")}
+        self.command = lambda *words: run([binary, *words, *flags], env=environment, cwd=directory, check=True)
         self.log = directory / "log"
         with open(self.log, "ab") as log:
             self.process = start([binary, "serve", *flags], stdout=log, stderr=log, env=environment, cwd=directory)

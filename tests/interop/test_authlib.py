@@ -29,7 +29,7 @@ def test_scope_audience_and_resource(one_server):
 
 
 def test_token_exchange(server):
-    session = OAuth2Session(token_endpoint_auth_method="none")
+    session = OAuth2Session(server.client_id, token_endpoint_auth_method="none")
     token = session.fetch_token(
         server.token_url, grant_type=TOKEN_EXCHANGE, subject_token=server.key, subject_token_type=API_KEY_TYPE
     )

@@ -190,6 +190,7 @@ def test_organizations_members_and_users(deployment, console, page, name):
     assert deployment.swap(value) == 200
     console.go(f"users/{user}")
     console.press(f"Block {user}")
+    console.press("Block user")
     console.said("was blocked")
     assert deployment.swap(value) == 401
     console.press(f"Unblock {user}")
@@ -245,6 +246,7 @@ def test_service_clients_audiences_records_and_webhooks(deployment, console, pag
     again.first.click()
     console.said("will be sent again")
     console.press(f"Disable {name}")
+    console.press("Disable webhook")
     console.said("was disabled")
 
 
@@ -314,7 +316,7 @@ def test_user_selects_roles_and_resources(deployment, page, name):
     keys = Shown(page)
     page.get_by_role("button", name="Create API key").click()
     keys.dialog.get_by_label("Name").fill(name)
-    keys.dialog.get_by_label("Resources").fill("/projects/7\n/projects/8")
+    keys.dialog.get_by_label("Resources").fill("/projects/bob/7\n/projects/bob/8")
     keys.dialog.get_by_role("button", name="Create API key").click()
     expect(keys.dialog.get_by_text("Choose roles for these resources")).to_be_visible()
     # Roles that the user does not hold are not offered.
@@ -327,7 +329,7 @@ def test_user_selects_roles_and_resources(deployment, page, name):
     headers = {"Authorization": f"Bearer {value}"}
     token = requests.post(deployment.server.root + "/v1/exchange", headers=headers, timeout=10).json()["access_token"]
     details = jwt.decode(token, options={"verify_signature": False})["authorization_details"]
-    assert [detail["locations"] for detail in details] == [["/projects/7", "/projects/8"]]
+    assert [detail["locations"] for detail in details] == [["/projects/bob/7", "/projects/bob/8"]]
     assert all("projects:read" in detail["actions"] for detail in details)
 
 

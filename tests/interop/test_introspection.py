@@ -1,6 +1,7 @@
 """Introspection (RFC 7662, RFC 9701) and revocation (RFC 7009) with client libraries."""
 
 import pytest
+import requests
 from authlib.integrations.requests_client import OAuth2Session
 
 INACTIVE = {"active": False}
@@ -21,6 +22,21 @@ def test_oauth4webapi(server, node):
     assert plain["active"] and plain["client_id"] == server.client_id and plain["scope"] == "projects:read projects:write"
     assert signed == plain
     assert done["after"] == [INACTIVE, INACTIVE]
+
+
+def test_oauth4webapi_with_the_client_id_of_the_readme(one_server, node):
+    """A key without an owner. The README takes the client id from introspection."""
+    body = {"name": "Asks", "owner": {"type": "none"}, "permissions": ["keyswap:validate"]}
+    asks = one_server.admin("POST", "/api-keys", body)
+    token = one_server.exchange()["access_token"]
+    headers = {"Authorization": f"Bearer {one_server.admin_key}"}
+    form = {"token": asks["value"]}
+    answer = requests.post(one_server.issuer + "/oauth/introspect", data=form, headers=headers, timeout=10).json()
+    client = answer["client_id"]
+    assert client == asks["id"]
+    done = node("oauth4webapi.mjs", "introspect_and_revoke", one_server, token=token, serviceId=client, serviceKey=asks["value"])
+    plain, signed = done["before"]
+    assert plain["active"] and signed == plain
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])

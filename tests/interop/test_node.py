@@ -12,10 +12,10 @@ LEEWAY = 30
 BOTH = ["projects:read", "projects:write"]
 
 
-@pytest.mark.parametrize("case", GRANTS)
+@pytest.mark.parametrize("case", [*GRANTS, "token_exchange_with_secret"])
 def test_openid_client(server, node, case):
     answer = node("openid_client.mjs", case, server)
-    assert answer.get("issued_token_type") == (ACCESS_TOKEN_TYPE if case == "token_exchange" else None)
+    assert answer.get("issued_token_type") == (ACCESS_TOKEN_TYPE if case.startswith("token_exchange") else None)
     # The library converts the type to lower case, which RFC 6749 section 5.1 permits.
     verified(server, {**answer, "token_type": answer["token_type"].title()})
 
@@ -33,6 +33,10 @@ def test_targets(one_server, node, case, scope):
     answer = node("openid_client.mjs", case, one_server)
     verified(one_server, {**answer, "token_type": answer["token_type"].title()}, target, scope)
     check(one_server, node("oauth4webapi.mjs", case, one_server)["claims"], target, scope)
+
+
+def test_dpop_is_refused(one_server, node):
+    assert node("openid_client.mjs", "dpop", one_server) == {"code": "invalid_request", "status": 400}
 
 
 def test_openid_client_is_refused(one_server, node):

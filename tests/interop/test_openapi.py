@@ -56,7 +56,7 @@ def lines(context, value):
 # A delivery can be retried only if there is one.
 UNREACHED = {"POST /v1/webhooks/{id}/deliveries/{delivery}/retry"}
 # Excluded below, or fetched before the run and therefore not counted.
-UNCALLED = {"GET /v1/status-lists/{id}", "HEAD /v1/status-lists/{id}", "GET /openapi.json"}
+UNCALLED = {"GET /v1/status-lists/{id}", "GET /openapi.json"}
 
 
 def test_valid(one_server):
@@ -109,10 +109,16 @@ def things(server):
         "service-clients": lambda n: server.admin("POST", "/service-clients", {"name": f"Fuzzed {n}"})["id"],
         "audiences": lambda n: server.admin("POST", "/audiences", {"identifier": f"fuzzed-{n}"})["id"],
         "permissions": lambda n: server.admin("PUT", f"/permissions/fuzzed:{n}", {"assignable_to": ["user"]})["name"],
+        "portal-sessions": lambda n: portal_session(server),
     }
     make |= directory(server) | {"signing-keys": lambda n: next_key(server), "status-lists": lambda n: status_list(server)}
     fates = {"living": range(5), "doomed": range(5, 25)}
     return {f"{kind}-{fate}": [of_number(number) for number in fates[fate]] for kind, of_number in make.items() for fate in fates}
+
+
+def portal_session(server, user="fuzzed-session"):
+    server.admin("PUT", f"/users/{user}", {})
+    return server.admin("POST", "/portal-sessions", {"user_id": user})["id"]
 
 
 def configuration(document, ids):
@@ -121,6 +127,7 @@ def configuration(document, ids):
     for name, values in ids.items():
         lines += [f"[dictionaries.{name}]", f"values = {json.dumps(values)}"]
     lines += ["[dictionaries.versions]", """values = ["*", '"1"', '"2"']"""]
+    lines += ["[dictionaries.other-versions]", """values = ['"999"', 'W/"998"']"""]
     # The administrator holds no permission that the default audience accepts.
     lines += ["[[operations]]", 'include-path = "/v1/exchange"', "[operations.headers]"]
     lines += ['Authorization = "Bearer ${KEYSWAP_FUZZ_CLIENT}"']
@@ -132,6 +139,7 @@ def configuration(document, ids):
             lines += [f'"path.{name}" = {{ dictionary = "{ids}", probability = 0.9 }}' for name, ids in parameters.items()]
             if any(one["name"] == "If-Match" for one in operation["parameters"]):
                 lines += ['"header.If-Match" = { dictionary = "versions", probability = 0.8 }']
+                lines += ['"header.If-None-Match" = { dictionary = "other-versions", probability = 0.9 }']
     return "\n".join(lines) + "\n"
 
 
@@ -246,18 +254,20 @@ def particular(server):
     server.admin("PUT", "/organizations/fuzzed-admin", {})
     server.admin("PUT", "/organizations/fuzzed-admin/members/fuzzed-admin", {"roles": ["fuzzed-admin"]})
     session = server.admin("POST", "/portal-sessions", {"user_id": "fuzzed-admin", "organization_id": "fuzzed-admin"})
+    portal_session(server, "fuzzed-ended")
     client = {"client_id": server.client_id, "client_secret": server.key}
     bearer = lambda value: {"headers": {"Authorization": f"Bearer {value}"}}
     of_page = lambda mark, **body: {"headers": {"Keyswap-Page": mark}, **body}
     return {
-        **{f"{method} /assets/{{hash}}/{{folder}}/{{file}}": {"path": asset} for method in ("GET", "HEAD")},
-        **{f"{method} /docs/{{file}}": {"path": document} for method in ("GET", "HEAD")},
+        "GET /assets/{hash}/{folder}/{file}": {"path": asset},
+        "GET /docs/{file}": {"path": document},
         "POST /oauth/token": {"headers": {}, "data": {"grant_type": CLIENT_CREDENTIALS, **client}},
         "POST /oauth/revoke": {"headers": {}, "data": {"token": "x", **client}},
         "POST /oauth/introspect": {**bearer(server.admin_key), "data": {"token": "x"}},
         "POST /identity/token": {"headers": {}, "data": {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": server.key}},
         "POST /v1/exchange": bearer(server.key),
         "GET /v1/portal-sessions/current": bearer(session["token"]),
+        "DELETE /v1/portal-sessions": {"params": {"user": "fuzzed-ended"}},
         "POST /portal/sign-in": of_page("1", json={"code": session["url"].split("#code=")[1]}),
         "POST /portal/sign-out": of_page("1"),
         "POST /console/sign-in": of_page("console", json={"key": server.admin_key}),

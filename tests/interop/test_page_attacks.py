@@ -138,6 +138,26 @@ def test_code_works_once_and_is_removed_from_the_address_bar(runway, page, brows
     expect(page.get_by_text("Sign in to manage API keys")).to_be_visible()
 
 
+def test_link_of_another_user_asks_first(runway, page):
+    """A stranger sends a link that signs in the stranger, to receive the keys that the user
+    creates."""
+    page.goto(runway.session("ada")["url"])
+    page.get_by_role("button", name="Create API key").wait_for()
+    theirs = runway.session("bob")["url"].replace("organization-keys", "user-keys")
+    page.goto("about:blank")
+    page.goto(theirs)
+    ask = page.get_by_role("alertdialog", name="Switch to another user?")
+    expect(ask).to_contain_text("You are signed in as ada")
+    stay = ask.get_by_role("button", name="Stay signed in as ada")
+    expect(stay).to_be_focused()
+    stay.click()
+    expect(page.get_by_text("ada at acme")).to_be_visible()
+    page.goto("about:blank")
+    page.goto(theirs)
+    ask.get_by_role("button", name="Switch user").click()
+    expect(page.get_by_text("bob at acme")).to_be_visible()
+
+
 def test_credentials_are_not_interchangeable(runway, page):
     session = runway.session()
     code = session["url"].split("#code=")[1]

@@ -9,6 +9,7 @@ from conftest import SNIPPETS
 from forger import Forger
 from keyswap import ALGORITHMS
 from processes import run as run_program
+from resource_cases import CASES, PERMISSION, WITHOUT, detail
 from verify import tampered
 
 # The algorithms that each program supports. Debian's ruby-jwt does not support Ed25519 JWKs.
@@ -34,8 +35,8 @@ def commands(scripts, go_build):
     }
 
 
-def run(command, issuer, audience, token):
-    done = run_program([*command, issuer, audience, token])
+def run(command, issuer, audience, token, *wanted):
+    done = run_program([*command, issuer, audience, token, *wanted])
     return done.returncode, done.stdout, done.stderr
 
 
@@ -92,6 +93,22 @@ def test_refuses_what_keyswap_never_signs(forger, commands, language, what):
     expected, changes = FORGED[what]
     code, out, error = run(commands[language], forger.issuer, forger.audience, forger.token(**changes))
     assert (code, out) == (expected, "svc_1 \n" if expected == 0 else ""), error
+
+
+@pytest.mark.parametrize("language", SUPPORTED)
+def test_checks_the_resource(forger, commands, language):
+    """By the locations of the token, whatever its scope is, and refused by default."""
+
+    def is_granted(resource, **changes):
+        token = forger.token(scope=PERMISSION, **changes)
+        code, out, error = run(commands[language], forger.issuer, forger.audience, token, PERMISSION, resource)
+        assert code == 0 or (code == 1 and out == "" and "not granted on the resource" in error), error
+        return code == 0
+
+    found = [is_granted(resource, authorization_details=[detail(location)]) for location, resource, _ in CASES]
+    wrong = [case for case, granted in zip(CASES, found, strict=True) if granted != case[2]]
+    assert not wrong
+    assert not any(is_granted("/users/a/1", **changes) for changes in WITHOUT)
 
 
 @pytest.mark.parametrize("language", SUPPORTED)

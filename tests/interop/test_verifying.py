@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import time
 import urllib.parse
@@ -22,6 +23,7 @@ from forger import Forger
 from keyswap import ALGORITHMS, DATABASES, Server, stop_all
 from ports import reserve_port
 from processes import Program, end, run, start
+from resource_cases import CASES, WITHOUT, detail
 from verify import tampered
 
 SCOPE = "projects:read"
@@ -36,8 +38,8 @@ JACKSON = ":".join(f"/usr/share/java/jackson-{part}.jar" for part in ["annotatio
 class Verifier:
     """A program that reads tokens and prints its verdict on each."""
 
-    def __init__(self, command, issuer, audience):
-        self._program = Program([*command, issuer, audience, SCOPE])
+    def __init__(self, command, issuer, audience, *resource):
+        self._program = Program([*command, issuer, audience, SCOPE, *resource])
 
     def says(self, token):
         self._program.write_line(token)
@@ -51,8 +53,10 @@ class Verifier:
 class All:
     """A verifier in each language. All must give the same verdict."""
 
-    def __init__(self, commands, issuer, audience):
-        self.verifiers = {language: Verifier(command, issuer, audience) for language, command in commands.items()}
+    def __init__(self, commands, issuer, audience, *resource):
+        self.verifiers = {
+            language: Verifier(command, issuer, audience, *resource) for language, command in commands.items()
+        }
 
     def say(self, token, expected):
         said = {language: one.says(token) for language, one in self.verifiers.items()}
@@ -300,6 +304,25 @@ def test_algorithms(servers, commands, algorithm):
             assert said == "refused: an algorithm that is not on the list", language
 
 
+def test_checks_the_resource(commands):
+    """By the locations of the token, whatever its scope is, and refused by default."""
+    forger = Forger()
+    try:
+        for resource in dict.fromkeys(resource for _, resource, _ in CASES):
+            verifiers = All(commands, forger.issuer, forger.audience, resource)
+            try:
+                for location, about, granted in CASES:
+                    if about == resource:
+                        token = forger.token(scope=SCOPE, authorization_details=[detail(location)])
+                        verifiers.say(token, "svc_1" if granted else "refused")
+                for changes in WITHOUT if resource == "/users/a/1" else []:
+                    verifiers.say(forger.token(scope=SCOPE, **changes), "refused")
+            finally:
+                verifiers.stop()
+    finally:
+        forger.stop()
+
+
 @pytest.fixture
 def nginx(quick, tmp_path_factory):
     """nginx in front of a service that returns the subject it received."""
@@ -396,6 +419,38 @@ def test_nginx(quick, nginx):
         time.sleep(0.2)
     kept = [file.read_bytes() for file in (directory / "cache").rglob("*") if file.is_file()]
     assert kept and not any(good.encode() in one for one in kept), "a token is on the disk"
+
+
+def test_nginx_by_resource(quick, nginx):
+    """An access record must grant the permission on the path."""
+    base, directory = nginx
+    configuration = directory / "nginx.conf"
+    text = configuration.read_text()
+    assert "$keyswap_resources off;" in text
+    configuration.write_text(text.replace("$keyswap_resources off;", "$keyswap_resources on;"))
+    os.kill(int((directory / "pid").read_text()), signal.SIGHUP)
+    key = quick.new_key()
+    quick.admin("PUT", "/roles/reader", {"permissions": [SCOPE]})
+    statements = [{"roles": ["reader"], "resources": ["/x/*"]}]
+    record = {"name": "r", "principals": [{"type": "api_key", "id": key["id"]}], "statements": statements}
+    quick.admin("POST", "/access-records", record)
+    answer = requests.post(
+        quick.issuer + "/v1/exchange",
+        json={"audience": quick.resource},
+        headers={"Authorization": f"Bearer {key['value']}"},
+        timeout=10,
+    )
+    headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    def ask(path):
+        return requests.post(base + path, data="body", headers=headers, timeout=10).status_code
+
+    deadline = time.monotonic() + 10
+    # A worker with the old configuration may accept connections for a moment longer.
+    while any(ask("/y") != 403 for _ in range(20)):
+        assert time.monotonic() < deadline, "nginx has not read its configuration again"
+        time.sleep(0.1)
+    assert [ask(path) for path in ["/x/1", "/x/1/2?a=b", "/x", "/X/1", "/x/a%2fb"]] == [200, 200, 403, 403, 400]
 
 
 def test_new_key_is_accepted_after_the_cool_down(forged):

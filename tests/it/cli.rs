@@ -101,7 +101,7 @@ both! {
         assert!(text(&output.stderr).contains("may sign from"), "{}", text(&output.stderr));
         assert!(text(&output.stdout).contains("Planned steps:"), "pending steps are listed: {}", text(&output.stdout));
         let status = json_of(&server, &["master-key", "status"]);
-        assert_eq!((&status[0]["version"], &status[0]["file"]), (&json!(1), &json!("here")));
+        assert_eq!((&status[0]["version"], &status[0]["file"]), (&json!(1), &json!("present")));
         let status = json_of(&server, &["migrate", "--status"]);
         assert_eq!(status["pending"], json!([]));
     }
@@ -114,7 +114,7 @@ both! {
         server.database.sql("DELETE FROM events WHERE seq = 2");
         let output = on(&server, &["doctor"]);
         assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output.stdout).contains("the audit log is broken before event 3"), "{}", text(&output.stdout));
+        assert!(text(&output.stdout).contains("the audit log is broken at event 2"), "{}", text(&output.stdout));
     }
 }
 
@@ -139,9 +139,20 @@ both! {
 fn inspect_works_without_a_database() {
     let good = "ks_0000000000000000_00000000000000000000000000000000";
     let checked = format!("{good}{}", checksum_of(good));
-    let output = keyswap(&["api-key", "inspect", &checked, "--json"]);
+    let dir = tempfile::tempdir().unwrap();
+    let inspect = |key: &str, options: &[&str]| {
+        let file = dir.path().join("key");
+        std::fs::write(&file, format!("{key}\n")).unwrap();
+        let by_file = keyswap(&[&["api-key", "inspect", &file.display().to_string()], options].concat());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyswap"));
+        let stdin = std::fs::File::open(&file).unwrap();
+        let by_stdin = command.args(["api-key", "inspect"]).args(options).stdin(stdin).output().unwrap();
+        assert_eq!(by_file, by_stdin);
+        by_stdin
+    };
+    let output = inspect(&checked, &["--json"]);
     assert!(serde_json::from_slice::<serde_json::Value>(&output.stdout).is_ok(), "{output:?}");
-    let output = keyswap(&["api-key", "inspect", &checked]);
+    let output = inspect(&checked, &[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("ks_0000000000000000_…"));
     for (bad, why) in [
@@ -149,7 +160,7 @@ fn inspect_works_without_a_database() {
         (format!("{good}000000"), "checksum"),
         ("no-key".to_owned(), "letters, digits and underscores"),
     ] {
-        let output = keyswap(&["api-key", "inspect", &bad]);
+        let output = inspect(&bad, &[]);
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains(why), "{bad}: {}", text(&output.stderr));
         assert!(!text(&output.stderr).contains(&bad), "a mistyped key is still a secret");

@@ -312,6 +312,14 @@ both! {
         assert_eq!(run(&server, &["apply", "no-extension"], "").status.code(), Some(2), "the format is not guessed");
     }
 
+    /// The new role is locked with the others, before permissions.
+    async fn prune_replaces_a_role_by_a_new_one(server: Server) {
+        apply(&server, SMALL);
+        let shown = prune(&server, "[[role]]\nname = 'author'\npermissions = ['projects:read']\n");
+        assert!(shown.contains("role author") && shown.contains("- role editor"), "{shown}");
+        assert!(shown.ends_with("1 created, 0 changed, 1 deleted.\n"), "{shown}");
+    }
+
     async fn prune_deletes_only_unreferenced_objects(server: Server) {
         apply(&server, SMALL);
         let shown = apply(&server, "role = []\nservice_client = []\naudience = []\npermission = []");

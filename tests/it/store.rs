@@ -13,7 +13,7 @@ use keyswap::{
         events::{Actor, Event, EventType, NewEvent, Origin},
     },
     service::events,
-    store::{self, Lock, NoEvent, Outcome, StoreError},
+    store::{self, Lock, NoEvent, Outcome, StoreError, Tx},
 };
 
 use crate::support::{Kind, both};
@@ -149,6 +149,30 @@ both! {
                 let error = takes(second, first).await.unwrap_err().to_string();
                 assert!(error.contains("locks are taken in the order"), "{error}");
             }
+        }
+    }
+
+    /// The order is checked in development builds, for rows that exist and rows that do not.
+    async fn rows_are_locked_in_their_order(server: Server) {
+        server.permissions_for_all(&["a:b"]).await;
+        let lock = |tx: &mut Tx<'_>, name: &str| -> Result<(), StoreError> {
+            match name {
+                "owner" => drop(store::directory::users::find_for_change(tx, &name.parse().unwrap())?),
+                name => drop(store::access::permissions::find_many_for_update(tx, &name.parse().into_iter().collect())?),
+            }
+            Ok(())
+        };
+        let locks = |names: &'static [&'static str]| {
+            server.services.store.run_transaction(cli(), move |tx| {
+                names.iter().try_for_each(|name| lock(tx, name))?;
+                Ok::<_, StoreError>(Outcome::without_event((), NoEvent::Unchanged))
+            })
+        };
+        locks(&["owner", "a:b", "c:d", "a:b", "owner"]).await.unwrap();
+        for wrong in [["a:b", "owner"], ["c:d", "a:b"]] {
+            let wrong: &'static [&'static str] = Box::leak(Box::new(wrong));
+            let error = locks(wrong).await.unwrap_err().to_string();
+            assert!(error.contains("locks are taken in the order"), "{error}");
         }
     }
 

@@ -66,7 +66,12 @@ CREATE TABLE audiences (
     claims TEXT,
     -- Whether each token has a status list index of its own (token) or that of its credential.
     status TEXT,
+    -- Whether its tokens have authorization_details instead of a scope.
+    record_bound INTEGER NOT NULL,
     built_in TEXT,
+    -- Authenticates the row under the master key.
+    tag BYTEA NOT NULL,
+    master_version INTEGER NOT NULL CONSTRAINT audiences_master REFERENCES master_keys (version),
     created_at BIGINT NOT NULL,
     version BIGINT NOT NULL
 );
@@ -81,7 +86,12 @@ CREATE TABLE access_records (
     generation_id TEXT COLLATE "C",
     created_at BIGINT NOT NULL,
     created_by TEXT NOT NULL,
-    version BIGINT NOT NULL
+    -- Who granted its statements: a user, or an operator who created it or changed what it grants.
+    granted_by TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    -- Authenticates the record with its principals, admins and statements.
+    tag BYTEA NOT NULL,
+    master_version INTEGER NOT NULL CONSTRAINT access_records_master REFERENCES master_keys (version)
 );
 CREATE INDEX access_records_organization ON access_records (organization_id, id);
 
@@ -122,11 +132,35 @@ CREATE TABLE access_record_statement_roles (
 );
 CREATE INDEX access_record_statement_roles_role ON access_record_statement_roles (role, record_id);
 
-CREATE VIEW access_record_statements_with_roles AS
-SELECT t.record_id, t.position, t.resources, COALESCE((
-    SELECT string_agg(q.role, ' ') FROM access_record_statement_roles q WHERE q.record_id = t.record_id AND q.position = t.position
-), '') AS roles
-FROM access_record_statements t;
+-- The parts of a record as JSON, so that one statement reads a whole record. Statements have the current permissions of their roles.
+CREATE VIEW access_record_parts AS
+SELECT
+    a.id AS record_id,
+    COALESCE((
+        SELECT json_agg(json_build_object('kind', p.kind, 'id', p.principal_id, 'unique_id', p.unique_id) ORDER BY p.position)::TEXT
+        FROM access_record_principals p WHERE p.record_id = a.id
+    ), '[]') AS principals,
+    COALESCE((
+        SELECT json_agg(json_build_object('user', d.user_id, 'generation_id', d.generation_id) ORDER BY d.position)::TEXT
+        FROM access_record_admins d WHERE d.record_id = a.id
+    ), '[]') AS admins,
+    COALESCE((
+        SELECT json_agg(
+            json_build_object(
+                'resources', t.resources,
+                'roles', COALESCE((
+                    SELECT string_agg(q.role, ' ') FROM access_record_statement_roles q
+                    WHERE q.record_id = t.record_id AND q.position = t.position
+                ), ''),
+                'permissions', COALESCE((
+                    SELECT string_agg(g.permission, ' ') FROM access_record_statement_roles q JOIN role_permissions g ON g.role = q.role
+                    WHERE q.record_id = t.record_id AND q.position = t.position
+                ), '')
+            ) ORDER BY t.position
+        )::TEXT
+        FROM access_record_statements t WHERE t.record_id = a.id
+    ), '[]') AS statements
+FROM access_records a;
 
 
 -- Directory: the organizations, users and members of the product. The product chooses the ids and may use an id again after a
@@ -146,13 +180,15 @@ CREATE TABLE users (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     generation_id TEXT COLLATE "C" NOT NULL,
     blocked_at BIGINT,
+    locked_at BIGINT,
+    lock_reason TEXT,
     profile TEXT NOT NULL,
     metadata TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     version BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX users_generation ON users (generation_id);
-CREATE INDEX users_blocked ON users (id) WHERE blocked_at IS NOT NULL;
+CREATE INDEX users_blocked ON users (id) WHERE blocked_at IS NOT NULL OR locked_at IS NOT NULL;
 
 -- Roles outside any organization.
 CREATE TABLE user_roles (
@@ -163,7 +199,7 @@ CREATE TABLE user_roles (
 CREATE INDEX user_roles_role ON user_roles (role, user_id);
 
 CREATE VIEW users_with_roles AS
-SELECT u.id, u.generation_id, u.blocked_at, u.profile, u.metadata, u.created_at, u.version, COALESCE((SELECT string_agg(q.role, ' ') FROM user_roles q WHERE q.user_id = u.id), '') AS roles FROM users u;
+SELECT u.id, u.generation_id, u.blocked_at, u.locked_at, u.lock_reason, u.profile, u.metadata, u.created_at, u.version, COALESCE((SELECT string_agg(q.role, ' ') FROM user_roles q WHERE q.user_id = u.id), '') AS roles FROM users u;
 
 -- A row is valid while the organization has the generation that it names. A job deletes the rows of deleted organizations; those
 -- of a deleted user are deleted with the user.
@@ -249,6 +285,8 @@ CREATE TABLE api_keys (
     metadata TEXT NOT NULL,
     max_token_ttl BIGINT,
     exchanges_per_minute INTEGER,
+    -- Whether its tokens have authorization_details instead of a scope.
+    record_bound INTEGER NOT NULL,
     suspended_at BIGINT,
     revoked_at BIGINT,
     -- Archived: revoked, and omitted from lists.
@@ -260,12 +298,16 @@ CREATE TABLE api_keys (
     ended_with TEXT,
     created_at BIGINT NOT NULL,
     created_by TEXT NOT NULL,
+    -- The API key that it was created with, also on behalf of a user or in a portal session. NULL: created without a key.
+    creator_key_id TEXT,
     version BIGINT NOT NULL
 );
 CREATE INDEX api_keys_owner ON api_keys (owner_id, id);
 CREATE INDEX api_keys_organization ON api_keys (organization_id, id);
 CREATE INDEX api_keys_user ON api_keys (user_id, id);
 CREATE INDEX api_keys_creator ON api_keys (creator_id, id) WHERE creator_id IS NOT NULL;
+CREATE INDEX api_keys_created_by ON api_keys (created_by, id);
+CREATE INDEX api_keys_creator_key ON api_keys (creator_key_id, id) WHERE creator_key_id IS NOT NULL;
 CREATE INDEX api_keys_expires ON api_keys (expires_at) WHERE expires_at IS NOT NULL;
 -- Begins with the last notification, so that keys that have theirs are not read again.
 CREATE INDEX api_keys_notifications ON api_keys (notified_days, expires_at) WHERE expires_at IS NOT NULL AND revoked_at IS NULL;
@@ -356,11 +398,13 @@ SELECT
     k.creator_id,
     k.creator_generation_id,
     k.exchanges_per_minute,
+    k.record_bound,
     s.permissions AS client_permissions,
     s.deleted_at AS client_deleted_at,
     s.metadata AS client_metadata,
     u.generation_id AS user_generation_id,
-    u.blocked_at AS user_blocked_at,
+    -- By the product or by an operator.
+    COALESCE(u.blocked_at, u.locked_at) AS user_blocked_at,
     u.profile AS user_profile,
     u.metadata AS user_metadata,
     m.generation_id AS member_generation_id,
@@ -369,6 +413,7 @@ SELECT
     o.metadata AS organization_metadata,
     c.generation_id AS creator_member_generation_id,
     c.organization_generation_id AS creator_member_organization_generation_id,
+    CASE WHEN k.creator_id IS NOT NULL THEN (SELECT COALESCE(v.blocked_at, v.locked_at) FROM users v WHERE v.id = k.creator_id) END AS creator_blocked_at,
     CASE
         -- The permissions of this key that may be assigned to keys of an organization.
         WHEN k.user_id IS NULL AND k.organization_id IS NOT NULL THEN (
@@ -383,29 +428,10 @@ SELECT
             SELECT string_agg(g.permission, ' ') FROM user_roles q JOIN role_permissions g ON g.role = q.role WHERE q.user_id = k.user_id
         )
     END AS owner_permissions,
-    -- The statements of its access records with the permissions of their roles, as JSON. NULL for most keys: no record names the
-    -- key or its owner, and only that is looked up.
+    -- Whether an access record names the key or its owner. Few do, and only these are read.
     CASE WHEN EXISTS (SELECT 1 FROM access_record_principals y WHERE y.unique_id = k.id)
         OR EXISTS (SELECT 1 FROM access_record_principals y WHERE y.unique_id = CASE k.owner_type WHEN 'service_client' THEN k.owner_id WHEN 'user' THEN k.generation_id END)
-    THEN (
-        SELECT json_agg(
-            json_build_object(
-                'permissions',
-                COALESCE((
-                    SELECT string_agg(g.permission, ' ') FROM access_record_statement_roles q JOIN role_permissions g ON g.role = q.role
-                    WHERE q.record_id = t.record_id AND q.position = t.position
-                ), ''),
-                'resources', t.resources
-            ) ORDER BY t.record_id, t.position
-        )::TEXT
-        FROM access_records a
-        JOIN access_record_statements t ON t.record_id = a.id
-        WHERE a.id IN (
-            SELECT x.record_id FROM access_record_principals x
-            WHERE x.unique_id IN (k.id, CASE k.owner_type WHEN 'service_client' THEN k.owner_id WHEN 'user' THEN k.generation_id END)
-        )
-        AND a.organization_id IS NOT DISTINCT FROM k.organization_id AND a.generation_id IS NOT DISTINCT FROM o.generation_id
-    ) END AS access_statements
+    THEN 1 ELSE 0 END AS has_access_records
 FROM api_keys k
 LEFT JOIN service_clients s ON k.owner_type = 'service_client' AND s.id = k.owner_id
 LEFT JOIN users u ON u.id = k.user_id
@@ -503,6 +529,19 @@ CREATE TABLE signing_keys (
 );
 CREATE UNIQUE INDEX signing_keys_one_active ON signing_keys (algorithm) WHERE state = 'active';
 CREATE UNIQUE INDEX signing_keys_one_next ON signing_keys (algorithm) WHERE state = 'next';
+
+-- One row: which rows of signing_keys Keyswap itself has written, authenticated under the master key.
+CREATE TABLE signing_key_manifest (
+    id TEXT NOT NULL PRIMARY KEY CHECK (id = 'signing_keys'),
+    -- Increases with every change. The rollback guard remembers it.
+    counter BIGINT NOT NULL,
+    -- A JSON object: the digest of each row, by kid.
+    digests TEXT NOT NULL,
+    -- NULL before the first signing key.
+    tag BYTEA,
+    master_version INTEGER CONSTRAINT signing_key_manifest_master REFERENCES master_keys (version)
+);
+INSERT INTO signing_key_manifest (id, counter, digests) VALUES ('signing_keys', 0, '{}');
 
 -- How many tokens each key has signed, by the minute in which they expire.
 CREATE TABLE signing_key_tokens (
@@ -627,17 +666,22 @@ CREATE TABLE portal_sessions (
     id TEXT NOT NULL PRIMARY KEY,
     -- How its secret is presented: token (in a header), code (in a URL, once) or page (in a cookie).
     kind TEXT NOT NULL,
+    -- The session of kind token that was opened together with the code of this session.
+    parent_id TEXT,
     encrypted_secret BYTEA NOT NULL,
     master_version INTEGER NOT NULL CONSTRAINT portal_sessions_master REFERENCES master_keys (version),
     user_id TEXT NOT NULL,
     organization_id TEXT,
     generation_id TEXT NOT NULL,
-    -- The permissions that the opener can grant. NULL: the whole catalog.
-    grantable_permissions TEXT,
-    created_by TEXT NOT NULL,
+    -- The API key that opened the session, and that it ends with.
+    opened_by TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL
 );
+CREATE INDEX portal_sessions_parent ON portal_sessions (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX portal_sessions_user ON portal_sessions (user_id, id);
+CREATE INDEX portal_sessions_organization ON portal_sessions (organization_id, id);
+CREATE INDEX portal_sessions_opened_by ON portal_sessions (opened_by, id);
 CREATE INDEX portal_sessions_expires ON portal_sessions (expires_at);
 CREATE INDEX portal_sessions_master ON portal_sessions (master_version, id);
 

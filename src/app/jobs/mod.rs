@@ -14,14 +14,17 @@ use crate::service::{
     Error, Services,
     api_keys::expiry_notifications::{record_expiry_notifications, record_owner_deletions},
     encryption::{master_keys, rollback_guard},
-    retention, signing, status_lists,
+    integrity, retention, signing, status_lists,
 };
 
 const ROLLBACK_GUARD_INTERVAL: Duration = Duration::from_secs(3);
 const NOTIFICATION_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of batches of notifications in one run.
 const MAX_NOTIFICATION_BATCHES: usize = 10;
+/// A row that was altered is refused at once. This is how long it may take to be reported.
+const INTEGRITY_INTERVAL: Duration = Duration::from_secs(600);
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(3600);
+const MIN_BUILD_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The running jobs of a server.
@@ -38,7 +41,7 @@ impl Jobs {
         let deliveries = webhooks::run(services.clone(), stop.subscribe());
         let mut jobs = Self { services: services.clone(), running: Vec::new(), stop };
         jobs.spawn("deliver events to webhooks", deliveries);
-        let build = services.settings.timing.max_snapshot_age.duration() / 3;
+        let build = services.settings.timing.replica_staleness.duration() / 3;
         let refresh = build.min(MAX_REFRESH_INTERVAL);
         let flush = services.settings.usage.flush_interval.duration();
         jobs.run_every(refresh, "refresh the signing keys", |all| async move { refresh_keys(&all).await });
@@ -49,6 +52,8 @@ impl Jobs {
             rollback_guard::update(&all).await
         });
         jobs.run_every(refresh, "refresh the status lists", |all| async move { status_lists::refresh(&all).await });
+        // A list is signed again at half of its `ttl`, also if that is shorter.
+        let build = build.min(Duration::from_secs(status_lists::build::ttl(services)) / 4).max(MIN_BUILD_INTERVAL);
         jobs.run_every(build, "build the status lists", |all| async move { status_lists::update(&all).await });
         jobs.run_every(flush, "flush last-used times", |all| async move { all.last_used.flush().await });
         jobs.run_early_flush();
@@ -58,6 +63,9 @@ impl Jobs {
         });
         jobs.run_every(NOTIFICATION_INTERVAL, "record expiry notifications", |all| async move {
             record_notifications(&all).await
+        });
+        jobs.run_every(INTEGRITY_INTERVAL, "check the integrity of the rows", |all| async move {
+            integrity::run_background_check(&all).await
         });
         jobs.run_every(CLEANUP_INTERVAL, "delete expired rows", |all| async move {
             retention::delete_expired_rows(&all).await
@@ -124,15 +132,19 @@ impl Jobs {
         });
     }
 
-    /// Runs a job until it ends. A panic ends the job and not the process.
     fn spawn(&mut self, task: &'static str, job: impl Future<Output = ()> + Send + 'static) {
-        let job = tokio::spawn(job);
-        self.running.push(tokio::spawn(async move {
-            if let Err(error) = job.await {
-                tracing::error!(%error, "a background job panicked: failed to {task}; it does not run again until the server restarts");
-            }
-        }));
+        self.running.push(spawn_logged(task, job));
     }
+}
+
+/// Runs a job until it ends. A panic ends the job and not the process, and is logged.
+fn spawn_logged(task: &'static str, job: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let job = tokio::spawn(job);
+    tokio::spawn(async move {
+        if let Err(error) = job.await {
+            tracing::error!(%error, "a background job panicked: failed to {task}; it does not run again until the server restarts");
+        }
+    })
 }
 
 fn log_failure(task: &str, result: Result<(), impl Display>) {
@@ -164,4 +176,40 @@ pub async fn record_notifications(services: &Services) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn panic_of_a_job_is_logged_and_the_others_go_on() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let other = spawn_logged("do nothing", async {});
+        spawn_logged("deliver events", async { panic!("a fault of the job") }).await.unwrap();
+        other.await.unwrap();
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(log.lines().count(), 1, "{log}");
+        for text in ["ERROR", "a background job panicked: failed to deliver events", "a fault of the job"] {
+            assert!(log.contains(text), "{text}: {log}");
+        }
+    }
 }

@@ -12,12 +12,13 @@ use crate::domain::{
         role::{RoleName, RoleSet},
     },
     common::{
+        encoding::{EncodedRow, RowEncoder},
         id::{AccessRecordId, GenerationId, KeyId, OrganizationId, ServiceClientId, UserId},
         name::DisplayName,
         text::text_enum,
         time::Timestamp,
     },
-    events::ActorRef,
+    events::{ActorRef, USER_KIND},
 };
 
 pub const MAX_PRINCIPALS: usize = 64;
@@ -83,7 +84,7 @@ impl Principal {
 }
 
 /// A user who may change a record, with the generation id in the tenant scope of the record.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct RecordAdmin {
     pub user: UserId,
     pub generation_id: GenerationId,
@@ -109,12 +110,48 @@ pub struct AccessRecord {
     pub statements: Vec<Statement>,
     pub created_at: Timestamp,
     pub created_by: ActorRef,
+    /// Who granted what the record grants: its creator, or the operator who last changed its
+    /// principals or statements.
+    pub granted_by: ActorRef,
     pub version: i64,
 }
 
 impl AccessRecord {
     pub fn organization_id(&self) -> Option<&OrganizationId> {
         self.organization.as_ref().map(|(id, _)| id)
+    }
+
+    /// Everything that decides about what the record grants, limits and may be changed by. It is
+    /// the associated data of the tag of the record (invariant 14).
+    pub fn encode(&self) -> EncodedRow {
+        RowEncoder::new("access_record", 1)
+            .text(self.id.as_str())
+            .optional(self.organization.as_ref(), |row, (id, generation_id)| {
+                row.text(id.as_str()).text(generation_id.as_str())
+            })
+            .list(&self.principals, |row, principal| {
+                row.text(principal.kind().as_str()).text(principal.id()).text(principal.unique_id())
+            })
+            .list(&self.admins, |row, admin| row.text(admin.user.as_str()).text(admin.generation_id.as_str()))
+            .list(&self.statements, |row, Statement { roles, resources }| {
+                row.list(roles.iter(), |row, role| row.text(role.as_str()))
+                    .list(resources, |row, pattern| row.text(pattern.as_str()))
+            })
+            .text(&self.granted_by.to_stored())
+            .integer(self.version)
+            .finish()
+    }
+
+    /// Returns whether an operator granted the record: a caller that acts for no user. Users
+    /// cannot lift what it limits.
+    pub fn is_granted_by_operator(&self) -> bool {
+        self.granted_by.kind != USER_KIND
+    }
+
+    /// Returns the principals that the record limits: service clients and keys. To a user it gives
+    /// resources to grant.
+    pub fn limited_principals(&self) -> impl Iterator<Item = &Principal> {
+        self.principals.iter().filter(|principal| !matches!(principal, Principal::User(..)))
     }
 }
 
@@ -135,14 +172,14 @@ impl<'a> RecordVisibility<'a> {
     /// on whose behalf the caller acts.
     pub fn of(authority: &'a CallerPermissions, user: Option<&'a OwnerScope>) -> Self {
         match (&authority.tenant_scope, user.and_then(OwnerScope::generation_id)) {
-            (TenantScope::Deployment, _) if authority.has_permission("keyswap:keys") => Self::All,
+            (TenantScope::Account, _) if authority.has_permission("keyswap:keys") => Self::All,
             (TenantScope::Tenant { organization: Some(id), .. }, _) if authority.has_permission(MANAGE) => {
                 Self::Organization(id)
             }
             (TenantScope::Tenant { organization, .. }, Some(generation_id)) => {
                 Self::AdministeredBy(organization.as_ref(), generation_id)
             }
-            (TenantScope::Deployment | TenantScope::Tenant { .. }, _) => Self::None,
+            (TenantScope::Account | TenantScope::Tenant { .. }, _) => Self::None,
         }
     }
 
@@ -174,6 +211,19 @@ impl EffectiveStatement {
     pub fn covers(&self, permission: &PermissionName, resource: &Resource) -> bool {
         self.permissions.contains(permission) && self.resources.iter().any(|pattern| pattern.matches(resource))
     }
+}
+
+/// Returns whether the statements grant all the permissions on every resource of the pattern: for
+/// each permission, one statement with a pattern that contains it. Without permissions, one of the
+/// statements must have such a pattern.
+pub fn grants_on_pattern(
+    statements: &[EffectiveStatement],
+    permissions: &PermissionSet,
+    pattern: &ResourcePattern,
+) -> bool {
+    let of_pattern = || statements.iter().filter(|one| one.resources.iter().any(|held| held.contains(pattern)));
+    let is_granted = |permission| of_pattern().any(|statement| statement.permissions.contains(permission));
+    of_pattern().next().is_some() && permissions.iter().all(is_granted)
 }
 
 /// The `type` of an object that Keyswap writes into `authorization_details` (RFC 9396 §2).

@@ -8,11 +8,13 @@ use crate::domain::{
         token_profile::TokenProfile,
     },
     common::{
+        encoding::{EncodedRow, RowEncoder},
         id::AudienceId,
         key_text::contains_api_key,
         text::{text_enum, text_type},
         time::{Span, Timestamp},
     },
+    signing::Algorithm,
 };
 
 text_type! {
@@ -83,7 +85,38 @@ pub struct Audience {
     pub token_ttl: Option<Span>,
     /// Profile of its tokens. The management audience always has the default profile.
     pub token_profile: TokenProfile,
+    /// Whether its tokens have `authorization_details` instead of a scope. The management audience
+    /// is never record-bound.
+    pub record_bound: bool,
     pub built_in: Option<BuiltIn>,
     pub created_at: Timestamp,
     pub version: i64,
+}
+
+impl Audience {
+    /// Encodes everything that the audience is trusted for (invariant 14).
+    pub fn encode(&self) -> EncodedRow {
+        let (kind, listed) = match &self.accepts {
+            AcceptedPermissions::Product => ("product", None),
+            AcceptedPermissions::Management => ("management", None),
+            AcceptedPermissions::Only(listed) => ("only", Some(listed)),
+        };
+        let TokenProfile { algorithm, typ, scope_claim, aud_claim, claims, status } = &self.token_profile;
+        RowEncoder::new("audience", 1)
+            .text(self.id.as_str())
+            .text(self.identifier.as_str())
+            .text(kind)
+            .optional(listed, |row, listed| row.list(listed.iter(), |row, name| row.text(name.as_str())))
+            .optional_integer(self.token_ttl.map(Span::millis))
+            .optional_text(algorithm.map(Algorithm::as_str))
+            .text(typ.as_str())
+            .text(scope_claim.as_str())
+            .text(aud_claim.as_str())
+            .list(claims.iter(), |row, (name, source)| row.text(name.as_str()).text(&source.to_string()))
+            .text(status.as_str())
+            .integer(self.record_bound.into())
+            .optional_text(self.built_in.map(BuiltIn::as_str))
+            .integer(self.version)
+            .finish()
+    }
 }

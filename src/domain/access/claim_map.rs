@@ -23,11 +23,12 @@ pub const MAX_CLAIMS: usize = 16;
 pub const MAX_BYTES: usize = 4096;
 
 /// Claims whose registered meaning affects decisions (RFC 7519 §4.1, RFC 9068 §2.2, RFC 8693 §4,
-/// RFC 7800 and the header parameters of RFC 7515), and the claims that Keyswap writes. A mapped
+/// RFC 7800 and the header parameters of RFC 7515), the members of an introspection response that
+/// decide (RFC 7662 §2.2), and the claims that Keyswap writes. A mapped
 /// claim cannot replace any of them.
-const RESERVED_CLAIMS: &str = "_claim_names _claim_sources acr act alg amr at_hash aud auth_time authorization_details azp c_hash client_id \
+const RESERVED_CLAIMS: &str = "_claim_names _claim_sources acr act active alg amr at_hash aud auth_time authorization_details azp c_hash client_id \
     cnf crit cty entitlements events exp groups iat iss jku jti jwk key_id kid may_act nbf nonce org_id roles \
-    s_hash scope scp sid status sub sub_id sub_jwk sub_type toe txn typ x5c x5t x5t#S256 x5u";
+    s_hash scope scp sid status sub sub_id sub_jwk sub_type toe token_type txn typ x5c x5t x5t#S256 x5u";
 
 /// Name of a mapped claim: 1 to 64 printable ASCII characters without quotes and backslashes, and
 /// not reserved.
@@ -138,6 +139,10 @@ impl ClaimMapping {
         self.0.is_empty()
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (&ClaimName, &ClaimSource)> {
+        self.0.iter()
+    }
+
     /// Returns whether a claim is taken from this object.
     pub fn uses_object(&self, object: ClaimSourceObject) -> bool {
         self.0.values().any(|source| source.object == object)
@@ -181,9 +186,17 @@ impl FromStr for ClaimMapping {
 /// Mapped claims as sent by a client. They are not validated yet, so that all errors can be
 /// reported at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UnvalidatedClaimMapping(Vec<(String, String)>);
+pub struct UnvalidatedClaimMapping(Vec<(String, Option<String>)>);
 
 impl UnvalidatedClaimMapping {
+    /// Returns the mapping after a merge patch of `before` (RFC 7396): a claim that is `null` is
+    /// removed, and one that is absent stays.
+    pub fn merge_into(self, before: &ClaimMapping) -> Self {
+        let kept = before.iter().filter(|(name, _)| self.0.iter().all(|(patched, _)| patched != name.as_str()));
+        let kept = kept.map(|(name, source)| (name.as_str().to_owned(), Some(source.to_string())));
+        Self(kept.chain(self.0.iter().filter(|(_, source)| source.is_some()).cloned()).collect())
+    }
+
     /// Validates the mapped claims. Returns all errors, not only the first one.
     pub fn read(self) -> Result<ClaimMapping, Vec<TokenProfileError>> {
         let (mut map, mut faults) = (BTreeMap::new(), Vec::new());
@@ -191,7 +204,7 @@ impl UnvalidatedClaimMapping {
             faults.push(TokenProfileError::new("claims", format!("{MAX_CLAIMS} claims at most")));
         }
         for (name, source) in self.0 {
-            match (name.parse::<ClaimName>(), source.parse::<ClaimSource>()) {
+            match (name.parse::<ClaimName>(), source.unwrap_or_default().parse::<ClaimSource>()) {
                 (Ok(name), Ok(source)) => {
                     map.insert(name, source);
                 }
@@ -223,15 +236,15 @@ impl<'de> Deserialize<'de> for UnvalidatedClaimMapping {
 struct UniquePairsVisitor;
 
 impl<'de> Visitor<'de> for UniquePairsVisitor {
-    type Value = Vec<(String, String)>;
+    type Value = Vec<(String, Option<String>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of claims and where each is taken from")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut pairs = Vec::<(String, String)>::new();
-        while let Some((name, source)) = access.next_entry::<String, String>()? {
+        let mut pairs = Vec::<(String, Option<String>)>::new();
+        while let Some((name, source)) = access.next_entry::<String, Option<String>>()? {
             if pairs.iter().any(|(known, _)| *known == name) {
                 return Err(de::Error::custom("two claims have the same name"));
             }

@@ -1,11 +1,13 @@
 pub mod access_record;
 pub mod audience;
 pub mod claim_map;
+pub mod key_visibility;
 pub mod owner;
 pub mod owner_status;
 pub mod permission;
 pub mod policy;
 pub mod profile_error;
 pub mod resource;
+pub mod resource_template;
 pub mod role;
 pub mod token_profile;

@@ -22,6 +22,7 @@ pub struct DirectorySnapshot {
     pub organization: Option<GenerationId>,
     /// Membership of the user who created a key of the organization.
     pub creator_membership: Option<MembershipSnapshot>,
+    pub creator_blocked: bool,
     /// Permissions of the root owner: for a user those of the applicable roles, for an organization
     /// those that may be assigned to its keys.
     pub permissions: PermissionSet,
@@ -49,7 +50,7 @@ pub enum OwnerStatus {
     /// Temporary.
     Blocked,
     /// Permanent.
-    Deleted(Deleted),
+    Deleted(DeletionCause),
 }
 
 text_enum! {
@@ -57,7 +58,7 @@ text_enum! {
     /// with the key.
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
-    pub enum Deleted {
+    pub enum DeletionCause {
         UserDeleted = "user_deleted",
         OrganizationDeleted = "organization_deleted",
         MemberLeft = "member_left",
@@ -108,16 +109,20 @@ pub fn root_owner_status(owner_scope: &OwnerScope, now: &DirectorySnapshot) -> O
             if now.organization.as_ref() == Some(generation_id) {
                 active()
             } else {
-                OwnerStatus::Deleted(Deleted::OrganizationDeleted)
+                OwnerStatus::Deleted(DeletionCause::OrganizationDeleted)
             }
         }
         OwnerScope::User { organization, generation_id, .. } => {
-            let Some(user) = &now.user else { return OwnerStatus::Deleted(Deleted::UserDeleted) };
+            let Some(user) = &now.user else { return OwnerStatus::Deleted(DeletionCause::UserDeleted) };
             match organization {
-                None if user.generation_id != *generation_id => return OwnerStatus::Deleted(Deleted::UserDeleted),
-                Some(_) if now.organization.is_none() => return OwnerStatus::Deleted(Deleted::OrganizationDeleted),
+                None if user.generation_id != *generation_id => {
+                    return OwnerStatus::Deleted(DeletionCause::UserDeleted);
+                }
+                Some(_) if now.organization.is_none() => {
+                    return OwnerStatus::Deleted(DeletionCause::OrganizationDeleted);
+                }
                 Some(_) if !is_membership_in_force(now.membership.as_ref(), generation_id, now) => {
-                    return OwnerStatus::Deleted(Deleted::MemberLeft);
+                    return OwnerStatus::Deleted(DeletionCause::MemberLeft);
                 }
                 None | Some(_) => {}
             }
@@ -160,28 +165,28 @@ pub struct Ownership {
 
 impl Ownership {
     /// Returns the owner status. `ends_with_creator` states whether the keys of an organization end
-    /// when the member who created them leaves.
-    pub fn root_owner_status(&self, ends_with_creator: bool) -> OwnerStatus {
+    /// when the member who created them leaves, and are suspended while that member is blocked.
+    pub fn owner_status(&self, ends_with_creator: bool) -> OwnerStatus {
         let owner_scope = match root_owner_status(&self.owner_scope, &self.directory) {
             OwnerStatus::Active(set) => set,
             inactive @ (OwnerStatus::Blocked | OwnerStatus::Deleted(_)) => return inactive,
         };
         match (&self.owner, &self.creator_membership) {
-            (Owner::Organization(_), Some((_, creator_membership)))
-                if ends_with_creator
-                    && !is_membership_in_force(
-                        self.directory.creator_membership.as_ref(),
-                        creator_membership,
-                        &self.directory,
-                    ) =>
-            {
-                OwnerStatus::Deleted(Deleted::CreatorLeft)
+            (Owner::Organization(_), Some((_, generation_id))) if ends_with_creator => {
+                let directory = &self.directory;
+                if !is_membership_in_force(directory.creator_membership.as_ref(), generation_id, directory) {
+                    OwnerStatus::Deleted(DeletionCause::CreatorLeft)
+                } else if directory.creator_blocked {
+                    OwnerStatus::Blocked
+                } else {
+                    OwnerStatus::Active(owner_scope)
+                }
             }
             (Owner::ServiceClient(_), _) => match &self.client {
                 Some(client) if !client.deleted => OwnerStatus::Active(
                     OwnerPermissions::Permissions(client.permissions.clone()).intersection(&owner_scope),
                 ),
-                Some(_) | None => OwnerStatus::Deleted(Deleted::ServiceClientDeleted),
+                Some(_) | None => OwnerStatus::Deleted(DeletionCause::ServiceClientDeleted),
             },
             (Owner::User(_) | Owner::Organization(_) | Owner::Unowned, _) => OwnerStatus::Active(owner_scope),
         }

@@ -29,7 +29,18 @@ impl PermissionName {
     /// Returns whether the permission governs Keyswap itself. Only the management audience accepts
     /// such permissions.
     pub fn is_management(&self) -> bool {
-        self.0.starts_with("keyswap:") || TENANT_PERMISSIONS.contains(&self.as_str())
+        self.is_deployment_management() || self.is_tenant_management()
+    }
+
+    /// Returns whether the permission governs Keyswap as a whole.
+    pub fn is_deployment_management(&self) -> bool {
+        self.0.starts_with("keyswap:")
+    }
+
+    /// Returns whether the permission governs Keyswap in the tenant scope of an organization or a
+    /// user.
+    pub fn is_tenant_management(&self) -> bool {
+        TENANT_PERMISSIONS.contains(&self.as_str())
     }
 }
 
@@ -92,7 +103,8 @@ pub struct Permission {
     pub description: Option<Description>,
     #[schema(value_type = Vec<AssignableOwnerType>)]
     pub assignable_to: BTreeSet<AssignableOwnerType>,
-    /// Whether the permission governs Keyswap itself. If so, it cannot be changed or deleted.
+    /// Whether the permission governs Keyswap itself. If so, it cannot be deleted, and only
+    /// `assignable_to` of a permission that governs Keyswap within a tenant can be changed.
     pub built_in: bool,
     pub created_at: Timestamp,
     pub version: i64,

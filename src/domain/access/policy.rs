@@ -4,6 +4,7 @@
 
 use crate::domain::{
     access::{
+        key_visibility::KeyVisibility,
         owner::OwnerScope,
         permission::{MANAGE, MANAGE_ALL, MANAGE_SELF, PermissionName, PermissionSet, TENANT_PERMISSIONS},
     },
@@ -14,18 +15,20 @@ use crate::domain::{
 pub const ADMIN: &str = "keyswap:admin";
 const DIRECTORY: &str = "keyswap:directory";
 const KEYS: &str = "keyswap:keys";
+pub const SESSIONS: &str = "keyswap:sessions";
 const VALIDATE: &str = "keyswap:validate";
 const EVENTS: &str = "keyswap:events";
 const SIGNING_KEYS: &str = "keyswap:signing-keys";
 
 /// Permissions that are shipped with Keyswap, with a description of what each allows.
-pub const BUILT_IN: [(&str, &str); 9] = [
+pub const BUILT_IN: [(&str, &str); 10] = [
     (ADMIN, "everything, and holds the whole catalog"),
     (DIRECTORY, "mirror organizations, users and members"),
-    (KEYS, "manage API keys and service clients"),
+    (KEYS, "manage API keys and service clients; implies keyswap:sessions"),
+    (SESSIONS, "open a portal session for any user, and end portal sessions"),
     (VALIDATE, "validate API keys and tokens"),
     (EVENTS, "read the audit log"),
-    (SIGNING_KEYS, "see, rotate, import and revoke signing keys"),
+    (SIGNING_KEYS, "see, rotate and revoke signing keys"),
     (MANAGE, "manage the keys of the own organization"),
     (MANAGE_SELF, "manage the own keys"),
     (MANAGE_ALL, "see and revoke every key of the own organization"),
@@ -67,12 +70,16 @@ define_actions! {
     ManageRoles: "manage roles" needs ADMIN;
     /// Maintain organizations, users and members in the directory.
     ManageDirectory: "manage the directory" needs DIRECTORY;
+    /// Lock a user: none of their keys works.
+    LockUsers: "lock users" needs KEYS;
+    /// Unlock a user, whose keys work again with all of their permissions.
+    UnlockUsers: "unlock users" needs ADMIN;
     /// Create, read, change and delete audiences.
     ManageAudiences: "manage audiences" needs ADMIN;
     /// Validate and introspect API keys and tokens, and check access to resources.
     ValidateCredentials: "validate API keys and tokens" needs VALIDATE;
-    /// Create a portal session for a user.
-    CreatePortalSessions: "open portal sessions" needs KEYS;
+    /// Open a portal session for a user; list and end portal sessions.
+    ManagePortalSessions: "manage portal sessions" needs SESSIONS, KEYS;
     /// Read the audit log.
     ReadEvents: "read events" needs EVENTS;
     /// Read the metrics on the public listener: they distinguish a revoked key from an unknown one
@@ -81,15 +88,17 @@ define_actions! {
     /// Read key statistics, the number of exchanges and the causes of refusals: they distinguish a
     /// revoked key from an unknown one (invariant 7).
     ReadStatistics: "read the overview" needs EVENTS;
-    /// Read, rotate, import and revoke signing keys.
+    /// Read, rotate and revoke signing keys, which Keyswap generates.
     ManageSigningKeys: "manage signing keys" needs SIGNING_KEYS;
+    /// Import a signing key, which lets the caller sign any token (invariant 11).
+    ImportSigningKeys: "import signing keys" needs ADMIN;
     /// Configure the destinations of events. A webhook can receive every event, so this permits
     /// reading all of them.
     ManageWebhooks: "manage webhooks" needs ADMIN;
     /// Change the appearance of the hosted pages.
     ManageBranding: "manage the branding" needs ADMIN;
     /// Read the identity and permissions of the caller.
-    ReadOwnIdentity: "know who calls" needs DIRECTORY, KEYS, VALIDATE, EVENTS, SIGNING_KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
+    ReadOwnIdentity: "know who calls" needs DIRECTORY, KEYS, SESSIONS, VALIDATE, EVENTS, SIGNING_KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
     /// Create, list, change and delete access records.
     ManageAccessRecords: "manage access records" needs KEYS, MANAGE, MANAGE_SELF, MANAGE_ALL;
 }
@@ -97,9 +106,9 @@ define_actions! {
 /// Tenant scope of a caller. What is outside does not exist for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TenantScope {
-    /// The deployment: service clients of the account, unowned keys, and operators with shell
+    /// The whole deployment: service clients of the account, unowned keys, and operators with shell
     /// access to the server.
-    Deployment,
+    Account,
     /// A user or an organization: the scope of a personal key, an organization's key, a portal
     /// session, or a call on behalf of a user.
     Tenant { organization: Option<OrganizationId>, user: Option<UserId> },
@@ -109,12 +118,19 @@ impl TenantScope {
     /// Returns the tenant scope of the holder of a key.
     pub fn of(owner_scope: &OwnerScope) -> Self {
         match owner_scope {
-            OwnerScope::Account => Self::Deployment,
+            OwnerScope::Account => Self::Account,
             OwnerScope::Organization { id, .. } => Self::Tenant { organization: Some(id.clone()), user: None },
             OwnerScope::User { id, organization, .. } => {
                 Self::Tenant { organization: organization.clone(), user: Some(id.clone()) }
             }
         }
+    }
+
+    /// Returns those of `permissions` that can be held and granted in this scope: nothing in a
+    /// tenant governs Keyswap as a whole, whatever roles and the catalog say (invariant 14).
+    pub fn restrict(&self, permissions: &PermissionSet) -> PermissionSet {
+        let is_effective = |name: &&PermissionName| *self == Self::Account || !name.is_deployment_management();
+        permissions.iter().filter(is_effective).cloned().collect()
     }
 }
 
@@ -139,7 +155,7 @@ pub struct ObjectRights {
 
 /// One of `ObjectRights`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Right {
+pub enum ObjectRight {
     Read,
     Change,
     End,
@@ -148,13 +164,13 @@ pub enum Right {
 impl ObjectRights {
     pub const NONE: Self = Self { read: false, change: false, end: false };
     pub const ALL: Self = Self { read: true, change: true, end: true };
-    const READ_AND_REVOKE: Self = Self { read: true, change: false, end: true };
+    const READ_AND_END: Self = Self { read: true, change: false, end: true };
 
-    pub const fn includes(self, right: Right) -> bool {
+    pub const fn includes(self, right: ObjectRight) -> bool {
         match right {
-            Right::Read => self.read,
-            Right::Change => self.change,
-            Right::End => self.end,
+            ObjectRight::Read => self.read,
+            ObjectRight::Change => self.change,
+            ObjectRight::End => self.end,
         }
     }
 }
@@ -166,23 +182,6 @@ pub const fn required_management_permission(owner_scope: &OwnerScope) -> &'stati
         OwnerScope::User { .. } => MANAGE_SELF,
         OwnerScope::Account | OwnerScope::Organization { .. } => MANAGE,
     }
-}
-
-/// The keys or service clients that a caller may see.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyVisibility {
-    All,
-    /// Within an organization: all of them (`all_keys`), or the organization's own and those of one
-    /// user.
-    Organization {
-        id: OrganizationId,
-        all_keys: bool,
-        organization_keys: bool,
-        user_keys: Option<UserId>,
-    },
-    /// Those of a user outside organizations.
-    User(UserId),
-    None,
 }
 
 impl CallerPermissions {
@@ -200,7 +199,7 @@ impl CallerPermissions {
         if effective.is_empty() { A::PERMISSIONS.to_vec() } else { effective }
     }
 
-    /// Returns whether the caller has `permission`, by name or through `keyswap:admin`.
+    /// Returns whether the caller has `permission`, by name or through one that implies it.
     pub fn has_permission(&self, permission: &str) -> bool {
         has_permission(&self.scope, permission)
     }
@@ -210,7 +209,7 @@ impl CallerPermissions {
     /// belong to someone else since.
     pub fn rights_on(&self, owner_scope: &OwnerScope, owner_exists: bool) -> ObjectRights {
         let (organization, user) = match &self.tenant_scope {
-            TenantScope::Deployment => {
+            TenantScope::Account => {
                 return if self.has_permission(KEYS) { ObjectRights::ALL } else { ObjectRights::NONE };
             }
             TenantScope::Tenant { organization, user } => (organization.as_ref(), user.as_ref()),
@@ -225,7 +224,7 @@ impl CallerPermissions {
         } else if is_own && self.has_permission(manage) {
             ObjectRights::ALL
         } else if organization.is_some() && self.has_permission(MANAGE_ALL) {
-            ObjectRights::READ_AND_REVOKE
+            ObjectRights::READ_AND_END
         } else {
             ObjectRights::NONE
         }
@@ -236,8 +235,8 @@ impl CallerPermissions {
     pub fn visible_keys(&self) -> KeyVisibility {
         let user_keys = |user: &Option<UserId>| user.clone().filter(|_| self.has_permission(MANAGE_SELF));
         match &self.tenant_scope {
-            TenantScope::Deployment if self.has_permission(KEYS) => KeyVisibility::All,
-            TenantScope::Deployment => KeyVisibility::None,
+            TenantScope::Account if self.has_permission(KEYS) => KeyVisibility::All,
+            TenantScope::Account => KeyVisibility::None,
             TenantScope::Tenant { organization: Some(id), user } => KeyVisibility::Organization {
                 id: id.clone(),
                 all_keys: self.has_permission(MANAGE_ALL),
@@ -253,13 +252,19 @@ impl CallerPermissions {
     /// Returns whether the caller may act on behalf of users. Such a call can do nothing that
     /// managing keys does not permit as well.
     pub fn may_act_on_behalf_of_users(&self) -> bool {
-        self.tenant_scope == TenantScope::Deployment && self.has_permission(KEYS)
+        self.tenant_scope == TenantScope::Account && self.has_permission(KEYS)
+    }
+
+    /// Returns whether the caller may open and end portal sessions of any user (invariant 12).
+    pub fn may_manage_portal_sessions(&self) -> bool {
+        self.tenant_scope == TenantScope::Account && self.has_permission(SESSIONS)
     }
 }
 
-/// Returns whether `scope` has `permission`, by name or through `keyswap:admin`.
+/// Returns whether `scope` has `permission`, by name or through a permission that implies it.
 fn has_permission(scope: &PermissionSet, permission: &str) -> bool {
-    scope.iter().any(|name| name.as_str() == permission || name.as_str() == ADMIN)
+    let implies = |held: &str| held == permission || held == ADMIN || (held == KEYS && permission == SESSIONS);
+    scope.iter().any(|name| implies(name.as_str()))
 }
 
 /// Permissions that a caller may grant.
@@ -278,7 +283,7 @@ impl GrantablePermissions {
     pub fn can_grant(&self, name: &PermissionName) -> bool {
         match self {
             Self::WholeCatalog => true,
-            Self::Only(set) => set.contains(name),
+            Self::Only(set) => has_permission(set, name.as_str()),
         }
     }
 

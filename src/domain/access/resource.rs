@@ -43,6 +43,24 @@ impl ResourcePattern {
             }
         }
     }
+
+    /// Returns whether the pattern matches every resource that `other` matches.
+    pub fn contains(&self, other: &Self) -> bool {
+        let (mut own, mut others) = (self.0.split('/').peekable(), other.0.split('/'));
+        loop {
+            match (own.next(), others.next()) {
+                (None, None) => return true,
+                // The rest of `other` matches one or more parts, whatever it is.
+                (Some(WILDCARD), Some(_)) if own.peek().is_none() => return true,
+                // If this wildcard ends `other`, which matches any number of parts, the next part
+                // differs.
+                (Some(WILDCARD), Some(_)) => {}
+                // A wildcard in `other` also matches parts that differ from a literal one.
+                (Some(one), Some(other)) if one == other => {}
+                (Some(_) | None, _) => return false,
+            }
+        }
+    }
 }
 
 fn is_valid_resource(text: &str, with_wildcards: bool) -> bool {

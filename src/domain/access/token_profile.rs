@@ -171,6 +171,11 @@ impl TokenProfilePatch {
         *self == Self::default()
     }
 
+    /// Makes the claims of a merge patch complete.
+    pub fn merge_claims(&mut self, before: &TokenProfile) {
+        self.claims = self.claims.take().map(|claims| claims.map(|claims| claims.merge_into(&before.claims)));
+    }
+
     /// Applies the changes to `before`. Returns all errors, not only the first one.
     pub fn apply_to(self, before: &TokenProfile) -> Result<TokenProfile, Vec<TokenProfileError>> {
         let (mut profile, mut faults) = (before.clone(), Vec::new());

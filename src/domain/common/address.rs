@@ -7,6 +7,10 @@ use std::{
     str::FromStr,
 };
 
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use url::{Host, Url};
+
 use crate::domain::common::text::impl_serde_as_text;
 
 /// Returns whether an address is globally reachable according to the IANA special-purpose address
@@ -50,6 +54,53 @@ fn is_globally_reachable_v6(address: Ipv6Addr) -> bool {
         // Global unicast addresses are assigned from 2000::/3 only.
         [first, ..] => (0x2000..=0x3fff).contains(&first),
     }
+}
+
+/// Returns whether a URL leads to this machine only. Browsers treat the name `localhost` so as well
+/// (RFC 6761 §6.3).
+pub fn is_loopback_url(url: &str) -> bool {
+    match Url::parse(url).ok().as_ref().and_then(Url::host) {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+/// A network in CIDR notation.
+struct Network(IpNet);
+
+/// Why a text is not a network. Each message states what was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum InvalidNetwork {
+    #[error("give a network, such as 10.0.0.0/8 or fd00::/8")]
+    Malformed,
+    #[error("is an address; write {} for this address alone", IpNet::from(*.0))]
+    Address(IpAddr),
+    #[error("has bits after its prefix; write {} for the network, or {} for the address", .0.trunc(), IpNet::from(.0.addr()))]
+    HostBits(IpNet),
+}
+
+impl FromStr for Network {
+    type Err = InvalidNetwork;
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        if let Ok(address) = text.parse() {
+            return Err(InvalidNetwork::Address(address));
+        }
+        let network: IpNet = text.parse().map_err(|_| InvalidNetwork::Malformed)?;
+        if network == network.trunc() { Ok(Self(network)) } else { Err(InvalidNetwork::HostBits(network)) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Deserializes a list of networks in CIDR notation.
+pub fn deserialize_networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    Ok(Vec::<Network>::deserialize(deserializer)?.into_iter().map(|network| network.0).collect())
 }
 
 /// A port, or an inclusive range of ports: `8443` or `8000-8999`.

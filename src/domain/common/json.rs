@@ -19,6 +19,12 @@ pub struct Metadata(Map<String, Value>);
 impl Metadata {
     pub const MAX_BYTES: usize = 16 * 1024;
 
+    fn new(map: Map<String, Value>) -> Result<Self, InvalidMetadata> {
+        let metadata = Self(map);
+        let text = metadata.to_json();
+        if contains_api_key(&text) || text.len() > Self::MAX_BYTES { Err(InvalidMetadata) } else { Ok(metadata) }
+    }
+
     pub fn as_map(&self) -> &Map<String, Value> {
         &self.0
     }
@@ -36,6 +42,56 @@ impl Metadata {
     }
 }
 
+/// A change of metadata.
+#[derive(Debug, Clone)]
+pub enum MetadataPatch {
+    /// A merge patch (RFC 7396): a member replaces the one of the same name, objects are merged and
+    /// `null` removes a member.
+    Merge(Map<String, Value>),
+    Replace(Metadata),
+}
+
+impl MetadataPatch {
+    pub fn apply(self, before: &Metadata) -> Result<Metadata, InvalidMetadata> {
+        match self {
+            Self::Merge(patch) => {
+                let mut merged = before.0.clone();
+                merge(&mut merged, patch);
+                Metadata::new(merged)
+            }
+            Self::Replace(metadata) => Ok(metadata),
+        }
+    }
+}
+
+/// RFC 7396 §2.
+fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (name, value) in patch {
+        match value {
+            Value::Null => {
+                target.remove(&name);
+            }
+            Value::Object(patch) => {
+                let mut merged = match target.remove(&name) {
+                    Some(Value::Object(before)) => before,
+                    Some(_) | None => Map::new(),
+                };
+                merge(&mut merged, patch);
+                target.insert(name, Value::Object(merged));
+            }
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                target.insert(name, value);
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for MetadataPatch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Object::deserialize(deserializer).map(|Object(patch)| Self::Merge(patch))
+    }
+}
+
 /// Returned for a text that is not valid metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("metadata is a JSON object of at most 16 KiB, no member twice, and no API key in it")]
@@ -49,22 +105,8 @@ impl Serialize for Metadata {
 
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match StrictJson::deserialize(deserializer)?.0 {
-            Value::Object(map) => {
-                let metadata = Self(map);
-                let text = metadata.to_json();
-                if contains_api_key(&text) {
-                    return Err(de::Error::custom("metadata may not hold an API key: it is kept and shown as it is"));
-                }
-                if text.len() > Self::MAX_BYTES {
-                    return Err(de::Error::custom("metadata may be 16 KiB at most"));
-                }
-                Ok(metadata)
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                Err(de::Error::custom("metadata must be a JSON object"))
-            }
-        }
+        let Object(map) = Object::deserialize(deserializer)?;
+        Self::new(map).map_err(de::Error::custom)
     }
 }
 
@@ -143,4 +185,48 @@ pub fn deserialize_nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// A member that may be omitted but is never `null`: `null` would mean nothing.
+pub fn deserialize_present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    // `T` would report `null` in many ways, an enumeration even as malformed JSON.
+    match Option::deserialize(deserializer)? {
+        None => Err(de::Error::custom("must not be null: give it a value, or omit it")),
+        present => Ok(present),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    /// The examples of RFC 7396 appendix A with an object as target and patch.
+    #[test]
+    fn merge_patches_are_applied_as_in_the_examples_of_the_rfc() {
+        for (target, patch, merged) in [
+            (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
+            (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
+            (json!({"a":"b"}), json!({"a":null}), json!({})),
+            (json!({"a":"b","b":"c"}), json!({"a":null}), json!({"b":"c"})),
+            (json!({"a":["b"]}), json!({"a":"c"}), json!({"a":"c"})),
+            (json!({"a":"c"}), json!({"a":["b"]}), json!({"a":["b"]})),
+            (json!({"a":{"b":"c"}}), json!({"a":{"b":"d","c":null}}), json!({"a":{"b":"d"}})),
+            (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
+            (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
+            (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
+        ] {
+            let patched = MetadataPatch::Merge(object(patch.clone())).apply(&Metadata(object(target)));
+            assert_eq!(Value::Object(patched.unwrap().into_map()), merged, "{patch}");
+        }
+        let long = Metadata(object(json!({ "a": "x".repeat(Metadata::MAX_BYTES - 20) })));
+        assert!(MetadataPatch::Merge(object(json!({ "b": "more than is left" }))).apply(&long).is_err());
+    }
 }

@@ -1,6 +1,8 @@
 pub mod address;
 pub mod base62;
 pub mod derived_id;
+pub mod encoding;
+pub mod encryption;
 pub mod entropy;
 pub mod id;
 pub mod json;
@@ -8,5 +10,6 @@ pub mod key_text;
 pub mod name;
 pub mod origin;
 pub mod page;
+pub mod preconditions;
 pub mod text;
 pub mod time;

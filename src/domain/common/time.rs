@@ -12,6 +12,9 @@ use crate::domain::common::text::impl_serde_as_text;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// Later than every point in time of the API.
+    pub const MAX: Self = Self(i64::MAX);
+
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }

@@ -7,20 +7,22 @@ use crate::domain::{
     access::{
         audience::Identifier,
         owner::OwnerType,
-        owner_status::{Deleted, OwnerStatus, Ownership},
+        owner_status::{DeletionCause, OwnerStatus, Ownership},
         permission::PermissionSet,
     },
     common::{
         derived_id::CredentialId,
         id::{KeyId, OrganizationId, ServiceClientId, UserId},
-        json::{Metadata, deserialize_nullable},
+        json::{InvalidMetadata, Metadata, MetadataPatch, deserialize_nullable, deserialize_present},
         name::{Description, DisplayName},
         text::text_enum,
         time::{Span, Timestamp},
     },
     credentials::{
+        creator::CreatorFilter,
         format::{Prefix, masked_value},
         imported::MaskedKey,
+        key_limits::KeyLimits,
     },
     events::ActorRef,
 };
@@ -39,6 +41,10 @@ pub struct KeyFilter {
     pub user: Option<UserId>,
     /// Only keys in this state.
     pub state: Option<KeyState>,
+    /// Only keys that this principal created: `user:<id>`, `cli`, `system`, or the id of the API
+    /// key that they were created with, also on behalf of users and in portal sessions.
+    #[param(value_type = Option<String>, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub created_by: Option<CreatorFilter>,
     /// Only keys neither created nor used since this time.
     pub unused_since: Option<Timestamp>,
     /// Whether to list deleted keys instead of existing ones.
@@ -48,7 +54,7 @@ pub struct KeyFilter {
 
 /// Stored lifecycle data of a key. Expiration is not stored as a state: it follows from
 /// `expires_at` and the clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeyLifecycle {
     pub suspended_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
@@ -88,7 +94,7 @@ pub fn state(lifecycle: &KeyLifecycle, owner_status: &OwnerStatus, now: Timestam
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateReason {
     UserBlocked,
-    Deleted(Deleted),
+    Deleted(DeletionCause),
 }
 
 impl StateReason {
@@ -128,37 +134,6 @@ pub struct Credential {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// Limits of a key besides its permissions.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KeyLimits {
-    pub expires_at: Option<Timestamp>,
-    pub max_token_ttl: Option<Span>,
-    pub exchanges_per_minute: Option<u32>,
-    pub audiences: Option<Vec<Identifier>>,
-}
-
-impl KeyLimits {
-    /// Returns the fields in which `other` exceeds these limits: a later expiration, a longer token
-    /// lifetime, more exchanges per minute, or additional audiences.
-    pub fn fields_exceeded_by(&self, other: &Self) -> Vec<&'static str> {
-        fn longer<T: PartialOrd>(own: Option<T>, other: Option<T>) -> bool {
-            own.is_some_and(|own| other.is_none_or(|other| other > own))
-        }
-        let further = match (&self.audiences, &other.audiences) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(own), Some(other)) => other.iter().any(|audience| !own.contains(audience)),
-        };
-        let members = [
-            ("expires_at", longer(self.expires_at, other.expires_at)),
-            ("max_token_ttl", longer(self.max_token_ttl, other.max_token_ttl)),
-            ("exchanges_per_minute", longer(self.exchanges_per_minute, other.exchanges_per_minute)),
-            ("audiences", further),
-        ];
-        members.into_iter().filter_map(|(name, exceeds)| exceeds.then_some(name)).collect()
-    }
-}
-
 /// The first API key of a new service client.
 // What a client chooses for any key: given when it is created, and changed by a patch.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
@@ -176,6 +151,9 @@ pub struct ApiKeyAttributes {
     pub max_token_ttl: Option<Span>,
     // Maximum number of exchanges per minute; `None` for no limit.
     pub exchanges_per_minute: Option<u32>,
+    // Whether its tokens for services have `authorization_details` instead of a scope.
+    #[serde(default)]
+    pub record_bound: bool,
     pub expires_at: Option<Timestamp>,
 }
 
@@ -184,17 +162,26 @@ pub struct ApiKeyAttributes {
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKeyPatch {
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     pub name: Option<DisplayName>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
     pub description: Option<Option<Description>>,
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     pub permissions: Option<PermissionSet>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
     pub audiences: Option<Option<Vec<Identifier>>>,
-    pub metadata: Option<Metadata>,
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false, value_type = Option<Metadata>)]
+    pub metadata: Option<MetadataPatch>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
     pub max_token_ttl: Option<Option<Span>>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
     pub exchanges_per_minute: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
+    pub record_bound: Option<bool>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
     pub expires_at: Option<Option<Timestamp>>,
 }
@@ -209,11 +196,12 @@ impl ApiKeyAttributes {
             metadata: Metadata::default(),
             max_token_ttl: None,
             exchanges_per_minute: None,
+            record_bound: false,
             expires_at: None,
         }
     }
 
-    pub fn apply(&mut self, patch: ApiKeyPatch) {
+    pub fn apply(&mut self, patch: ApiKeyPatch) -> Result<(), InvalidMetadata> {
         fn set<T>(attribute: &mut T, patch: Option<T>) {
             if let Some(value) = patch {
                 *attribute = value;
@@ -223,10 +211,14 @@ impl ApiKeyAttributes {
         set(&mut self.description, patch.description);
         set(&mut self.permissions, patch.permissions);
         set(&mut self.audiences, patch.audiences);
-        set(&mut self.metadata, patch.metadata);
+        if let Some(metadata) = patch.metadata {
+            self.metadata = metadata.apply(&self.metadata)?;
+        }
         set(&mut self.max_token_ttl, patch.max_token_ttl);
         set(&mut self.exchanges_per_minute, patch.exchanges_per_minute);
+        set(&mut self.record_bound, patch.record_bound);
         set(&mut self.expires_at, patch.expires_at);
+        Ok(())
     }
 
     /// Returns the names of the attributes that differ, for the event of a change.
@@ -239,6 +231,7 @@ impl ApiKeyAttributes {
             ("metadata", self.metadata != before.metadata),
             ("max_token_ttl", self.max_token_ttl != before.max_token_ttl),
             ("exchanges_per_minute", self.exchanges_per_minute != before.exchanges_per_minute),
+            ("record_bound", self.record_bound != before.record_bound),
             ("expires_at", self.expires_at != before.expires_at),
         ];
         attributes.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
@@ -250,6 +243,7 @@ impl ApiKeyAttributes {
             max_token_ttl: self.max_token_ttl,
             exchanges_per_minute: self.exchanges_per_minute,
             audiences: self.audiences.clone(),
+            record_bound: self.record_bound,
         }
     }
 }
@@ -261,7 +255,7 @@ pub struct ApiKey {
     pub ownership: Ownership,
     pub suspended_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
-    /// When the key was deleted. A deleted key is hidden, but remains in the list of archived keys.
+    /// When the key was deleted. It is hidden, but remains in the list of archived keys.
     pub archived_at: Option<Timestamp>,
     /// Credentials that are still accepted, newest first.
     pub credentials: Vec<Credential>,
@@ -272,11 +266,8 @@ pub struct ApiKey {
 
 impl ApiKey {
     pub fn lifecycle(&self) -> KeyLifecycle {
-        KeyLifecycle {
-            suspended_at: self.suspended_at,
-            revoked_at: self.revoked_at,
-            expires_at: self.attributes.expires_at,
-        }
+        let (suspended_at, revoked_at) = (self.suspended_at, self.revoked_at);
+        KeyLifecycle { suspended_at, revoked_at, expires_at: self.attributes.expires_at }
     }
 
     /// Returns the masked form of the current credential.

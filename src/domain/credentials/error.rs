@@ -22,4 +22,16 @@ pub enum CredentialError {
     OwnerDeleted,
     #[error("client mismatch")]
     ClientIdMismatch,
+    /// The key that opened the portal session is not in force, or may no longer open sessions.
+    #[error("opener not authorized")]
+    OpenerNotAuthorized,
+    /// The signature of the token is valid, but its signing key was not in use when it was issued.
+    #[error("signing key not in use")]
+    SigningKeyNotInUse,
+    /// The signature of the token is valid, but its claims are not those of its key.
+    #[error("claim mismatch")]
+    ClaimMismatch,
+    /// Its row, or that of its key, was altered outside of Keyswap.
+    #[error("altered")]
+    Altered,
 }

@@ -127,6 +127,7 @@ impl PresentedKey {
     /// Parses a key from the end, where lengths are fixed. Clients receive the same response for
     /// every error; `api-key inspect` distinguishes them.
     pub fn parse(text: &str) -> Result<Self, MalformedKey> {
+        let text = text.trim_ascii();
         if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             return Err(MalformedKey::Alphabet);
         }

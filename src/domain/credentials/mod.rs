@@ -1,5 +1,9 @@
 pub mod api_key;
+pub mod authority;
+pub mod creator;
 pub mod error;
 pub mod expiry_notification;
 pub mod format;
 pub mod imported;
+pub mod key_limits;
+pub mod secret_digest;

@@ -10,7 +10,7 @@ use crate::domain::{
     common::{
         id::{GenerationId, OrganizationId, UserId},
         json::Metadata,
-        name::DisplayName,
+        name::{Description, DisplayName},
         time::Timestamp,
     },
 };
@@ -32,8 +32,13 @@ pub struct Organization {
 pub struct User {
     pub id: UserId,
     pub generation_id: GenerationId,
-    /// When the user was blocked. No key of a blocked user works; unblocking restores the keys.
+    /// When the product blocked the user. No key of a blocked user works; unblocking restores the
+    /// keys.
     pub blocked_at: Option<Timestamp>,
+    /// When an operator locked the user, with the same effect. The mirror of the product does not
+    /// change it.
+    pub locked_at: Option<Timestamp>,
+    pub lock_reason: Option<Description>,
     /// User data that validation returns, as stored by the product. It is in no event and no log
     /// entry.
     pub profile: Metadata,

@@ -7,11 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::{
     access::{access_record::AuthorizationDetail, audience::Identifier},
-    common::{
-        id::{KeyId, OrganizationId, ServiceClientId, UserId},
-        time::Timestamp,
-    },
-    credentials::error::CredentialError,
+    common::id::{KeyId, OrganizationId, ServiceClientId, StatusListId, UserId},
     status_lists::StatusListIndex,
 };
 
@@ -82,7 +78,7 @@ impl AudienceClaim {
     }
 }
 
-/// The `status` claim: where the status of a token is published (draft-ietf-oauth-status-list-20
+/// The `status` claim: where the status of a token is published (draft-ietf-oauth-status-list-21
 /// §6.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusClaim {
@@ -125,11 +121,11 @@ pub struct Claims {
     pub key_id: KeyId,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub org_id: Option<OrganizationId>,
-    /// What the token permits, and on which resources, if access records apply (RFC 9396 §9.1).
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub authorization_details: Vec<AuthorizationDetail>,
-    /// Where verifiers read the status of the token. The claim is absent only if the credential was
-    /// created by an earlier version and has no status list index yet.
+    /// What the token permits, and on which resources (RFC 9396 §9.1). Present if access records
+    /// apply, and always if the token is record-bound.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub authorization_details: Option<Vec<AuthorizationDetail>>,
+    /// Where verifiers read the status of the token. Keyswap itself accepts no token without it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<StatusClaim>,
     /// Claims mapped from metadata, serialized last. They are never deserialized, so that no
@@ -138,51 +134,15 @@ pub struct Claims {
     pub mapped_claims: Map<String, Value>,
 }
 
-/// State of a token in the database, besides the context of its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenState {
-    /// Whether the token was revoked by its `jti`.
-    pub revoked: bool,
-    pub source_credential: SourceCredential,
-}
-
-/// What is known about the credential that a token was issued from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SourceCredential {
-    /// The status list index of the token identifies its credential. `accepted` states whether the
-    /// credential is still accepted.
-    Identified { accepted: bool },
-    /// The token has no status list index. `oldest_accepted` is the creation time of the oldest
-    /// credential of its key that is still accepted, or `None` if no credential is.
-    Unidentified { oldest_accepted: Option<Timestamp> },
-}
-
 impl Claims {
-    /// Checks that the token itself is in force. The module `grant` checks its key.
-    ///
-    /// A token from a credential that is no longer accepted is `CredentialError::Expired`. If the
-    /// token does not identify its credential, the credential counts as no longer accepted if the
-    /// token was issued before the oldest accepted credential was created; this comparison is in
-    /// whole seconds.
-    pub fn check_in_force(&self, now: Timestamp, known: &TokenState) -> Result<(), CredentialError> {
-        let credential_works = match known.source_credential {
-            SourceCredential::Identified { accepted } => accepted,
-            SourceCredential::Unidentified { oldest_accepted } => {
-                oldest_accepted.is_some_and(|created_at| self.iat >= created_at.seconds())
-            }
-        };
-        if known.revoked {
-            Err(CredentialError::Revoked)
-        } else if self.exp <= now.seconds() || !credential_works {
-            Err(CredentialError::Expired)
-        } else {
-            Ok(())
-        }
-    }
-
     /// Returns the lifetime of the token in seconds.
     pub const fn expires_in(&self) -> i64 {
         self.exp - self.iat
+    }
+
+    /// Returns whether the token has `authorization_details` instead of a scope.
+    pub const fn is_record_bound(&self) -> bool {
+        self.authorization_details.is_some() && self.scope.is_none() && self.scp.is_none()
     }
 
     /// Returns the permissions, separated by spaces, in either form of the claim.
@@ -194,11 +154,13 @@ impl Claims {
         }
     }
 
-    /// Returns the status list index of the token.
+    /// Returns the status list index of the token. Returns `None` if the list is not one of the
+    /// issuer.
     pub fn status_list_index(&self) -> Option<StatusListIndex> {
         let StatusListClaim { idx, uri } = &self.status.as_ref()?.status_list;
         let (_, list) = uri.rsplit_once('/')?;
-        Some(StatusListIndex { list: list.parse().ok()?, index: *idx })
+        let list: StatusListId = list.parse().ok()?;
+        (list.uri(&self.iss) == *uri).then_some(StatusListIndex { list, index: *idx })
     }
 }
 
@@ -207,35 +169,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_token_ends_at_its_expiry_or_revocation_or_with_its_credential() {
-        let text = r#"{"iss":"i","sub":"s","sub_type":"api_key","aud":"a","exp":20,"iat":10,"jti":"j","client_id":"c","key_id":"key_01JD0000000000000000000000"}"#;
-        let claims: Claims = serde_json::from_str(text).unwrap();
-        let ended = |now: i64, revoked: bool, oldest_accepted: Option<i64>| {
-            let source_credential =
-                SourceCredential::Unidentified { oldest_accepted: oldest_accepted.map(Timestamp::from_millis) };
-            let known = TokenState { revoked, source_credential };
-            claims.check_in_force(Timestamp::from_millis(now), &known)
-        };
-        assert_eq!(ended(19_999, false, Some(10_999)), Ok(()));
-        assert_eq!(ended(20_000, false, Some(10_000)), Err(CredentialError::Expired));
-        assert_eq!(ended(19_999, true, Some(10_000)), Err(CredentialError::Revoked));
-        // A token with a status list index identifies its credential; creation times are not
-        // compared.
-        let not_accepted =
-            TokenState { revoked: false, source_credential: SourceCredential::Identified { accepted: false } };
-        assert_eq!(claims.check_in_force(Timestamp::from_millis(19_999), &not_accepted), Err(CredentialError::Expired));
-        let accepted =
-            TokenState { revoked: false, source_credential: SourceCredential::Identified { accepted: true } };
-        assert_eq!(claims.check_in_force(Timestamp::from_millis(19_999), &accepted), Ok(()));
-        assert_eq!(
-            ended(19_999, false, Some(11_000)),
-            Err(CredentialError::Expired),
-            "its credential is no longer accepted"
-        );
-        assert_eq!(ended(19_999, false, None), Err(CredentialError::Expired), "no credential is accepted");
-    }
 
     #[test]
     fn claims_are_serialized_in_one_order_and_mapped_claims_last() {
@@ -252,7 +185,7 @@ mod tests {
             scp: None,
             key_id: "key_01JD0000000000000000000000".parse().unwrap(),
             org_id: None,
-            authorization_details: Vec::new(),
+            authorization_details: None,
             status: None,
             mapped_claims: Map::new(),
         };

@@ -6,22 +6,22 @@ use serde_json::{Map, Value};
 
 use crate::domain::{
     access::{
-        access_record::{self, AuthorizationDetail},
-        audience::{AcceptedPermissions, Audience, Identifier},
-        owner_status::OwnerPermissions,
-        permission::{PermissionName, PermissionSet},
+        access_record::AuthorizationDetail,
+        audience::{Audience, Identifier},
+        permission::PermissionSet,
         token_profile::{AudienceClaimFormat, ScopeClaimFormat, StatusSubject, TokenProfile},
     },
     common::{
         derived_id::CredentialId,
         id::{KeyId, OrganizationId},
-        time::{Span, Timestamp},
+        time::Span,
     },
     credentials::error::CredentialError,
     exchange::{
         claims::{AudienceClaim, Claims, StatusClaim, Subject},
-        key_context::{ExchangeParameters, KeyContext, KeyProperties, Limits},
-        refusal::{DenyReason, PermissionLimit, RemovedPermission, ScopeError, ScopeEvaluation, TargetError},
+        key_context::{ExchangeParameters, KeyContext, Limits},
+        refusal::{DenyReason, ScopeError, ScopeEvaluation, TargetError},
+        scope::{apply_access_records, evaluate_scope},
     },
     status_lists::StatusListIndex,
 };
@@ -38,15 +38,19 @@ pub struct Grant {
     pub subject: Subject,
     pub organization: Option<OrganizationId>,
     pub audience: AudienceClaim,
+    /// The granted permissions. The token of a record-bound grant does not contain them: its
+    /// `authorization_details` state to which resources they apply.
     pub scope: PermissionSet,
+    pub record_bound: bool,
     /// Seconds since 1970-01-01T00:00:00Z, as is `expires_at`.
     pub issued_at: i64,
     pub expires_at: i64,
     /// Profile of the token.
     pub token_profile: TokenProfile,
     /// The `authorization_details` of the token: which permissions of the scope apply to which
-    /// resources, according to the access records.
-    pub authorization_details: Vec<AuthorizationDetail>,
+    /// resources, according to the access records. `None` if no access record applies and the token
+    /// is not record-bound.
+    pub authorization_details: Option<Vec<AuthorizationDetail>>,
     /// Claims from metadata, as mapped by the audience.
     pub mapped_claims: Map<String, Value>,
     /// Status list index of the token: that of the credential, until the token is assigned its own.
@@ -68,7 +72,7 @@ impl Grant {
 
     pub fn into_claims(self, issuer: &str, jti: String) -> Claims {
         let (scope, scp) = match self.token_profile.scope_claim {
-            _ if self.scope.is_empty() => (None, None),
+            _ if self.scope.is_empty() || self.record_bound => (None, None),
             ScopeClaimFormat::Scope => (Some(self.scope.to_string()), None),
             ScopeClaimFormat::Scp => (None, Some(self.scope.iter().map(ToString::to_string).collect())),
         };
@@ -96,7 +100,7 @@ impl Grant {
 /// access to secrets.
 ///
 /// If several checks fail, the first one in this order is returned: state of the key, `client_id`,
-/// target, scope, and a token that would expire in the second in which it is issued.
+/// target, scope, a token that would expire in the second in which it is issued, and lifetime.
 pub fn decide(context: &KeyContext, request: &ExchangeParameters, limits: &Limits) -> Result<Grant, DenyReason> {
     let owner = context.key.check_in_force(context.now, limits).map_err(DenyReason::Credential)?;
     if request.client_id.as_deref().is_some_and(|id| !context.key.accepts_client_id(id)) {
@@ -104,22 +108,19 @@ pub fn decide(context: &KeyContext, request: &ExchangeParameters, limits: &Limit
     }
     let audiences = resolve_targets(context, request, limits).map_err(DenyReason::Target)?;
     let (token_profile, mapped_claims) = token_profile(context, &audiences, limits).map_err(DenyReason::Target)?;
-    let evaluation = evaluate_scope(&context.key, &owner, &audiences, request.scope.as_ref(), &mapped_claims)
+    let evaluation = evaluate_scope(&context.key, &owner, &audiences, request.scope.as_ref());
+    let evaluation = apply_access_records(evaluation, &context.key, &audiences, &mapped_claims, limits)
         .map_err(DenyReason::Target)?;
     if request.scope.is_some() && !evaluation.removed.is_empty() {
         return Err(DenyReason::Scope(ScopeError::ExceedsGrantable(evaluation.removed)));
     }
-    if evaluation.granted.is_empty() && !(context.key.permissions.is_empty() && request.scope.is_none()) {
+    let may_be_empty = evaluation.is_emptied_by_records() || context.key.permissions.is_empty();
+    if evaluation.granted.is_empty() && !(may_be_empty && request.scope.is_none()) {
         return Err(DenyReason::Scope(ScopeError::Empty(evaluation.removed)));
     }
 
     let issued_at = context.now.seconds();
-    let expires_at = token_expiration(context, &audiences, request.requested_ttl, limits);
-    if expires_at <= issued_at {
-        // The token would expire in the second in which it is issued: token times are whole
-        // seconds.
-        return Err(DenyReason::Credential(CredentialError::Expired));
-    }
+    let expires_at = token_expiration(context, &audiences, request.requested_ttl, limits)?;
     Ok(Grant {
         key: context.key.id.clone(),
         credential_id: context.key.credential_id,
@@ -127,6 +128,7 @@ pub fn decide(context: &KeyContext, request: &ExchangeParameters, limits: &Limit
         organization: context.key.ownership.owner_scope.organization().cloned(),
         audience: build_audience_claim(&audiences, token_profile.aud_claim),
         scope: evaluation.granted,
+        record_bound: evaluation.record_bound,
         authorization_details: evaluation.authorization_details,
         issued_at,
         expires_at,
@@ -155,7 +157,8 @@ pub fn explain(
     let owner = context.key.check_in_force(context.now, limits).map_err(DenyReason::Credential)?;
     let audiences = resolve_targets(context, request, limits).map_err(DenyReason::Target)?;
     let (_, mapped_claims) = token_profile(context, &audiences, limits).map_err(DenyReason::Target)?;
-    evaluate_scope(&context.key, &owner, &audiences, request.scope.as_ref(), &mapped_claims).map_err(DenyReason::Target)
+    let evaluation = evaluate_scope(&context.key, &owner, &audiences, request.scope.as_ref());
+    apply_access_records(evaluation, &context.key, &audiences, &mapped_claims, limits).map_err(DenyReason::Target)
 }
 
 /// Returns the audiences that a request names, or the default audience if it names none.
@@ -197,87 +200,46 @@ fn token_profile(
     Ok((first.token_profile.clone(), mapped_claims))
 }
 
-/// Determines the effective permissions, those in the `scope` of the token: the requested
-/// permissions, or all permissions of the key, which the key, its owner and every audience allow.
-fn evaluate_scope(
-    key: &KeyProperties,
-    owner: &OwnerPermissions,
+/// Returns the expiration time of the token in seconds since 1970-01-01T00:00:00Z: no later than
+/// that of the key and of its credential.
+fn token_expiration(
+    context: &KeyContext,
     audiences: &[&Audience],
-    requested: Option<&PermissionSet>,
-    mapped_claims: &Map<String, Value>,
-) -> Result<ScopeEvaluation, TargetError> {
-    let rule = |name: &PermissionName| {
-        if !key.permissions.contains(name) {
-            Some(PermissionLimit::Key)
-        } else if !owner.contains(name) {
-            Some(PermissionLimit::Owner)
-        } else if !audiences.iter().all(|audience| audience.accepts.accepts(name)) {
-            Some(PermissionLimit::Audience)
-        } else {
-            None
-        }
-    };
-    let mut removed = Vec::new();
-    let granted = requested
-        .unwrap_or(&key.permissions)
-        .iter()
-        .filter(|name| match rule(name) {
-            Some(by) => {
-                removed.push(RemovedPermission { permission: (*name).clone(), by });
-                false
-            }
-            None => true,
-        })
-        .cloned()
-        .collect();
-    let authorization_details = build_authorization_details(key, audiences, &granted, mapped_claims)?;
-    Ok(ScopeEvaluation { granted, removed, authorization_details })
-}
-
-/// Returns the `authorization_details` for the scope. If they are too large, the exchange is
-/// refused and nothing is omitted: a service would read an omitted entry as a denial, and the
-/// omission would go unnoticed.
-fn build_authorization_details(
-    key: &KeyProperties,
-    audiences: &[&Audience],
-    scope: &PermissionSet,
-    mapped_claims: &Map<String, Value>,
-) -> Result<Vec<AuthorizationDetail>, TargetError> {
-    // Access records describe resources of the product, and none of Keyswap itself.
-    if key.access_statements.is_empty()
-        || audiences.iter().any(|audience| audience.accepts == AcceptedPermissions::Management)
-    {
-        return Ok(Vec::new());
-    }
-    let details = access_record::build_authorization_details(&key.access_statements, scope);
-    let with_mapped = if mapped_claims.is_empty() { 0 } else { json_length(mapped_claims) };
-    if details.is_empty() || json_length(&details).saturating_add(with_mapped) <= access_record::MAX_BYTES {
-        Ok(details)
-    } else {
-        Err(TargetError::AuthorizationDetailsTooLarge)
-    }
-}
-
-/// Returns the length as JSON. A value that cannot be serialized exceeds every limit.
-fn json_length(value: &impl serde::Serialize) -> usize {
-    serde_json::to_string(value).map_or(usize::MAX, |text| text.len())
-}
-
-/// Returns the expiration time of the token in seconds since 1970-01-01T00:00:00Z. Every limit can
-/// only shorten it: those of the audiences, the deployment, the key and the request, and the
-/// expiration times of the key and of its credential.
-fn token_expiration(context: &KeyContext, audiences: &[&Audience], requested: Option<Span>, limits: &Limits) -> i64 {
-    let of_audiences = audiences.iter().map(|audience| audience.token_ttl.unwrap_or(limits.default_ttl));
-    let ttl = of_audiences
-        .chain([limits.max_ttl])
-        .chain(context.key.max_token_ttl)
-        .chain(requested)
-        .min()
-        .unwrap_or(limits.default_ttl);
+    requested: Option<Span>,
+    limits: &Limits,
+) -> Result<i64, DenyReason> {
     let issued_at = context.now.seconds();
-    let end = issued_at.saturating_add(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
     let ends = [context.key.lifecycle.expires_at, context.key.credential_expires_at];
-    ends.into_iter().flatten().map(Timestamp::seconds).fold(end, i64::min)
+    let left = ends.into_iter().flatten().min().map(|end| end.seconds().saturating_sub(issued_at));
+    if left.is_some_and(|left| left <= 0) {
+        // The token would expire in the second in which it is issued: token times are whole
+        // seconds.
+        return Err(DenyReason::Credential(CredentialError::Expired));
+    }
+    let left = left.and_then(|left| u64::try_from(left).ok()).map(Span::from_secs);
+    let ttl = token_ttl(context, audiences, requested, left, limits).map_err(DenyReason::Lifetime)?;
+    Ok(issued_at.saturating_add(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX)))
+}
+
+/// Returns the lifetime of the token: the requested one, or the default. No lifetime exceeds that
+/// of an audience, of the deployment or of the key, or the time that is left for the key and its
+/// credential. A longer request is refused with the longest lifetime that would be granted.
+fn token_ttl(
+    context: &KeyContext,
+    audiences: &[&Audience],
+    requested: Option<Span>,
+    left: Option<Span>,
+    limits: &Limits,
+) -> Result<Span, Span> {
+    let ceilings = [Some(limits.max_ttl), context.key.max_token_ttl, left].into_iter().flatten();
+    let longest = audiences.iter().filter_map(|audience| audience.token_ttl).chain(ceilings).min();
+    let longest = longest.unwrap_or(limits.max_ttl);
+    match requested {
+        Some(requested) if requested > longest => Err(longest),
+        Some(requested) => Ok(requested),
+        None if audiences.iter().any(|audience| audience.token_ttl.is_none()) => Ok(longest.min(limits.default_ttl)),
+        None => Ok(longest),
+    }
 }
 
 fn build_audience_claim(audiences: &[&Audience], form: AudienceClaimFormat) -> AudienceClaim {

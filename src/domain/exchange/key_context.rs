@@ -16,8 +16,10 @@ use crate::domain::{
         time::{Span, Timestamp},
     },
     credentials::{
-        api_key::{KeyLifecycle, KeyLimits, KeyState},
+        api_key::{KeyLifecycle, KeyState},
+        authority::{CredentialAuthority, Entitlement},
         error::CredentialError,
+        key_limits::KeyLimits,
     },
     exchange::claims::Subject,
     signing::Algorithm,
@@ -51,28 +53,59 @@ pub struct KeyProperties {
     pub audiences: Option<Vec<Identifier>>,
     pub max_token_ttl: Option<Span>,
     pub exchanges_per_minute: Option<u32>,
+    pub record_bound: bool,
     pub lifecycle: KeyLifecycle,
     pub created_at: Timestamp,
+    /// The version of the key's row.
+    pub version: i64,
     /// Statements of the access records that apply to the key.
     pub access_statements: Vec<EffectiveStatement>,
+    /// As stored: JSON.
+    pub metadata: String,
     /// Status list index of the tokens issued from the credential.
     pub status: Option<StatusListIndex>,
 }
 
-/// A credential that was replaced by a rotation and is still accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CredentialReplacement {
-    pub at: Timestamp,
-    pub expires_at: Timestamp,
+/// When the presented credential stops working.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CredentialEnd {
+    /// When a rotation replaced it.
+    pub replaced_at: Option<Timestamp>,
+    /// The end of the credential or of its key, whichever is first.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl KeyProperties {
+    /// Returns what the credential is trusted for.
+    pub fn credential_authority(&self) -> CredentialAuthority<'_> {
+        CredentialAuthority {
+            credential: &self.credential_id,
+            credential_expires_at: self.credential_expires_at,
+            status: self.status.as_ref().map(|status| (&status.list, status.index)),
+            key: &self.id,
+            version: self.version,
+            lifecycle: self.lifecycle,
+            exchanges_per_minute: self.exchanges_per_minute,
+            record_bound: self.record_bound,
+            owner: &self.ownership.owner,
+            owner_scope: &self.ownership.owner_scope,
+            creator_membership: self.ownership.creator_membership.as_ref().map(|(user, generation)| (user, generation)),
+            metadata: &self.metadata,
+            entitlement: Entitlement {
+                permissions: &self.permissions,
+                audiences: self.audiences.as_deref(),
+                max_token_ttl: self.max_token_ttl,
+            },
+        }
+    }
+
     pub fn limits(&self) -> KeyLimits {
         KeyLimits {
             expires_at: self.lifecycle.expires_at,
             max_token_ttl: self.max_token_ttl,
             exchanges_per_minute: self.exchanges_per_minute,
             audiences: self.audiences.clone(),
+            record_bound: self.record_bound,
         }
     }
 
@@ -87,7 +120,7 @@ impl KeyProperties {
         if self.credential_expires_at.is_some_and(|end| end <= now) {
             return Err(CredentialError::Expired);
         }
-        match self.ownership.root_owner_status(limits.end_with_creator) {
+        match self.ownership.owner_status(limits.end_with_creator) {
             OwnerStatus::Active(permissions) => Ok(permissions),
             OwnerStatus::Blocked => Err(CredentialError::OwnerBlocked),
             OwnerStatus::Deleted(_) => Err(CredentialError::OwnerDeleted),
@@ -97,7 +130,7 @@ impl KeyProperties {
     /// Returns the permissions that a caller with this key may grant: those of the key that its
     /// owner still has.
     pub fn grantable_permissions(&self, limits: &Limits) -> PermissionSet {
-        match self.ownership.root_owner_status(limits.end_with_creator) {
+        match self.ownership.owner_status(limits.end_with_creator) {
             OwnerStatus::Active(permissions) => permissions.of(&self.permissions),
             OwnerStatus::Blocked | OwnerStatus::Deleted(_) => PermissionSet::default(),
         }
@@ -140,11 +173,13 @@ impl KeyProperties {
         }
     }
 
-    /// Returns the rotation of the presented credential, to be reported to the client, if it was
-    /// replaced.
-    pub fn replacement(&self) -> Option<CredentialReplacement> {
-        let (at, expires_at) = self.credential_replaced_at.zip(self.credential_expires_at)?;
-        Some(CredentialReplacement { at, expires_at })
+    /// Returns when the presented credential ends, to be reported to the client.
+    pub fn credential_end(&self) -> CredentialEnd {
+        let ends = [self.lifecycle.expires_at, self.credential_expires_at];
+        CredentialEnd {
+            replaced_at: self.credential_replaced_at.filter(|_| self.credential_expires_at.is_some()),
+            expires_at: ends.into_iter().flatten().min(),
+        }
     }
 }
 
@@ -155,7 +190,7 @@ pub struct ExchangeParameters {
     pub scope: Option<PermissionSet>,
     /// If empty, the token is for the default audience.
     pub targets: BTreeSet<Identifier>,
-    /// Requested token lifetime. It can only shorten the lifetime that the limits allow.
+    /// Requested token lifetime. A longer one than the limits allow is refused.
     pub requested_ttl: Option<Span>,
     /// The `client_id` sent with the key, if any.
     pub client_id: Option<String>,
@@ -171,6 +206,8 @@ pub struct Limits {
     /// Whether the keys of an organization end when the member who created them leaves
     /// (`api_keys.end_with_creator`).
     pub end_with_creator: bool,
+    /// Whether every token for a service is record-bound (`tokens.record_bound`).
+    pub record_bound: bool,
     /// Signature algorithm for audiences that do not specify one.
     pub algorithm: Algorithm,
 }

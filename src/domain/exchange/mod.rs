@@ -1,7 +1,10 @@
 pub mod claims;
+pub mod effective_access;
 pub mod grant;
 pub mod introspection;
 pub mod key_context;
+pub mod presented_token;
 pub mod refusal;
+mod scope;
 pub mod usage;
 pub mod validation;

@@ -5,6 +5,7 @@ use crate::domain::{
         access_record::AuthorizationDetail,
         permission::{PermissionName, PermissionSet},
     },
+    common::{text::text_enum, time::Span},
     credentials::error::CredentialError,
 };
 
@@ -18,6 +19,9 @@ pub enum DenyReason {
     Scope(ScopeError),
     #[error("the target is not granted: {0}")]
     Target(TargetError),
+    /// The requested lifetime exceeds this one, the longest that may be requested.
+    #[error("the lifetime is not granted")]
+    Lifetime(Span),
 }
 
 /// Reason why a scope is refused.
@@ -60,7 +64,7 @@ impl TargetError {
         match self {
             Self::TooMany => "too_many",
             Self::Unknown | Self::NotAllowed => "unknown",
-            Self::ProfileMismatch => "shape",
+            Self::ProfileMismatch => "token_profile",
             Self::Claims => "claims",
             Self::AuthorizationDetailsTooLarge => "access",
         }
@@ -75,20 +79,34 @@ pub struct RemovedPermission {
     pub by: PermissionLimit,
 }
 
-/// The limits of a scope besides the request itself (invariant 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PermissionLimit {
-    Key,
-    Owner,
-    Audience,
+text_enum! {
+    /// The limits of a scope besides the request itself (invariant 1).
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum PermissionLimit {
+        Key = "key",
+        Owner = "owner",
+        Audience = "audience",
+        /// No access record grants the permission on any resource, and the token is record-bound.
+        AccessRecords = "access_records",
+    }
 }
 
 /// Evaluation of a requested scope: the permissions that are granted and those that are removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScopeEvaluation {
     pub granted: PermissionSet,
     pub removed: Vec<RemovedPermission>,
-    /// The `authorization_details` for the granted permissions.
-    pub authorization_details: Vec<AuthorizationDetail>,
+    /// Whether the token has `authorization_details` instead of a scope.
+    pub record_bound: bool,
+    /// The `authorization_details` for the granted permissions; `None` if the token has none.
+    pub authorization_details: Option<Vec<AuthorizationDetail>>,
+}
+
+impl ScopeEvaluation {
+    /// Returns whether there are permissions that only the access records removed. A record-bound
+    /// token states what is granted, also if that is nothing.
+    pub fn is_emptied_by_records(&self) -> bool {
+        self.removed.iter().any(|removed| removed.by == PermissionLimit::AccessRecords)
+    }
 }

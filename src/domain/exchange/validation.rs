@@ -1,19 +1,18 @@
 //! Validation: whether a key or token is in force now, and which permissions it lacks. The
 //! functions are pure and apply the rules of the exchange.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::{
-    access::{audience::Identifier, owner::OwnerType, permission::PermissionSet},
+    access::{audience::Identifier, owner::OwnerType, permission::PermissionSet, resource::Resource},
     common::{
         id::{OrganizationId, UserId},
         json::Metadata,
         name::DisplayName,
     },
     exchange::{
+        effective_access::{CredentialBounds, EffectiveAccess, effective_access},
         key_context::{KeyContext, Limits},
         refusal::{DenyReason, TargetError},
     },
@@ -24,55 +23,46 @@ use crate::domain::{
 pub struct CredentialRequirements {
     /// Permissions that the request to the service requires.
     pub required_permissions: PermissionSet,
+    /// The resource that the request concerns.
+    pub resource: Option<Resource>,
     /// The only kind of owner that is accepted; `None` for any.
     pub owner_type: Option<OwnerType>,
     /// Audience of the service, if it names one.
     pub audience: Option<Identifier>,
 }
 
-/// Bounds of the presented credential: for a token its claims, for a key only the audiences of the
-/// service.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CredentialBounds {
-    /// Scope of a token; `None` for a key.
-    pub scope: Option<PermissionSet>,
-    /// Audiences that must accept the credential. For a key, the set is empty if the service names
-    /// no audience.
-    pub audiences: BTreeSet<Identifier>,
+/// What a key or token permits now, and what it lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidatedAccess {
+    /// Reduced to the required resource, if there is one.
+    pub access: EffectiveAccess,
+    /// The required permissions that are not in effect.
+    pub missing: PermissionSet,
 }
 
-/// Returns the required permissions that are not in effect. A permission is in effect if the key
-/// has it, its owner has it now, the scope of a token contains it, and all audiences accept it.
+/// Determines what is in effect and which of the required permissions are not. If the requirements
+/// name a resource, an access record must grant them on it. If they name none, the permissions must
+/// hold for every resource, so a record-bound credential lacks all of them.
 ///
 /// Fails with `DenyReason::Target` if the key may not be used for one of the audiences, or if its
 /// owner is of another kind than the required one.
-pub fn find_missing_permissions(
+pub fn validate(
     context: &KeyContext,
     required: &CredentialRequirements,
     bounds: &CredentialBounds,
     limits: &Limits,
-) -> Result<PermissionSet, DenyReason> {
-    let key = &context.key;
-    let owner = key.check_in_force(context.now, limits).map_err(DenyReason::Credential)?;
-    let kind = key.ownership.owner.kind();
+) -> Result<ValidatedAccess, DenyReason> {
+    let access = effective_access(context, bounds, limits)?;
+    let kind = context.key.ownership.owner.kind();
     if required.owner_type.is_some_and(|wanted| wanted != kind) {
         return Err(DenyReason::Target(TargetError::NotAllowed));
     }
-    let mut audiences = Vec::with_capacity(bounds.audiences.len());
-    for identifier in &bounds.audiences {
-        if key.audiences.as_ref().is_some_and(|allowed| !allowed.contains(identifier)) {
-            return Err(DenyReason::Target(TargetError::NotAllowed));
-        }
-        let found = context.audiences.iter().find(|audience| audience.identifier == *identifier);
-        audiences.push(found.ok_or(DenyReason::Target(TargetError::Unknown))?);
-    }
-    let is_missing = |name: &&_| {
-        !key.permissions.contains(name)
-            || !owner.contains(name)
-            || bounds.scope.as_ref().is_some_and(|scope| !scope.contains(name))
-            || !audiences.iter().all(|audience| audience.accepts.accepts(name))
+    let access = match &required.resource {
+        Some(resource) => access.on_resource(resource),
+        None => access,
     };
-    Ok(required.required_permissions.iter().filter(is_missing).cloned().collect())
+    let missing = required.required_permissions.difference(&access.scope).cloned().collect();
+    Ok(ValidatedAccess { access, missing })
 }
 
 /// User and organization that own a key directly or through a service client, as recorded by the

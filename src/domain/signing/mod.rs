@@ -1,5 +1,6 @@
 //! Signing keys: algorithms, states and metadata, without the cryptography.
 
+pub mod manifest;
 pub mod master_key;
 pub mod rotation;
 

@@ -12,12 +12,13 @@ use crate::{
         common::{
             id::{AccessRecordId, OrganizationId, UserId},
             name::DisplayName,
+            preconditions::Preconditions,
             time::Timestamp,
         },
         events::ActorRef,
     },
     http::{
-        extract::{Caller, IdempotentJson, IfMatch, Json, Paging, Path, Query},
+        extract::{Caller, Idempotent, Json, Paging, Path, Query},
         problem::Problem,
         response::{Created, Deleted, Listing, Object, impl_resource},
     },
@@ -38,6 +39,9 @@ pub struct AccessRecordBody {
     statements: Vec<Statement>,
     created_at: Timestamp,
     created_by: ActorRef,
+    /// Who granted what it grants: its creator, or the operator who last changed its principals or
+    /// statements.
+    granted_by: ActorRef,
     version: i64,
 }
 
@@ -64,6 +68,7 @@ impl From<AccessRecord> for AccessRecordBody {
             admins: record.admins.into_iter().map(|admin| admin.user).collect(),
             created_at: record.created_at,
             created_by: record.created_by,
+            granted_by: record.granted_by,
             version: record.version,
         }
     }
@@ -73,7 +78,7 @@ impl From<AccessRecord> for AccessRecordBody {
 #[utoipa::path(post, path = "")]
 pub async fn create(
     caller: Caller<ManageAccessRecords>,
-    IdempotentJson { body, idempotency }: IdempotentJson<NewAccessRecord>,
+    Idempotent { body: Json(body), idempotency }: Idempotent<Json<NewAccessRecord>>,
 ) -> Result<Created<AccessRecordBody>, Problem> {
     Ok(access_records::create(&caller.services, &caller, body, idempotency).await?.into())
 }
@@ -104,9 +109,9 @@ pub async fn patch(
     caller: Caller<ManageAccessRecords>,
     Json(patch): Json<AccessRecordPatch>,
     Path(id): Path<AccessRecordId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Object<AccessRecordBody>, Problem> {
-    Ok(Object(access_records::patch(&caller.services, &caller, id, patch, version).await?.into()))
+    Ok(Object(access_records::patch(&caller.services, &caller, id, patch, preconditions).await?.into()))
 }
 
 /// Deletes an access record.
@@ -116,8 +121,8 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageAccessRecords>,
     Path(id): Path<AccessRecordId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Deleted, Problem> {
-    access_records::delete(&caller.services, &caller, id, version).await?;
+    access_records::delete(&caller.services, &caller, id, preconditions).await?;
     Ok(Deleted)
 }

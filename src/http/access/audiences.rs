@@ -14,13 +14,14 @@ use crate::{
         },
         common::{
             id::AudienceId,
-            json::deserialize_nullable,
+            json::{deserialize_nullable, deserialize_present},
+            preconditions::Preconditions,
             time::{Span, Timestamp},
         },
         signing::Algorithm,
     },
     http::{
-        extract::{Caller, IdempotentJson, IfMatch, Json, Paging, Path, Query},
+        extract::{Caller, Idempotent, Json, Paging, Path, Query},
         problem::Problem,
         response::{Created, Deleted, Listing, Object, impl_resource},
     },
@@ -52,6 +53,8 @@ pub struct AudienceBody {
     /// The status to which its tokens refer: `credential`, shared by all tokens of a credential, or
     /// `token`, one for each token.
     status: StatusSubject,
+    /// Whether its tokens have `authorization_details` instead of a scope.
+    record_bound: bool,
     built_in: Option<BuiltIn>,
     created_at: Timestamp,
     version: i64,
@@ -76,6 +79,7 @@ impl From<AudienceView> for AudienceBody {
             aud_claim: audience.token_profile.aud_claim,
             claims: audience.token_profile.claims,
             status: audience.token_profile.status,
+            record_bound: audience.record_bound,
             built_in: audience.built_in,
             created_at: audience.created_at,
             version: audience.version,
@@ -108,6 +112,8 @@ pub struct CreateBody {
     #[serde(default, deserialize_with = "deserialize_nullable")]
     #[schema(value_type = Option<StatusSubject>)]
     status: Option<Option<String>>,
+    #[serde(default)]
+    record_bound: bool,
 }
 
 /// Changes to an audience.
@@ -136,13 +142,16 @@ pub struct PatchBody {
     #[serde(default, deserialize_with = "deserialize_nullable")]
     #[schema(value_type = Option<StatusSubject>)]
     status: Option<Option<String>>,
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
+    record_bound: Option<bool>,
 }
 
 /// Creates an audience, a service that accepts tokens.
 #[utoipa::path(post, path = "")]
 pub async fn create(
     caller: Caller<ManageAudiences>,
-    IdempotentJson { body, idempotency }: IdempotentJson<CreateBody>,
+    Idempotent { body: Json(body), idempotency }: Idempotent<Json<CreateBody>>,
 ) -> Result<Created<AudienceBody>, Problem> {
     let token_profile = TokenProfilePatch {
         algorithm: body.algorithm,
@@ -157,6 +166,7 @@ pub async fn create(
         permissions: body.permissions,
         token_ttl: body.token_ttl,
         token_profile,
+        record_bound: body.record_bound,
     };
     Ok(audiences::create(&caller.services, &caller, new, idempotency).await?.into())
 }
@@ -184,7 +194,7 @@ pub async fn patch(
     caller: Caller<ManageAudiences>,
     Json(body): Json<PatchBody>,
     Path(id): Path<AudienceId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Object<AudienceBody>, Problem> {
     let token_profile = TokenProfilePatch {
         algorithm: body.algorithm,
@@ -194,8 +204,13 @@ pub async fn patch(
         claims: body.claims,
         status: body.status,
     };
-    let patch = AudiencePatch { permissions: body.permissions, token_ttl: body.token_ttl, token_profile };
-    Ok(Object(audiences::patch(&caller.services, &caller, id, patch, version).await?.into()))
+    let patch = AudiencePatch {
+        permissions: body.permissions,
+        token_ttl: body.token_ttl,
+        token_profile,
+        record_bound: body.record_bound,
+    };
+    Ok(Object(audiences::patch(&caller.services, &caller, id, patch, preconditions).await?.into()))
 }
 
 /// Deletes an audience.
@@ -205,8 +220,8 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageAudiences>,
     Path(id): Path<AudienceId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Deleted, Problem> {
-    audiences::delete(&caller.services, &caller, id, version).await?;
+    audiences::delete(&caller.services, &caller, id, preconditions).await?;
     Ok(Deleted)
 }

@@ -11,10 +11,10 @@ use crate::{
             permission::{AssignableOwnerType, Permission, PermissionName},
             policy::{ManagePermissions, ReadPermissions},
         },
-        common::name::Description,
+        common::{name::Description, preconditions::Preconditions},
     },
     http::{
-        extract::{Caller, IfMatch, Json, NewPath, Paging, Path, Query},
+        extract::{Caller, Json, NewPath, Paging, Path, Query},
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },
@@ -41,10 +41,10 @@ pub async fn put(
     caller: Caller<ManagePermissions>,
     Json(PutBody { description, assignable_to }): Json<PutBody>,
     NewPath(name): NewPath<PermissionName>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Stored<Permission>, Problem> {
     let put = PermissionInput { name, description, assignable_to };
-    Ok(permissions::put(&caller.services, &caller, put, version).await?.into())
+    Ok(permissions::put(&caller.services, &caller, put, preconditions).await?.into())
 }
 
 /// Filters of the list of permissions.
@@ -79,8 +79,8 @@ pub async fn get(
 pub async fn delete(
     caller: Caller<ManagePermissions>,
     Path(name): Path<PermissionName>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Deleted, Problem> {
-    permissions::delete(&caller.services, &caller, name, version).await?;
+    permissions::delete(&caller.services, &caller, name, preconditions).await?;
     Ok(Deleted)
 }

@@ -10,10 +10,10 @@ use crate::{
             policy::{ManageRoles, ReadRoles},
             role::{Role, RoleName},
         },
-        common::name::Description,
+        common::{name::Description, preconditions::Preconditions},
     },
     http::{
-        extract::{Caller, IfMatch, Json, NewPath, Paging, Path, Query},
+        extract::{Caller, Json, NewPath, Paging, Path, Query},
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },
@@ -39,9 +39,9 @@ pub async fn put(
     caller: Caller<ManageRoles>,
     Json(PutBody { description, permissions }): Json<PutBody>,
     NewPath(name): NewPath<RoleName>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Stored<Role>, Problem> {
-    Ok(roles::put(&caller.services, &caller, RoleInput { name, description, permissions }, version).await?.into())
+    Ok(roles::put(&caller.services, &caller, RoleInput { name, description, permissions }, preconditions).await?.into())
 }
 
 /// Lists the roles, ordered by name.
@@ -61,8 +61,8 @@ pub async fn get(caller: Caller<ReadRoles>, Path(name): Path<RoleName>) -> Resul
 pub async fn delete(
     caller: Caller<ManageRoles>,
     Path(name): Path<RoleName>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Deleted, Problem> {
-    roles::delete(&caller.services, &caller, name, version).await?;
+    roles::delete(&caller.services, &caller, name, preconditions).await?;
     Ok(Deleted)
 }

@@ -2,22 +2,23 @@
 
 use crate::{
     domain::{
-        access::{audience::Identifier, owner::OwnerType, permission::PermissionSet},
+        access::{audience::Identifier, owner::OwnerType, owner_status::Ownership, permission::PermissionSet},
         common::{
             derived_id::CredentialId,
             id::{KeyId, OrganizationId},
-            json::Metadata,
+            json::{Metadata, deserialize_present},
             name::{Description, DisplayName},
             time::{Span, Timestamp},
         },
-        credentials::api_key::{ApiKeyAttributes, Credential, KeyState, StateReason},
+        credentials::api_key::{ApiKey, ApiKeyAttributes, Credential, KeyState, StateReason},
         events::ActorRef,
     },
     http::response::impl_resource,
     service::{
         access::access_records::InitialAccessRecord,
         api_keys::{
-            RequestedOwner,
+            DEFAULT_GRACE, RequestedOwner,
+            revoke::{Descendants, RevokedKey},
             types::{ApiKeyView, Import, IssuedApiKey, NewApiKey},
         },
     },
@@ -39,6 +40,8 @@ pub struct ApiKeyBody {
     metadata: Metadata,
     max_token_ttl: Option<Span>,
     exchanges_per_minute: Option<u32>,
+    /// Whether its tokens for services have `authorization_details` instead of a scope.
+    record_bound: bool,
     state: KeyState,
     /// Why the key does not work, if the cause is its owner, who is blocked or deleted. Null if the
     /// key works or the cause is recorded on the key itself.
@@ -54,6 +57,33 @@ pub struct ApiKeyBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     value: Option<String>,
+    /// The keys that were revoked with this key, or would be. Present only in the responses to a
+    /// revocation with `descendants`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    descendants: Option<DescendantsBody>,
+}
+
+/// Keys that were created with an API key, or with such keys.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Descendants)]
+pub(crate) struct DescendantsBody {
+    #[schema(max_items = 500)]
+    keys: Vec<DescendantBody>,
+    /// Keys whose rows were altered outside of Keyswap. They are refused everywhere and were not
+    /// revoked: an operator decides about them on the server.
+    altered: Vec<KeyId>,
+    /// Whether there are more. Repeat the request to revoke them.
+    more: bool,
+}
+
+/// A key that was created with another key.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Descendant)]
+struct DescendantBody {
+    id: KeyId,
+    name: DisplayName,
+    owner: OwnerBody,
 }
 
 /// The owner of an API key.
@@ -77,7 +107,7 @@ pub(crate) struct CredentialBody {
     last_used_at: Option<Timestamp>,
 }
 
-impl_resource!(ApiKeyBody, "/v1/api-keys/{}", id);
+impl_resource!(ApiKeyBody, "/v1/api-keys/{}", id; shown_once "value", "descendants");
 
 impl From<IssuedApiKey> for ApiKeyBody {
     fn from(IssuedApiKey { api_key, value }: IssuedApiKey) -> Self {
@@ -95,22 +125,19 @@ impl ApiKeyBody {
     pub fn new(api_key: ApiKeyView, value: Option<&str>) -> Self {
         let (masked, last_used_at) = (api_key.key.masked_value(), api_key.key.last_used_at());
         let key = api_key.key;
-        let (attributes, owner) = (key.attributes, &key.ownership.owner);
+        let attributes = key.attributes;
         Self {
             id: key.id,
             name: attributes.name,
             description: attributes.description,
             masked,
-            owner: OwnerBody {
-                kind: owner.kind(),
-                id: owner.id().map(str::to_owned),
-                organization_id: key.ownership.owner_scope.organization().cloned(),
-            },
+            owner: OwnerBody::of(&key.ownership),
             permissions: attributes.permissions,
             audiences: attributes.audiences,
             metadata: attributes.metadata,
             max_token_ttl: attributes.max_token_ttl,
             exchanges_per_minute: attributes.exchanges_per_minute,
+            record_bound: attributes.record_bound,
             state: api_key.state,
             state_reason: api_key.reason.map(StateReason::as_str),
             credentials: key.credentials.into_iter().map(CredentialBody::from).collect(),
@@ -121,6 +148,34 @@ impl ApiKeyBody {
             last_used_at,
             version: key.version,
             value: value.map(str::to_owned),
+            descendants: None,
+        }
+    }
+}
+
+impl From<RevokedKey> for ApiKeyBody {
+    fn from(RevokedKey { view, descendants }: RevokedKey) -> Self {
+        let descendants = descendants.map(|Descendants { keys, altered, more }| DescendantsBody {
+            keys: keys.into_iter().map(DescendantBody::from).collect(),
+            altered,
+            more,
+        });
+        Self { descendants, ..view.into() }
+    }
+}
+
+impl From<ApiKey> for DescendantBody {
+    fn from(ApiKey { id, attributes, ownership, .. }: ApiKey) -> Self {
+        Self { id, name: attributes.name, owner: OwnerBody::of(&ownership) }
+    }
+}
+
+impl OwnerBody {
+    fn of(ownership: &Ownership) -> Self {
+        Self {
+            kind: ownership.owner.kind(),
+            id: ownership.owner.id().map(str::to_owned),
+            organization_id: ownership.owner_scope.organization().cloned(),
         }
     }
 }
@@ -139,6 +194,8 @@ pub struct CreateBody {
     pub(crate) name: DisplayName,
     pub(crate) description: Option<Description>,
     /// Defaults to the organization or the user that calls.
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     pub(crate) owner: Option<RequestedOwner>,
     #[serde(default)]
     pub(crate) permissions: PermissionSet,
@@ -147,10 +204,17 @@ pub struct CreateBody {
     pub(crate) metadata: Metadata,
     pub(crate) max_token_ttl: Option<Span>,
     pub(crate) exchanges_per_minute: Option<u32>,
+    /// Whether its tokens for services have `authorization_details` instead of a scope.
+    #[serde(default)]
+    pub(crate) record_bound: bool,
     pub(crate) expires_at: Option<Timestamp>,
     /// An imported key, which keeps its value. The response then contains no value.
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     pub(crate) import: Option<Import>,
     /// An access record for the key. Either both are created or neither is.
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     pub(crate) access_record: Option<InitialAccessRecord>,
 }
 
@@ -164,9 +228,10 @@ impl CreateBody {
             metadata: self.metadata,
             max_token_ttl: self.max_token_ttl,
             exchanges_per_minute: self.exchanges_per_minute,
+            record_bound: self.record_bound,
             expires_at: self.expires_at,
         };
-        NewApiKey { owner: self.owner, attributes }
+        NewApiKey { owner: self.owner, attributes, access_record: self.access_record }
     }
 }
 
@@ -181,7 +246,7 @@ pub struct RotateBody {
 
 impl RotateBody {
     const fn default_grace() -> Span {
-        Span::from_secs(24 * 3600)
+        DEFAULT_GRACE
     }
 }
 

@@ -1,8 +1,8 @@
 //! `/v1/api-keys`.
 
 pub mod bodies;
+pub mod credential_end;
 pub mod owner;
-pub mod replaced;
 pub mod service_clients;
 pub mod usage;
 
@@ -12,16 +12,16 @@ use utoipa::IntoParams;
 use crate::{
     domain::{
         access::policy::ManageKeys,
-        common::id::KeyId,
+        common::{id::KeyId, preconditions::Preconditions},
         credentials::api_key::{ApiKeyPatch, KeyFilter},
     },
     http::{
         api_keys::bodies::{ApiKeyBody, CreateBody, RotateBody},
-        extract::{Caller, IdempotentJson, IfMatch, Json, OptionalJson, Paging, Path, Query},
+        extract::{Caller, Idempotent, Json, OptionalJson, Paging, Path, Query},
         problem::Problem,
-        response::{Created, Deleted, Listing, Object},
+        response::{Created, Deleted, Issued, Listing, Object},
     },
-    service::api_keys::{self, KeyTransition},
+    service::api_keys::{self, KeyTransition, Rotation, revoke::Revocation},
 };
 
 /// Creates an API key.
@@ -30,17 +30,14 @@ use crate::{
 #[utoipa::path(post, path = "")]
 pub async fn create(
     caller: Caller<ManageKeys>,
-    IdempotentJson { mut body, idempotency }: IdempotentJson<CreateBody>,
+    Idempotent { body: Json(mut body), idempotency }: Idempotent<Json<CreateBody>>,
 ) -> Result<Created<ApiKeyBody>, Problem> {
-    let (import, record) = (body.import.take(), body.access_record.take());
-    let Some(import) = import else {
-        return Ok(api_keys::create(&caller.services, &caller, body.into_key(), record, idempotency).await?.into());
-    };
-    if record.is_some() {
-        let message = "cannot be combined with import; create the record with POST /v1/access-records";
-        return Err(Problem::invalid_field("access_record", message));
+    match body.import.take() {
+        Some(import) => {
+            Ok(api_keys::import(&caller.services, &caller, body.into_key(), import, idempotency).await?.into())
+        }
+        None => Ok(api_keys::create(&caller.services, &caller, body.into_key(), idempotency).await?.into()),
     }
-    Ok(api_keys::import(&caller.services, &caller, body.into_key(), import, idempotency).await?.into())
 }
 
 /// Lists the API keys that the caller may see, newest first.
@@ -80,22 +77,24 @@ pub async fn patch(
     caller: Caller<ManageKeys>,
     Json(patch): Json<ApiKeyPatch>,
     Path(id): Path<KeyId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::patch(&caller.services, &caller, id, patch, version).await?.into()))
+    Ok(Object(api_keys::patch(&caller.services, &caller, id, patch, preconditions).await?.into()))
 }
 
 /// Rotates an API key.
 ///
-/// The response contains the new value. The old value keeps working until the grace period ends.
+/// The response contains the new value. The old value keeps working until the grace period ends. If
+/// the new value was lost, cancel the rotation and rotate again.
 #[utoipa::path(post, path = "")]
 pub async fn rotate(
     caller: Caller<ManageKeys>,
-    OptionalJson(body): OptionalJson<RotateBody>,
+    Idempotent { body: OptionalJson(body), idempotency }: Idempotent<OptionalJson<RotateBody>>,
     Path(id): Path<KeyId>,
-    IfMatch(version): IfMatch,
-) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::rotate(&caller.services, &caller, id, body.grace, version).await?.into()))
+    preconditions: Preconditions,
+) -> Result<Issued<ApiKeyBody>, Problem> {
+    let rotation = Rotation { id, grace: body.grace, preconditions };
+    Ok(api_keys::rotate(&caller.services, &caller, rotation, idempotency).await?.into())
 }
 
 /// Cancels a rotation during its grace period.
@@ -105,9 +104,9 @@ pub async fn rotate(
 pub async fn cancel_rotation(
     caller: Caller<ManageKeys>,
     Path(id): Path<KeyId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::cancel_rotation(&caller.services, &caller, id, version).await?.into()))
+    Ok(Object(api_keys::cancel_rotation(&caller.services, &caller, id, preconditions).await?.into()))
 }
 
 /// Suspends an API key until it is resumed.
@@ -115,9 +114,9 @@ pub async fn cancel_rotation(
 pub async fn suspend(
     caller: Caller<ManageKeys>,
     Path(id): Path<KeyId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::step(&caller.services, &caller, id, KeyTransition::Suspend, version).await?.into()))
+    Ok(Object(api_keys::step(&caller.services, &caller, id, KeyTransition::Suspend, preconditions).await?.into()))
 }
 
 /// Resumes a suspended API key.
@@ -125,21 +124,24 @@ pub async fn suspend(
 pub async fn resume(
     caller: Caller<ManageKeys>,
     Path(id): Path<KeyId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::step(&caller.services, &caller, id, KeyTransition::Resume, version).await?.into()))
+    Ok(Object(api_keys::step(&caller.services, &caller, id, KeyTransition::Resume, preconditions).await?.into()))
 }
 
 /// Revokes an API key permanently.
 ///
-/// No exchange that begins after the response succeeds.
+/// No exchange that begins after the response succeeds. With `descendants`, the keys that were
+/// created with the key are revoked as well, at most 500 in one request. The key of the caller is
+/// revoked last.
 #[utoipa::path(post, path = "")]
 pub async fn revoke(
     caller: Caller<ManageKeys>,
+    OptionalJson(revocation): OptionalJson<Revocation>,
     Path(id): Path<KeyId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Object<ApiKeyBody>, Problem> {
-    Ok(Object(api_keys::step(&caller.services, &caller, id, KeyTransition::Revoke, version).await?.into()))
+    Ok(Object(api_keys::revoke(&caller.services, &caller, id, revocation, preconditions).await?.into()))
 }
 
 /// Deletes an API key.
@@ -149,8 +151,8 @@ pub async fn revoke(
 pub async fn delete(
     caller: Caller<ManageKeys>,
     Path(id): Path<KeyId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Deleted, Problem> {
-    api_keys::step(&caller.services, &caller, id, KeyTransition::Delete, version).await?;
+    api_keys::step(&caller.services, &caller, id, KeyTransition::Delete, preconditions).await?;
     Ok(Deleted)
 }

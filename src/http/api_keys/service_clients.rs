@@ -8,8 +8,9 @@ use crate::{
         access::{owner::OwnerScope, permission::PermissionSet, policy::ManageServiceClients},
         common::{
             id::{OrganizationId, ServiceClientId},
-            json::Metadata,
+            json::{Metadata, deserialize_present},
             name::DisplayName,
+            preconditions::Preconditions,
             time::Timestamp,
         },
         credentials::api_key::ApiKeyAttributes,
@@ -19,7 +20,7 @@ use crate::{
     http::{
         access::access_records::AccessRecordBody,
         api_keys::{bodies::ApiKeyBody, owner::ServiceClientOwnerRequest},
-        extract::{Caller, IdempotentJson, IfMatch, Json, Paging, Path, Query},
+        extract::{Caller, Idempotent, Json, Paging, Path, Query},
         problem::Problem,
         response::{Created, Deleted, Listing, Object, impl_resource},
     },
@@ -65,7 +66,7 @@ struct OwnerBody {
     organization_id: Option<OrganizationId>,
 }
 
-impl_resource!(ServiceClientBody, "/v1/service-clients/{}", id);
+impl_resource!(ServiceClientBody, "/v1/service-clients/{}", id; shown_once "access_record", "api_key");
 
 impl From<ServiceClient> for ServiceClientBody {
     fn from(client: ServiceClient) -> Self {
@@ -103,16 +104,24 @@ impl From<CreatedClientBundle> for ServiceClientBody {
 pub struct CreateBody {
     /// Optional if a user creates the service client or it is created on behalf of a user. It is
     /// then named after the user.
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     pub(crate) name: Option<DisplayName>,
     /// Defaults to the account, or to the user or organization that calls.
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     pub(crate) owner: Option<ServiceClientOwnerRequest>,
     #[serde(default)]
     pub(crate) permissions: PermissionSet,
     #[serde(default)]
     pub(crate) metadata: Metadata,
     /// An access record for the service client. Either both are created or neither is.
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     pub(crate) access_record: Option<InitialAccessRecord>,
     /// The first key of the service client. Either both are created or neither is.
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     api_key: Option<ApiKeyAttributes>,
 }
 
@@ -123,7 +132,7 @@ pub struct CreateBody {
 #[utoipa::path(post, path = "")]
 pub async fn create(
     caller: Caller<ManageServiceClients>,
-    IdempotentJson { body, idempotency }: IdempotentJson<CreateBody>,
+    Idempotent { body: Json(body), idempotency }: Idempotent<Json<CreateBody>>,
 ) -> Result<Created<ServiceClientBody>, Problem> {
     let new = NewServiceClient {
         name: body.name,
@@ -161,9 +170,9 @@ pub async fn patch(
     caller: Caller<ManageServiceClients>,
     Json(patch): Json<ServiceClientPatch>,
     Path(id): Path<ServiceClientId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Object<ServiceClientBody>, Problem> {
-    Ok(Object(service_clients::patch(&caller.services, &caller, id, patch, version).await?.into()))
+    Ok(Object(service_clients::patch(&caller.services, &caller, id, patch, preconditions).await?.into()))
 }
 
 /// Deletes a service client.
@@ -173,8 +182,8 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageServiceClients>,
     Path(id): Path<ServiceClientId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Deleted, Problem> {
-    service_clients::delete(&caller.services, &caller, id, version).await?;
+    service_clients::delete(&caller.services, &caller, id, preconditions).await?;
     Ok(Deleted)
 }

@@ -8,7 +8,7 @@ use crate::{
     http::{
         extract::{Caller, Count, Path, Query},
         problem::Problem,
-        response::Plain,
+        response::Unversioned,
     },
     service::api_keys::{self, MAX_USAGE_DAYS},
 };
@@ -49,7 +49,7 @@ pub async fn get(
     caller: Caller<ManageKeys>,
     Path(id): Path<KeyId>,
     Query(UsageQuery { days }): Query<UsageQuery>,
-) -> Result<Plain<KeyUsageBody>, Problem> {
+) -> Result<Unversioned<KeyUsageBody>, Problem> {
     let uses = api_keys::usage(&caller.services, &caller, id, days.0).await?;
-    Ok(Plain(KeyUsageBody { data: uses.into_iter().map(|(day, uses)| DailyUsageBody { day, uses }).collect() }))
+    Ok(Unversioned(KeyUsageBody { data: uses.into_iter().map(|(day, uses)| DailyUsageBody { day, uses }).collect() }))
 }

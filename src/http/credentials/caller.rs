@@ -12,7 +12,7 @@ use crate::{
         common::id::{OrganizationId, UserId},
         events::ActorRef,
     },
-    http::{extract::Caller, problem::Problem, response::Plain},
+    http::{extract::Caller, problem::Problem, response::Unversioned},
 };
 
 /// The authenticated caller.
@@ -30,13 +30,13 @@ pub struct CallerBody {
 
 /// Retrieves the authenticated caller and its management permissions.
 #[utoipa::path(get, path = "")]
-pub async fn get(caller: Caller<ReadOwnIdentity>) -> Result<Plain<CallerBody>, Problem> {
+pub async fn get(caller: Caller<ReadOwnIdentity>) -> Result<Unversioned<CallerBody>, Problem> {
     let caller = caller.identity;
-    Ok(Plain(CallerBody {
+    Ok(Unversioned(CallerBody {
         actor: caller.origin.actor.to_ref(),
         on_behalf_of: caller.origin.on_behalf_of,
         organization_id: match caller.authority.tenant_scope {
-            TenantScope::Deployment => None,
+            TenantScope::Account => None,
             TenantScope::Tenant { organization, .. } => organization,
         },
         permissions: caller.authority.scope,

@@ -8,12 +8,18 @@ use std::marker::PhantomData;
 use actix_web::{Error, HttpRequest, dev::Payload, web::Data};
 
 use crate::{
-    domain::access::policy::Action,
+    domain::access::{
+        policy::Action,
+        resource::{InvalidResource, Resource},
+    },
     http::{
         credentials::client_authentication::{self, PresentedClient},
         extract::{Form, access::Guard, request_call},
         oauth_error::{OAuthError, RejectedKeyError},
-        openapi::{HandlerArgument, HandlerSignature, PermissionRequirement, documents::TokenParameters},
+        openapi::{
+            HandlerArgument, HandlerSignature, PermissionRequirement,
+            documents::{IntrospectionParameters, TokenParameters},
+        },
     },
     service::{Services, credentials::client::AuthenticatedClient},
 };
@@ -33,7 +39,14 @@ pub struct AuthorizedClient<A: Action> {
 impl ClientRequest {
     /// The `token` parameter. `token_type_hint` is ignored because the type follows from the value.
     pub fn token(&self) -> Result<&str, OAuthError> {
-        self.form.one("token").ok_or(OAuthError::invalid_request("token is missing"))
+        let token = self.form.one("token").map(str::trim_ascii).filter(|token| !token.is_empty());
+        token.ok_or(OAuthError::invalid_request("token is missing"))
+    }
+
+    /// The `resource` parameter of introspection: the resource that a request concerns.
+    pub fn resource(&self) -> Result<Option<Resource>, OAuthError> {
+        let invalid = |error: InvalidResource| OAuthError::invalid_request(error.to_string());
+        self.form.at_most_one("resource")?.map(|text| text.parse().map_err(invalid)).transpose()
     }
 }
 
@@ -66,7 +79,7 @@ impl HandlerArgument for ClientRequest {
 impl<A: Action> HandlerArgument for AuthorizedClient<A> {
     const READS_BODY: bool = true;
     fn describe(signature: &mut HandlerSignature) {
-        ClientRequest::describe(signature);
+        signature.set_form_body::<IntrospectionParameters>();
     }
     async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
         let client = ClientRequest::extract(request, payload).await?;

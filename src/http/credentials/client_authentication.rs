@@ -57,8 +57,12 @@ fn parse_credentials_or(
         (Some(_), Some(_)) => {
             Err(OAuthError::invalid_request("send the client's credentials in the header or in the body, not in both"))
         }
+        (Some(header), None) if has_no_value(header.as_bytes()) => Err(OAuthError::missing_client()),
         (Some(header), None) => {
             let found = parse_basic(header.as_bytes()).ok_or(OAuthError::invalid_client())?;
+            if found.secret.trim_ascii().is_empty() {
+                return Err(OAuthError::missing_client());
+            }
             if id.is_some_and(|id| id != found.id) {
                 return Err(mismatch);
             }
@@ -72,17 +76,18 @@ fn parse_credentials_or(
     }
 }
 
-/// Like `credentials`, but credentials are required and may be a bearer credential. Different
+/// Like `parse_credentials`, but credentials are required and may be a bearer credential. Different
 /// client ids in the header and the body fail with `invalid_client`.
 pub fn parse_client(headers: &HeaderMap, form: &Form) -> Result<PresentedClient, OAuthError> {
     match parse_bearer(headers) {
         None => {
             let found = parse_credentials_or(headers, form, OAuthError::invalid_client())?;
-            found.map(PresentedClient::Secret).ok_or(OAuthError::invalid_client())
+            found.map(PresentedClient::Secret).ok_or(OAuthError::missing_client())
         }
         Some(_) if ["client_secret", "client_assertion"].iter().any(|name| form.one(name).is_some()) => {
             Err(OAuthError::invalid_request("send one kind of credentials: in the header or in the body, not in both"))
         }
+        Some(credential) if credential.is_empty() => Err(OAuthError::empty_bearer()),
         Some(credential) => Ok(PresentedClient::Bearer(credential)),
     }
 }
@@ -93,7 +98,12 @@ fn parse_bearer(headers: &HeaderMap) -> Option<Zeroizing<String>> {
     let (header, None) = (authorization.next()?, authorization.next()) else { return None };
     let text = header.to_str().ok()?;
     let (scheme, credential) = text.split_once(' ').unwrap_or((text, ""));
-    scheme.eq_ignore_ascii_case("bearer").then(|| Zeroizing::new(credential.trim_matches(' ').to_owned()))
+    scheme.eq_ignore_ascii_case("bearer").then(|| Zeroizing::new(credential.trim_ascii().to_owned()))
+}
+
+/// Whether a header is a scheme without credentials, as from a variable that is not set.
+fn has_no_value(header: &[u8]) -> bool {
+    ["", "basic", "bearer"].iter().any(|scheme| header.trim_ascii().eq_ignore_ascii_case(scheme.as_bytes()))
 }
 
 /// Decodes `Basic` credentials (RFC 6749 §2.3.1). The value is base64-decoded and split at the
@@ -104,7 +114,7 @@ fn parse_basic(header: &[u8]) -> Option<ClientCredentials> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = Zeroizing::new(BASE64_OPTIONAL_PADDING.decode(encoded.trim_matches(' ')).ok()?);
+    let decoded = Zeroizing::new(BASE64_OPTIONAL_PADDING.decode(encoded.trim_ascii()).ok()?);
     let text = std::str::from_utf8(&decoded).ok()?;
     let (id, secret) = text.split_once(':')?;
     Some(ClientCredentials { id: form_decode(id)?.to_string(), secret: form_decode(secret)? })
@@ -130,6 +140,7 @@ mod tests {
         let found = parse_basic(header.as_bytes()).unwrap();
         assert_eq!((found.id.as_str(), found.secret.as_str()), ("a:b c", secret));
         assert!(parse_basic(b"Basic !!!").is_none());
+        assert!(has_no_value(b"bAsIc ") && has_no_value(b"Bearer") && !has_no_value(b"Basic !"));
         assert!(parse_basic(b"Bearer abc").is_none());
         assert!(parse_basic(format!("Basic {}", BASE64_OPTIONAL_PADDING.encode("no colon")).as_bytes()).is_none());
     }

@@ -8,12 +8,13 @@ use crate::{
         access::{policy::ManageDirectory, role::RoleSet},
         common::{
             id::{OrganizationId, UserId},
-            json::Metadata,
+            json::{Metadata, deserialize_present},
+            preconditions::Preconditions,
         },
         directory::Member,
     },
     http::{
-        extract::{Caller, IfMatch, Json, Paging, Path, PathPair, Query},
+        extract::{Caller, Json, Paging, Path, PathPair, Query},
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },
@@ -22,29 +23,32 @@ use crate::{
 
 impl_resource!(Member, "/v1/organizations/{}/members/{}", organization, user);
 
-/// A complete membership. Omitted fields are set to empty.
+/// A membership. Omitted metadata is set to empty. `roles` keep their value if they are omitted; a
+/// new member has no roles.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = MemberPut)]
 #[serde(deny_unknown_fields)]
 pub struct PutBody {
-    #[serde(default)]
-    roles: RoleSet,
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
+    roles: Option<RoleSet>,
     #[serde(default)]
     metadata: Metadata,
 }
 
 /// Creates or replaces a member of an organization.
 ///
-/// Omitted fields are set to empty. Repeating a request changes nothing.
+/// Omitted metadata is set to empty. Omitted roles keep their value. Repeating a request changes
+/// nothing.
 #[utoipa::path(put, path = "")]
 pub async fn put(
     caller: Caller<ManageDirectory>,
     Json(PutBody { roles, metadata }): Json<PutBody>,
     PathPair(organization, user): PathPair<OrganizationId, UserId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Stored<Member>, Problem> {
     let put = MemberPut { organization, user, roles, metadata };
-    Ok(members::put(&caller.services, &caller, put, version).await?.into())
+    Ok(members::put(&caller.services, &caller, put, preconditions).await?.into())
 }
 
 /// Lists the members of an organization, newest first.
@@ -74,9 +78,9 @@ pub async fn patch(
     caller: Caller<ManageDirectory>,
     Json(patch): Json<MemberPatch>,
     PathPair(organization, user): PathPair<OrganizationId, UserId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Object<Member>, Problem> {
-    Ok(Object(members::patch(&caller.services, &caller, (organization, user), patch, version).await?))
+    Ok(Object(members::patch(&caller.services, &caller, (organization, user), patch, preconditions).await?))
 }
 
 /// Removes a member from an organization.
@@ -84,8 +88,8 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageDirectory>,
     PathPair(organization, user): PathPair<OrganizationId, UserId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Deleted, Problem> {
-    members::delete(&caller.services, &caller, organization, user, version).await?;
+    members::delete(&caller.services, &caller, organization, user, preconditions).await?;
     Ok(Deleted)
 }

@@ -6,11 +6,11 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         access::policy::ManageDirectory,
-        common::{id::OrganizationId, json::Metadata, name::DisplayName},
+        common::{id::OrganizationId, json::Metadata, name::DisplayName, preconditions::Preconditions},
         directory::Organization,
     },
     http::{
-        extract::{Caller, IfMatch, Json, NewPath, Paging, Path, Query},
+        extract::{Caller, Json, NewPath, Paging, Path, Query},
         problem::Problem,
         response::{Deleted, Listing, Object, Stored, impl_resource},
     },
@@ -37,10 +37,10 @@ pub async fn put(
     caller: Caller<ManageDirectory>,
     Json(PutBody { name, metadata }): Json<PutBody>,
     NewPath(id): NewPath<OrganizationId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Stored<Organization>, Problem> {
     let put = OrganizationPut { id, name, metadata };
-    Ok(organizations::put(&caller.services, &caller, put, version).await?.into())
+    Ok(organizations::put(&caller.services, &caller, put, preconditions).await?.into())
 }
 
 /// Lists the organizations, newest first.
@@ -69,9 +69,9 @@ pub async fn patch(
     caller: Caller<ManageDirectory>,
     Json(patch): Json<OrganizationPatch>,
     Path(id): Path<OrganizationId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Object<Organization>, Problem> {
-    Ok(Object(organizations::patch(&caller.services, &caller, id, patch, version).await?))
+    Ok(Object(organizations::patch(&caller.services, &caller, id, patch, preconditions).await?))
 }
 
 /// Deletes an organization.
@@ -79,8 +79,8 @@ pub async fn patch(
 pub async fn delete(
     caller: Caller<ManageDirectory>,
     Path(id): Path<OrganizationId>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Deleted, Problem> {
-    organizations::delete(&caller.services, &caller, id, version).await?;
+    organizations::delete(&caller.services, &caller, id, preconditions).await?;
     Ok(Deleted)
 }

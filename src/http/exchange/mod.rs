@@ -13,16 +13,16 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         access::{audience::Identifier, permission::parse_scope},
-        common::time::Span,
+        common::{json::deserialize_present, time::Span},
         exchange::{key_context::ExchangeParameters, refusal::ScopeError},
     },
     http::{
-        api_keys::replaced,
+        api_keys::credential_end,
         exchange::token::{TokenResponse, token_response},
         extract::{OptionalJson, PresentedKey, request_call},
         openapi::responses::ExchangeResponse,
         problem::Problem,
-        response::Plain,
+        response::Unversioned,
     },
     service::{
         Services,
@@ -38,11 +38,20 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct ExchangeRequest {
     /// Requested permissions, separated by single spaces.
-    #[schema(pattern = "^([A-Za-z0-9._:-]{1,128}( [A-Za-z0-9._:-]{1,128})*)?$", example = "projects:read")]
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(
+        nullable = false,
+        pattern = "^([A-Za-z0-9._:-]{1,128}( [A-Za-z0-9._:-]{1,128})*)?$",
+        example = "projects:read"
+    )]
     scope: Option<String>,
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     audience: Option<AudienceList>,
-    /// Requested lifetime of the token in seconds. It can only shorten the lifetime.
-    #[schema(value_type = Option<i64>, minimum = 1, maximum = 4294967295_i64)]
+    /// Requested lifetime of the token in seconds. A lifetime that exceeds `tokens.max_ttl`, that
+    /// of the audience or that of the key is refused.
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false, value_type = Option<i64>, minimum = 1, maximum = 4294967295_i64)]
     expires_in: Option<std::num::NonZeroU32>,
 }
 
@@ -93,8 +102,8 @@ pub async fn explain(
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (presented, exchange_request) = read(&request, &key, body, RequestForm::Explain)?;
-    let (explanation, replaced) = exchange::explain(&services, presented, &exchange_request).await?;
-    Ok(replaced::add_deprecation_headers(Plain(explanation).respond_to(&request), replaced))
+    let (explanation, end) = exchange::explain(&services, presented, &exchange_request).await?;
+    Ok(credential_end::add_credential_end(Unversioned(explanation).respond_to(&request), &end))
 }
 
 /// Reads the key and the request. Both handlers use it, so that explain describes what exchange

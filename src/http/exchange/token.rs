@@ -1,6 +1,6 @@
 //! `POST /oauth/token`: three grant types for the same exchange.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, collections::BTreeSet, num::NonZeroU32};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -17,11 +17,12 @@ use crate::{
             audience::Identifier,
             permission::{PermissionSet, parse_scope},
         },
+        common::time::{Span, Timestamp},
         exchange::key_context::ExchangeParameters,
     },
     http::{
-        api_keys::replaced,
-        credentials::client_authentication,
+        api_keys::credential_end,
+        credentials::client_authentication::{self, ClientCredentials},
         exchange::rate_limit,
         extract::{Form, Unauthenticated, request_call},
         oauth_error::{OAuthError, RejectedKeyError},
@@ -57,10 +58,19 @@ pub struct TokenResponse<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     expiration: Option<i64>,
-    /// The `authorization_details` of the token (RFC 9396 §7). Absent if no access record applies.
-    #[serde(skip_serializing_if = "<[AuthorizationDetail]>::is_empty")]
+    /// The `authorization_details` of the token (RFC 9396 §7). Absent if no access record applies
+    /// and the token is not record-bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<AuthorizationDetail>>, nullable = false)]
-    authorization_details: &'a [AuthorizationDetail],
+    authorization_details: Option<&'a [AuthorizationDetail]>,
+    /// When the presented key value stops working. Absent if it has no end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    credential_expires_at: Option<Timestamp>,
+    /// When a rotation replaced the presented key value. Absent if none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    credential_replaced_at: Option<Timestamp>,
 }
 
 /// The API key of a token request, with the properties that depend on the grant type.
@@ -107,44 +117,65 @@ pub fn token_response(issued: &IssuedToken, issued_token_type: Option<&'static s
         expires_in: issued.claims.expires_in(),
         scope: issued.claims.scope_text(),
         expiration: ibm.then_some(issued.claims.exp),
-        authorization_details: &issued.claims.authorization_details,
+        authorization_details: issued.claims.authorization_details.as_deref(),
+        credential_expires_at: issued.credential_end.expires_at,
+        credential_replaced_at: issued.credential_end.replaced_at,
     });
-    replaced::add_deprecation_headers(response, issued.replaced)
+    credential_end::add_credential_end(response, &issued.credential_end)
 }
 
 fn parse_grant(request: &HttpRequest, form: &Form) -> Result<TokenGrant, OAuthError> {
     let grant_type = form.one("grant_type").ok_or(OAuthError::invalid_request("grant_type is missing"))?;
     if form.one("authorization_details").is_some() {
         // RFC 9396 §5: silently ignoring the parameter would mislead the client.
-        return Err(OAuthError::invalid_request("authorization_details is not supported"));
+        return Err(OAuthError::invalid_authorization_details());
     }
     let credentials = client_authentication::parse_credentials(request.headers(), form)?;
-    match (grant_type, credentials) {
-        ("client_credentials", None) => Err(OAuthError::invalid_client()),
-        ("client_credentials", Some(client)) => Ok(TokenGrant {
-            key: client.secret,
-            client_id: Some(client.id),
-            form: labels::RequestForm::ClientCredentials,
-            rejected_key_error: RejectedKeyError::Client,
-            issued_token_type: None,
-        }),
-        // Client credentials would have to be verified as well as the key that is the grant itself
-        // (RFC 7521 §4.1), and no client needs both.
-        (TOKEN_EXCHANGE_GRANT | IBM_API_KEY_GRANT, Some(_)) => {
-            Err(OAuthError::invalid_request("the API key is the only credential of this grant: send no client secret"))
+    let grant = match grant_type {
+        "client_credentials" => {
+            let client = credentials.ok_or(OAuthError::missing_client())?;
+            return Ok(TokenGrant {
+                key: client.secret,
+                client_id: Some(client.id),
+                form: labels::RequestForm::ClientCredentials,
+                rejected_key_error: RejectedKeyError::Client,
+                issued_token_type: None,
+            });
         }
-        (TOKEN_EXCHANGE_GRANT, None) => parse_token_exchange_grant(form),
-        (IBM_API_KEY_GRANT, None) => {
+        TOKEN_EXCHANGE_GRANT => parse_token_exchange_grant(form)?,
+        IBM_API_KEY_GRANT => {
             let key = form.one("apikey").ok_or(OAuthError::invalid_request("apikey is missing"))?;
-            Ok(TokenGrant {
+            TokenGrant {
                 key: key.to_owned().into(),
                 client_id: None,
                 form: labels::RequestForm::IbmApiKey,
                 rejected_key_error: RejectedKeyError::Grant,
                 issued_token_type: None,
-            })
+            }
         }
-        _ => Err(OAuthError::unsupported_grant_type()),
+        _ => return Err(OAuthError::unsupported_grant_type()),
+    };
+    check_client_of_grant(grant, credentials, form)
+}
+
+/// Adds the client of a grant in which the API key is the subject token or the IBM parameter. The
+/// client secret, if any, must be the same API key, which many libraries send by default.
+fn check_client_of_grant(
+    grant: TokenGrant,
+    credentials: Option<ClientCredentials>,
+    form: &Form,
+) -> Result<TokenGrant, OAuthError> {
+    let is_ibm = grant.form == labels::RequestForm::IbmApiKey;
+    match credentials {
+        None => Ok(TokenGrant { client_id: form.one("client_id").map(str::to_owned), ..grant }),
+        // IBM's command line authenticates with this public pair.
+        Some(client) if is_ibm && client.id == "bx" && client.secret.as_str() == "bx" => Ok(grant),
+        Some(client) if client.secret.trim_ascii() == grant.key.trim_ascii() => {
+            Ok(TokenGrant { client_id: Some(client.id), rejected_key_error: RejectedKeyError::Client, ..grant })
+        }
+        Some(_) => Err(OAuthError::invalid_request(
+            "the client secret is not the API key of this grant: send the same API key as both, or no client secret",
+        )),
     }
 }
 
@@ -197,5 +228,15 @@ fn parse_exchange_request(form: &Form) -> Result<ExchangeParameters, OAuthError>
             targets.insert(identifier);
         }
     }
-    Ok(ExchangeParameters { scope, targets, ..ExchangeParameters::default() })
+    let requested_ttl = form.one("expires_in").map(parse_expires_in).transpose()?;
+    Ok(ExchangeParameters { scope, targets, requested_ttl, ..ExchangeParameters::default() })
+}
+
+fn parse_expires_in(text: &str) -> Result<Span, OAuthError> {
+    // `parse` accepts a plus sign.
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = text.parse::<NonZeroU32>().ok().filter(|_| is_number).ok_or_else(|| {
+        OAuthError::invalid_request("expires_in must be a number of seconds, from 1 to the longest lifetime of a token")
+    })?;
+    Ok(Span::from_secs(seconds.get().into()))
 }

@@ -6,8 +6,9 @@
 use std::{marker::PhantomData, ops::Deref};
 
 use actix_web::{
-    Error, Handler, HttpRequest, Route,
+    Error, Handler, HttpRequest, Responder as _, Route,
     dev::Payload,
+    guard,
     http::{
         Method,
         header::{AUTHORIZATION, HeaderMap},
@@ -23,11 +24,13 @@ use crate::{
         error::ErrorFormat,
         extract::{
             body::{self, MAX_JSON_SIZE},
+            conditional,
             query::check_parameters,
             request::request_call,
         },
+        oauth_error::OAuthError,
         openapi::{HandlerArgument, HandlerDescription, HandlerResponse, HandlerSignature, PermissionRequirement},
-        portal::cookie::{self, Page},
+        portal::cookie::{self, SessionPage},
         problem::Problem,
     },
     service::{
@@ -73,7 +76,7 @@ impl<A: Action> HandlerArgument for Caller<A> {
     async fn extract(request: &HttpRequest, _: &mut Payload) -> Result<Self, Error> {
         let headers = request.headers();
         let session = |page| cookie::find_session(page, headers);
-        let presented = match (session(Page::Portal), session(Page::Console)) {
+        let presented = match (session(SessionPage::Portal), session(SessionPage::Console)) {
             (Some(session), _) => CallerCredential::Portal(session),
             (None, Some(session)) => CallerCredential::Console(session),
             (None, None) => CallerCredential::Header(credential(headers)?),
@@ -112,7 +115,10 @@ fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
     if bearer.next().is_some() || plain.next().is_some() {
         return Err(Problem::multiple_credentials());
     }
-    Ok(credential.trim_matches(' '))
+    match credential.trim_ascii() {
+        "" => Err(Problem::empty_credentials()),
+        credential => Ok(credential),
+    }
 }
 
 /// Parses `Keyswap-On-Behalf-Of`, which names the user on whose behalf a back end calls.
@@ -218,18 +224,26 @@ async fn require_documented<Args: HandlerArguments>(
     }
 }
 
-/// An HTTP method with its handler and the description of the handler for the OpenAPI document.
+/// RFC 9449 §5 permits a bearer token in response to a proof. The client would take it for a bound
+/// one, so the request is refused instead.
+fn refuse_dpop(is_oauth: bool) -> Error {
+    let text = "DPoP (RFC 9449) is not supported; remove the DPoP header and use a bearer token";
+    if is_oauth { OAuthError::invalid_request(text).into() } else { Problem::bad_request(text).into() }
+}
+
+/// An HTTP method with its handler and the description of the handler for the OpenAPI document. GET
+/// also answers HEAD.
 pub struct Endpoint {
     pub method: Method,
     pub route: Route,
-    /// Module and name of the handler, joined by an underscore.
-    pub name: &'static str,
+    /// The operation id of the OpenAPI document: a verb and its object, such as `list_api_keys`.
+    pub id: &'static str,
     pub describe: fn() -> HandlerDescription,
 }
 
 /// Builds an `Endpoint`; there is no other constructor. The `on!` macro supplies `D`, the
 /// `utoipa::path` attribute of the handler.
-pub fn on<D, F, Args>(method: Method, name: &'static str, handler: F) -> Endpoint
+pub fn on<D, F, Args>(method: Method, id: &'static str, handler: F) -> Endpoint
 where
     D: Attribute,
     F: Handler<Args>,
@@ -238,11 +252,20 @@ where
 {
     // Operations of OAuth ignore unknown parameters (RFC 6749 §3.2).
     let is_strict = F::Output::ERROR_FORMAT == ErrorFormat::Problems;
+    let is_read = method == Method::GET;
+    let is_oauth = F::Output::ERROR_FORMAT == ErrorFormat::Oauth;
+    // Public documents and pages neither take a credential nor issue a token.
+    let takes_credentials = !(Args::IS_PUBLIC && method.is_safe());
     let serve = move |request: HttpRequest, payload: web::Payload| {
         let handler = handler.clone();
         async move {
+            if takes_credentials && request.headers().contains_key("dpop") {
+                return Err(refuse_dpop(is_oauth));
+            }
             let arguments = Args::extract(&request, &mut payload.into_inner(), is_strict).await?;
-            Ok::<_, Error>(handler.call(arguments).await)
+            let response = handler.call(arguments).await.respond_to(&request).map_into_boxed_body();
+            let evaluate = |response| conditional::evaluate_read(&request, response, Args::IS_PUBLIC);
+            Ok::<_, Error>(if is_read { evaluate(response) } else { response })
         }
     };
     let describe = || {
@@ -250,5 +273,11 @@ where
             HandlerSignature { error_format: F::Output::ERROR_FORMAT, is_public: Args::IS_PUBLIC, ..Args::signature() };
         HandlerDescription::new::<D>(signature, F::Output::responses())
     };
-    Endpoint { method: method.clone(), route: web::method(method).to(serve), name, describe }
+    // HEAD is answered like GET: the server omits the body (RFC 9110 §9.3.2).
+    let route = if is_read {
+        web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+    } else {
+        web::method(method.clone())
+    };
+    Endpoint { method, route: route.to(serve), id, describe }
 }

@@ -8,7 +8,10 @@ use actix_web::{Error, HttpRequest, dev::Payload};
 use zeroize::Zeroizing;
 
 use crate::http::{
-    extract::body,
+    extract::{
+        body,
+        parameter_names::{RESTRICTING, find_resembled},
+    },
     oauth_error::OAuthError,
     openapi::{
         documents::TokenRequest,
@@ -29,6 +32,9 @@ impl Form {
         for (name, value) in form_urlencoded::parse(body) {
             values.entry(name.into_owned()).or_default().push(Zeroizing::new(Cow::into_owned(value)));
         }
+        if let Some(known) = values.keys().find_map(|name| find_resembled(&RESTRICTING, name)) {
+            return Err(OAuthError::misspelled_parameter(known));
+        }
         if values.iter().any(|(name, all)| all.len() > 1 && !REPEATABLE_PARAMETERS.contains(&name.as_str())) {
             return Err(OAuthError::invalid_request("a parameter is repeated"));
         }
@@ -40,6 +46,15 @@ impl Form {
 
     pub fn one(&self, name: &str) -> Option<&str> {
         self.all(name).next()
+    }
+
+    /// Returns a parameter whose absence widens the answer: an empty or repeated one is an error.
+    pub fn at_most_one(&self, name: &str) -> Result<Option<&str>, OAuthError> {
+        match self.0.get(name).map(Vec::as_slice) {
+            None => Ok(None),
+            Some([value]) => Ok(Some(value.as_str())),
+            Some(_) => Err(OAuthError::invalid_request(format!("{name} must have one value"))),
+        }
     }
 
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {

@@ -1,7 +1,12 @@
 //! Strict JSON bodies. An unknown member, a duplicate member or a wrong type is an error that names
 //! the member and never quotes the input.
 
-use actix_web::{Error, HttpRequest, dev::Payload, web::BytesMut};
+use actix_web::{
+    Error, HttpRequest,
+    dev::Payload,
+    http::{Method, header::HeaderName},
+    web::BytesMut,
+};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -24,15 +29,16 @@ pub struct Json<T>(pub T);
 /// A JSON body that may be omitted. An empty body is the default value.
 pub struct OptionalJson<T>(pub T);
 
-/// The JSON body of a request that creates an object, with the `Idempotency-Key` of the request.
-pub struct IdempotentJson<T> {
-    pub body: T,
+/// The body of a request that creates an object or shows a secret, `Json` or `OptionalJson`, with
+/// the `Idempotency-Key` of the request.
+pub struct Idempotent<B> {
+    pub body: B,
     pub idempotency: Option<IdempotencyRequest>,
 }
 
-async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<BytesMut, Problem> {
-    require_json(request)?;
-    Ok(body::read(payload, MAX_JSON_SIZE).await?)
+/// A JSON body, which may be read together with its bytes.
+pub trait JsonBody: HandlerArgument {
+    fn read(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<(Self, BytesMut), Problem>>;
 }
 
 /// A secret, which is zeroized on drop.
@@ -40,13 +46,22 @@ pub fn deserialize_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     String::deserialize(deserializer).map(Zeroizing::new)
 }
 
+/// A PATCH is a merge patch (RFC 7396), by either media type.
 fn require_json(request: &HttpRequest) -> Result<(), Problem> {
-    if body::media_type(request) == "application/json" {
-        Ok(())
-    } else {
-        Err(Problem::unsupported_media_type("The body is not JSON", "send JSON, with Content-Type: application/json"))
+    let (media_type, is_patch) = (body::media_type(request), request.method() == Method::PATCH);
+    if media_type == "application/json" || (is_patch && media_type == MERGE_PATCH) {
+        return Ok(());
     }
+    let problem =
+        Problem::unsupported_media_type("The body is not JSON", "send JSON, with Content-Type: application/json");
+    // RFC 5789 §2.2.
+    let accepted = format!("{MERGE_PATCH}, application/json");
+    Err(if is_patch { problem.with(ACCEPT_PATCH, accepted) } else { problem })
 }
+
+/// Media type of a JSON merge patch (RFC 7396).
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -64,17 +79,32 @@ fn problem_from_json_error(error: &serde_path_to_error::Error<serde_json::Error>
     }
 }
 
-/// Reads `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): 1 to 255 printable ASCII
+/// Parses an idempotency key. The draft defines a string in quotes with escapes (RFC 9651 §3.3.3),
+/// and many clients send it bare: both are the same key.
+fn parse_key(text: &str) -> Option<String> {
+    let Some(quoted) = text.strip_prefix('"') else { return Some(text.to_owned()) };
+    let (mut key, mut characters) = (String::new(), quoted.chars());
+    loop {
+        match characters.next()? {
+            '"' => return characters.as_str().is_empty().then_some(key),
+            '\\' => key.push(characters.next().filter(|escaped| matches!(escaped, '"' | '\\'))?),
+            other => key.push(other),
+        }
+    }
+}
+
+/// Reads `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07): 1 to 255 printable ASCII
 /// characters.
 fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<IdempotencyRequest>, Problem> {
     let mut values = request.headers().get_all("idempotency-key");
     let Some(value) = values.next() else { return Ok(None) };
     // With two keys it is ambiguous which one a retry will repeat.
-    let key = if values.next().is_none() { value.to_str().unwrap_or_default() } else { "" };
+    let text = if values.next().is_none() { value.to_str().unwrap_or_default() } else { "" };
+    let key = parse_key(text).unwrap_or_default();
     let printable = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if !(1..=255).contains(&key.len()) || !printable || contains_api_key(key) {
+    if !(1..=255).contains(&key.len()) || !printable || contains_api_key(&key) {
         return Err(Problem::bad_request(
-            "Idempotency-Key must be 1 to 255 printable ASCII characters without an API key",
+            "Idempotency-Key must be 1 to 255 printable ASCII characters, bare or in double quotes, without an API key",
         ));
     }
     let mut hashed = format!("{} {}\n", request.method(), request.path()).into_bytes();
@@ -83,7 +113,7 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<IdempotencyR
     hashed.extend_from_slice(on_behalf);
     hashed.push(b'\n');
     hashed.extend_from_slice(body);
-    Ok(Some(IdempotencyRequest { key: key.to_owned(), request_hash: sha256_hex(&hashed) }))
+    Ok(Some(IdempotencyRequest { key, request_hash: sha256_hex(&hashed) }))
 }
 
 impl<T: DeserializeOwned + ToSchema> HandlerArgument for Json<T> {
@@ -92,7 +122,15 @@ impl<T: DeserializeOwned + ToSchema> HandlerArgument for Json<T> {
         signature.body = Some(body::<T>("application/json", true));
     }
     async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
-        Ok(Self(parse(&read(request, payload).await?)?))
+        Ok(Self::read(request, payload).await?.0)
+    }
+}
+
+impl<T: DeserializeOwned + ToSchema> JsonBody for Json<T> {
+    async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<(Self, BytesMut), Problem> {
+        require_json(request)?;
+        let body = body::read(payload, MAX_JSON_SIZE).await?;
+        Ok((Self(parse(&body)?), body))
     }
 }
 
@@ -102,30 +140,35 @@ impl<T: DeserializeOwned + Default + ToSchema> HandlerArgument for OptionalJson<
         signature.body = Some(body::<T>("application/json", false));
     }
     async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
-        let body = body::read(payload, MAX_JSON_SIZE).await.map_err(Problem::from)?;
-        if body.is_empty() {
-            return Ok(Self(T::default()));
-        }
-        require_json(request)?;
-        Ok(Self(parse(&body)?))
+        Ok(Self::read(request, payload).await?.0)
     }
 }
 
-impl<T: DeserializeOwned + ToSchema> HandlerArgument for IdempotentJson<T> {
+impl<T: DeserializeOwned + Default + ToSchema> JsonBody for OptionalJson<T> {
+    async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<(Self, BytesMut), Problem> {
+        let body = body::read(payload, MAX_JSON_SIZE).await?;
+        if body.is_empty() {
+            return Ok((Self(T::default()), body));
+        }
+        require_json(request)?;
+        Ok((Self(parse(&body)?), body))
+    }
+}
+
+impl<B: JsonBody> HandlerArgument for Idempotent<B> {
     const READS_BODY: bool = true;
     fn describe(signature: &mut HandlerSignature) {
-        Json::<T>::describe(signature);
+        B::describe(signature);
         signature.parameters.extend(header_parameter(json!({
             "name": "Idempotency-Key",
-            "description": "A unique key for the request. If a request with the same key and content is repeated within 24 hours, \
-                nothing is created again, and the response contains the object without its secret.",
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$" },
+            "description": "A unique key for the request, bare or in double quotes. If a request with the same key and content is \
+                repeated within 24 hours, nothing is done again, and the response contains the object without its secret.",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]([ -~]*[!-~])?$" },
         })));
     }
     async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
-        let body = read(request, payload).await?;
-        let idempotency = idempotency(request, &body)?;
-        Ok(Self { body: parse(&body)?, idempotency })
+        let (body, bytes) = B::read(request, payload).await?;
+        Ok(Self { body, idempotency: idempotency(request, &bytes)? })
     }
 }
 

@@ -16,6 +16,7 @@ use utoipa::{
 use crate::{
     domain::common::page::PageRequest,
     http::{
+        extract::parameter_names::find_resembled,
         openapi::signature::{HandlerArgument, HandlerSignature},
         problem::Problem,
     },
@@ -44,7 +45,8 @@ pub fn check_parameters(query: &str, known: &[String], ignores_unknown: bool) ->
     let mut seen = BTreeSet::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let Some(name) = known.iter().find(|known| **known == name) else {
-            if ignores_unknown {
+            let names: Vec<_> = known.iter().map(String::as_str).collect();
+            if ignores_unknown && find_resembled(&names, &name).is_none() {
                 continue;
             }
             let accepted = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

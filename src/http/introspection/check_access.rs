@@ -4,14 +4,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::access::{
-        audience::Identifier, permission::PermissionName, policy::ValidateCredentials, resource::Resource,
+    domain::{
+        access::{audience::Identifier, permission::PermissionName, policy::ValidateCredentials, resource::Resource},
+        common::json::deserialize_present,
     },
     http::{
         extract::{Caller, Json},
         introspection::PresentedValue,
         problem::Problem,
-        response::Plain,
+        response::Unversioned,
     },
     service::introspection::check_access::{self, AccessSubject, PrincipalReference},
 };
@@ -23,13 +24,15 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct AccessCheckBody {
     /// The API key or token that the service received, with or without `Bearer`.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 16384)]
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false, value_type = Option<String>, max_length = 16384)]
     value: Option<PresentedValue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     principal: Option<PrincipalReference>,
     /// With `value`: the calling service. The key or token must be valid for it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     audience: Option<Identifier>,
     permission: PermissionName,
     resource: Resource,
@@ -47,7 +50,7 @@ pub struct AccessCheckResultBody {
 pub async fn check(
     caller: Caller<ValidateCredentials>,
     Json(body): Json<AccessCheckBody>,
-) -> Result<Plain<AccessCheckResultBody>, Problem> {
+) -> Result<Unversioned<AccessCheckResultBody>, Problem> {
     if body.audience.is_some() && body.value.is_none() {
         return Err(Problem::invalid_field("audience", "is allowed with `value` only"));
     }
@@ -59,5 +62,5 @@ pub async fn check(
         }
     };
     let allowed = check_access::check(&caller.services, subject, body.permission, body.resource).await?;
-    Ok(Plain(AccessCheckResultBody { allowed }))
+    Ok(Unversioned(AccessCheckResultBody { allowed }))
 }

@@ -7,17 +7,21 @@ use actix_web::{
 };
 
 use crate::{
-    http::{credentials::client::ClientRequest, oauth_error::OAuthError, openapi::responses::Revoked},
+    http::{
+        credentials::client::ClientRequest,
+        oauth_error::{OAuthError, RejectedKeyError},
+        openapi::responses::Revoked,
+    },
     service::{Services, introspection::revoke},
 };
 
-/// Revokes an API key or token of the caller, or one that the caller may revoke through `/v1`.
+/// Revokes an API key, token or portal session that the caller holds, or may revoke through `/v1`.
 ///
-/// Any other key or token gets the same response, which does not disclose what other callers hold.
+/// Any other value gets the same response, which does not disclose what other callers hold.
 #[utoipa::path(post, path = "", security(("basic" = []), ("bearer" = [])), responses(Revoked))]
 pub async fn revoke(client: ClientRequest, services: Data<Services>) -> Result<HttpResponse, OAuthError> {
     revoke::revoke(&services, &client.identity.caller, client.token()?)
         .await
-        .map_err(OAuthError::from_revocation_error)?;
+        .map_err(|error| OAuthError::from_denied(error, RejectedKeyError::Client))?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache")).finish())
 }

@@ -4,27 +4,16 @@
 use actix_web::http::{StatusCode, header::RETRY_AFTER};
 
 use crate::{
-    domain::exchange::refusal::ScopeError,
+    domain::{credentials::error::CredentialError, exchange::refusal::ScopeError},
     http::{
-        error::{INTERNAL, LIMITED, ROLLED_BACK, THROTTLED, describe_target_error},
+        error::{INTERNAL, LIMITED, ROLLED_BACK, THROTTLED, describe_lifetime, describe_target_error},
         extract::body::BodyError,
         oauth_error::{OAuthError, RejectedKeyError},
     },
-    service::{Error, Unavailable, credentials::error::AuthError, introspection::revoke::RevocationError},
+    service::{Error, Unavailable, credentials::error::AuthError},
 };
 
 impl OAuthError {
-    pub fn from_revocation_error(error: RevocationError) -> Self {
-        match error {
-            RevocationError::Unsupported => Self::new(
-                StatusCode::BAD_REQUEST,
-                "unsupported_token_type",
-                "API keys and access tokens can be revoked; a portal session ends by itself",
-            ),
-            RevocationError::Auth(error) => Self::from_denied(error, RejectedKeyError::Client),
-        }
-    }
-
     pub fn from_service_error(error: &Error) -> Self {
         match error {
             // RFC 6749 §5.2 has no error for a conflict. Quotes are not in the character set of a
@@ -38,7 +27,7 @@ impl OAuthError {
             | Error::Invalid(_)
             | Error::IdempotencyInFlight
             | Error::IdempotencyMismatch
-            | Error::VersionMismatch(_)
+            | Error::PreconditionFailed(_)
             | Error::RotationTooEarly(_)
             | Error::Internal(_) => Self::server_error(error),
         }
@@ -46,7 +35,10 @@ impl OAuthError {
 
     pub fn from_denied(denied: AuthError, bad_key: RejectedKeyError) -> Self {
         match denied {
+            // Only a holder of the key learns that the client is another one (RFC 6749 §5.2).
+            AuthError::Credential(CredentialError::ClientIdMismatch) => Self::invalid_client(),
             AuthError::Credential(_) => Self::rejected_key(bad_key),
+            AuthError::Lifetime(longest) => Self::invalid_request(describe_lifetime(longest)),
             AuthError::Scope(ScopeError::Malformed | ScopeError::ExceedsGrantable(_) | ScopeError::Empty(_)) => {
                 Self::invalid_scope()
             }
@@ -80,7 +72,7 @@ impl OAuthError {
     }
 
     fn unavailable(cause: &dyn std::fmt::Display) -> Self {
-        tracing::warn!(%cause, "unavailable");
+        tracing::warn!(%cause, "failed to serve a request for a temporary reason; answered 503");
         Self::temporarily_unavailable("try again in a moment")
     }
 

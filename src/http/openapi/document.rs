@@ -9,9 +9,10 @@ use utoipa::ToSchema;
 use crate::{
     http::{
         error::ErrorFormat,
+        extract::MERGE_PATCH,
         openapi::{
             failures::{self, OperationProperties},
-            responses::SCHEMAS_EXTENSION,
+            responses::{SCHEMAS_EXTENSION, describe_conditional_read},
             schemas::collect_schemas,
             signature::{Body, HandlerDescription, PermissionRequirement},
         },
@@ -52,14 +53,12 @@ fn build_json(public_url: &str) -> Value {
     components.add_type::<problem::ProblemBody>();
     components.add_type::<crate::http::oauth_error::OAuthErrorBody>();
     let mut paths = Map::new();
-    let mut ids = BTreeSet::new();
     for (path, endpoints) in routes::all_routes() {
         let mut item = Map::new();
         for endpoint in endpoints {
             let method = endpoint.method.as_str().to_ascii_lowercase();
             let mut operation = describe_operation(path, &method, (endpoint.describe)(), &mut components);
-            let id = unique_id(&mut ids, endpoint.name, &method, path);
-            operation.insert("operationId".to_owned(), id.into());
+            operation.insert("operationId".to_owned(), endpoint.id.into());
             item.insert(method, operation.into());
         }
         paths.insert(path.to_owned(), item.into());
@@ -69,6 +68,10 @@ fn build_json(public_url: &str) -> Value {
         if !read.contains(name) {
             require_nullable_properties(schema);
         }
+    }
+    // It has the claims that an audience takes from metadata as well.
+    if let Some(introspection) = schemas.get_mut("Introspection") {
+        introspection["additionalProperties"] = true.into();
     }
     let mut document = json!({
         "openapi": "3.1.0",
@@ -88,8 +91,9 @@ fn build_json(public_url: &str) -> Value {
 }
 
 const DESCRIPTION: &str = "Exchanges long-lived API keys for short-lived signed JWTs, and publishes the JWKS with which every service verifies \
-    them.\n\nTimestamps are in RFC 3339 format and UTC. Lists are paginated with a cursor. An object that can change has a `version`, \
-    which is also its ETag, and updates accept `If-Match`. Every response has an `X-Request-Id`. Unknown query parameters and unknown \
+    them.\n\nTimestamps are in RFC 3339 format and UTC. Lists are paginated with a cursor. An object that can change has a \
+    `version`. Its ETag is the version with a digest of the representation, and changes accept `If-Match` with this tag or with the \
+    version alone, and `If-None-Match`. Every path that answers GET answers HEAD in the same way, without the body. Every response has an `X-Request-Id`. Unknown query parameters and unknown \
     members of a body are refused, except by the operations of OAuth and by public documents. A method that a path does not support is \
     answered with 405 and `Allow`. Errors of `/v1` are problem details (RFC 9457), those of `/oauth` follow RFC 6749 §5.2.";
 
@@ -166,14 +170,16 @@ fn describe_operation(
         }
         responses.append(successes);
     }
-    if method == "head" {
-        for response in responses.values_mut().filter_map(Value::as_object_mut) {
-            response.remove("content");
-        }
+    if method == "get" && (path.starts_with("/v1/") || responses.contains_key("304")) {
+        describe_conditional_read(&mut operation, &mut responses);
     }
     operation.insert("responses".to_owned(), responses.into());
     if let Some(body) = signature.body {
-        operation.insert("requestBody".to_owned(), describe_body(body, components));
+        let mut body = describe_body(body, components);
+        if method == "patch" {
+            body["content"][MERGE_PATCH] = body["content"]["application/json"].clone();
+        }
+        operation.insert("requestBody".to_owned(), body);
     }
     operation
 }
@@ -232,16 +238,6 @@ fn take_schemas(response: &mut Value, components: &mut Components) {
             components.add(name, schema);
         }
     }
-}
-
-/// The operation id: module and name of the handler. If a handler serves several routes, the method
-/// and, if needed, the path make the id unique.
-fn unique_id(taken: &mut BTreeSet<String>, name: &str, method: &str, path: &str) -> String {
-    let slug: String = path.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    let candidates = [name.to_owned(), format!("{name}_{method}"), format!("{name}_{method}{slug}")];
-    let id = candidates.into_iter().find(|id| !taken.contains(id)).unwrap_or_default();
-    taken.insert(id.clone());
-    id
 }
 
 /// Merges the parts of a schema with flattened members into one object.

@@ -2,9 +2,12 @@
 
 use crate::{
     crypto::jwk::PublicJwk,
-    domain::access::audience::Identifier,
+    domain::access::{audience::Identifier, resource::Resource},
     http::openapi::{responses::CacheableDocument, value_schemas::from_json},
-    service::signing::metadata::ServerMetadata,
+    service::{
+        signing::metadata::{ResourceMetadata, ServerMetadata},
+        status_lists::StatusListAggregation,
+    },
 };
 use serde_json::json;
 use std::borrow::Cow;
@@ -44,9 +47,13 @@ pub struct TokenRequest {
     audience: Option<Vec<Identifier>>,
     /// Services for which the token is issued, as absolute URIs.
     resource: Option<Vec<Identifier>>,
+    /// Requested lifetime of the token in seconds. A lifetime that exceeds `tokens.max_ttl`, that
+    /// of the audience or that of the key is refused.
+    #[schema(minimum = 1, maximum = 4294967295_i64)]
+    expires_in: Option<i64>,
 }
 
-/// Parameters of `POST /oauth/introspect` and `POST /oauth/revoke`. Unknown parameters are ignored.
+/// Parameters of `POST /oauth/revoke`. Unknown parameters are ignored.
 #[derive(Debug, ToSchema)]
 #[schema(as = TokenParameters)]
 #[expect(dead_code, reason = "read by utoipa alone")]
@@ -57,6 +64,30 @@ pub struct TokenParameters {
     /// Ignored. The type follows from the token itself.
     #[schema(nullable = false)]
     token_type_hint: Option<String>,
+    /// Without credentials in the `Authorization` header: the id of the API key or its service
+    /// client, or `<prefix>_<id>`.
+    #[schema(nullable = false)]
+    client_id: Option<String>,
+    /// The complete API key. Sent together with `client_id`.
+    #[schema(nullable = false)]
+    client_secret: Option<String>,
+}
+
+/// Parameters of `POST /oauth/introspect`. Unknown parameters are ignored.
+#[derive(Debug, ToSchema)]
+#[schema(as = IntrospectionParameters)]
+#[expect(dead_code, reason = "read by utoipa alone")]
+pub struct IntrospectionParameters {
+    /// An API key or token.
+    #[schema(pattern = "^[!-~]+$")]
+    token: String,
+    /// Ignored. The type follows from the token itself.
+    #[schema(nullable = false)]
+    token_type_hint: Option<String>,
+    /// The resource that a request concerns. The response then contains what access records grant
+    /// on it.
+    #[schema(nullable = false)]
+    resource: Option<Resource>,
     /// Without credentials in the `Authorization` header: the id of the API key or its service
     /// client, or `<prefix>_<id>`.
     #[schema(nullable = false)]
@@ -125,6 +156,14 @@ impl ToSchema for StatusListToken {
 
 impl CacheableDocument for StatusListToken {
     const CONTENT_TYPE: &'static str = "application/statuslist+jwt";
+}
+
+impl CacheableDocument for StatusListAggregation {
+    const CONTENT_TYPE: &'static str = "application/json";
+}
+
+impl CacheableDocument for ResourceMetadata {
+    const CONTENT_TYPE: &'static str = "application/json";
 }
 
 impl CacheableDocument for ServerMetadata<'_> {

@@ -63,7 +63,7 @@ fn build_error_response(schema: &str, content_type: &str, (status, text): (u16, 
 
 fn problem_statuses(operation: &OperationProperties<'_>) -> Vec<u16> {
     let (managed, has_body) = (operation.signature.needs.is_some(), operation.signature.body.is_some());
-    let changes = managed && operation.method != "get" && operation.method != "head";
+    let changes = managed && operation.method != "get";
     let all = [
         (!operation.signature.is_public || has_body || operation.has_query, 400),
         (operation.accepts_bearer || operation.requires_page_header, 401),
@@ -90,7 +90,7 @@ const PROBLEM_RESPONSES: [(u16, &str); 14] = [
     (404, "`not_found`: the object does not exist, or the caller may not see it."),
     (408, "`timeout`: the body did not arrive in time."),
     (409, "`conflict`: the current state does not allow the request. Also `in_flight` and `too_early`."),
-    (412, "`version_mismatch`: the object has another version than If-Match."),
+    (412, "`precondition_failed`: If-Match or If-None-Match is not met. Nothing was changed."),
     (413, "`too_large`: the body is too large."),
     (415, "`unsupported_media_type`: the body is not JSON."),
     (
@@ -108,10 +108,7 @@ const PROBLEM_RESPONSES: [(u16, &str); 14] = [
 ];
 
 const OAUTH_RESPONSES: [(u16, &str); 9] = [
-    (
-        400,
-        "`invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target`, `unsupported_grant_type` or `unsupported_token_type`.",
-    ),
+    (400, "`invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target` or `unsupported_grant_type`."),
     (401, "`invalid_client`, or `invalid_token` for a bearer credential: the credentials are not accepted."),
     (403, "`insufficient_scope`: the caller lacks the permission."),
     (408, "`invalid_request`: the body did not arrive in time."),

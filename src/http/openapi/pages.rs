@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     http::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, X_FRAME_OPTIONS},
     web::{Data, Path},
 };
@@ -20,7 +20,7 @@ use crate::{
         extract::Unauthenticated,
         openapi::{
             document,
-            responses::{Asset, CacheableDocument, CacheableResponse, Page},
+            responses::{Asset, CacheableDocument, CacheableResponse, HtmlPage},
             value_schemas,
         },
         problem::Problem,
@@ -86,26 +86,17 @@ impl DocsPages {
 
 /// Returns this OpenAPI document.
 #[utoipa::path(get, path = "", responses(CacheableResponse<OpenApi>))]
-pub async fn get_document(
-    _: Unauthenticated,
-    request: HttpRequest,
-    pages: Data<DocsPages>,
-) -> Result<HttpResponse, Problem> {
+pub async fn get_document(_: Unauthenticated, pages: Data<DocsPages>) -> Result<HttpResponse, Problem> {
     let document = get_or_create(&pages.document, || document(&pages.public_url))?;
-    Ok(well_known::respond_cacheable(&request, document, "application/json", CACHE_CONTROL))
+    Ok(well_known::respond_cacheable(document, "application/json", CACHE_CONTROL))
 }
 
 /// Returns this document as a web page.
 ///
 /// The page loads nothing from other hosts.
-#[utoipa::path(get, path = "", responses(Page))]
-pub async fn get_docs(_: Unauthenticated, request: HttpRequest, pages: Data<DocsPages>) -> HttpResponse {
-    with_security_headers(well_known::respond_cacheable(
-        &request,
-        &pages.page,
-        "text/html; charset=utf-8",
-        CACHE_CONTROL,
-    ))
+#[utoipa::path(get, path = "", responses(HtmlPage))]
+pub async fn get_docs(_: Unauthenticated, pages: Data<DocsPages>) -> HttpResponse {
+    with_security_headers(well_known::respond_cacheable(&pages.page, "text/html; charset=utf-8", CACHE_CONTROL))
 }
 
 /// A file of the documentation page.
@@ -118,14 +109,9 @@ pub struct DocsPath {
 
 /// Returns a file of the documentation page.
 #[utoipa::path(get, path = "", responses(Asset))]
-pub async fn asset(
-    _: Unauthenticated,
-    request: HttpRequest,
-    path: Path<DocsPath>,
-    pages: Data<DocsPages>,
-) -> Result<HttpResponse, Problem> {
+pub async fn asset(_: Unauthenticated, path: Path<DocsPath>, pages: Data<DocsPages>) -> Result<HttpResponse, Problem> {
     let (file, content_type) = pages.asset(&path.file)?.ok_or_else(Problem::not_found)?;
-    Ok(with_security_headers(well_known::respond_cacheable(&request, file, content_type, CACHE_CONTROL)))
+    Ok(with_security_headers(well_known::respond_cacheable(file, content_type, CACHE_CONTROL)))
 }
 
 fn with_security_headers(mut response: HttpResponse) -> HttpResponse {

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, marker::PhantomData};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::{
     IntoResponses, ToSchema,
     openapi::{Ref, RefOr, Response},
@@ -63,25 +63,56 @@ fn parse(response: Value) -> RefOr<Response> {
     serde_json::from_value(response).map_or_else(|_| RefOr::T(Response::new("")), RefOr::T)
 }
 
+/// The schema of `If-Match` and `If-None-Match`.
+pub fn tag_list_schema() -> Value {
+    let tag = "(W/)?\"[!#-~]*\"";
+    json!({ "type": "string", "pattern": format!("^(\\*|{tag}( *, *{tag})*)$"), "examples": ["\"3\""] })
+}
+
+/// Adds what every operation that reads has in common: the tag of its response, and 304 if the
+/// client knows this tag.
+pub fn describe_conditional_read(operation: &mut Map<String, Value>, responses: &mut Map<String, Value>) {
+    let parameter = json!({
+        "name": "If-None-Match",
+        "in": "header",
+        "required": false,
+        "description": "Tags of the representations that the client has, or `*`. If one of them is current, the response is 304.",
+        "schema": tag_list_schema(),
+    });
+    if let Some(parameters) = operation.entry("parameters").or_insert(json!([])).as_array_mut() {
+        parameters.push(parameter);
+    }
+    let unchanged = json!({ "description": UNCHANGED, "headers": { "ETag": header("ETag") } });
+    responses.entry("304").or_insert(unchanged);
+    if let Some(success) = responses.get_mut("200") {
+        success["headers"]["ETag"] = header("ETag");
+    }
+}
+
 /// The description of a response header.
 pub fn header(name: &str) -> Value {
     let text = |description: &str| json!({ "description": description, "schema": { "type": "string" } });
     let pattern = |description: &str, pattern: &str| json!({ "description": description, "schema": { "type": "string", "pattern": pattern } });
     match name {
-        "ETag" => pattern("The version of the object, in quotes, for If-Match.", "^\"[0-9A-Za-z]+\"$"),
+        "ETag" => pattern(
+            "The tag of the representation, for If-None-Match, and for If-Match if it begins with a version.",
+            "^\"[0-9A-Za-z-]+\"$",
+        ),
         "Location" => {
             json!({ "description": "The URL of the object.", "schema": { "type": "string", "format": "uri" } })
         }
         "Idempotency-Replayed" => json!({
-            "description": "Present if an earlier request with the same Idempotency-Key created the object.",
+            "description": "Present if an earlier request with the same Idempotency-Key was performed. The secret is then omitted.",
             "schema": { "type": "string", "enum": ["true"] },
         }),
         "Cache-Control" => text("How long the response may be cached."),
         "Retry-After" => {
             json!({ "description": "Seconds to wait before a retry.", "schema": { "type": "integer", "minimum": 1 } })
         }
-        "Deprecation" => pattern("When a rotation replaced the presented value (RFC 9745).", "^@[0-9]+$"),
-        "Sunset" => text("When the presented value stops working (RFC 8594)."),
+        "Keyswap-Credential-End" => pattern(
+            "When the presented key value stops working, and when a rotation replaced it, in seconds since 1970-01-01 UTC (RFC 9651).",
+            "^@[0-9]+(;replaced=@[0-9]+)?$",
+        ),
         "RateLimit" => pattern(
             "Exchanges left in the current minute of the key (draft-ietf-httpapi-ratelimit-headers-10).",
             "^\"exchanges\";r=[0-9]+;t=[0-9]+$",
@@ -97,7 +128,8 @@ pub struct OneTimeValueResponse<T>(PhantomData<T>);
 
 impl<T: ToSchema> IntoResponses for OneTimeValueResponse<T> {
     fn responses() -> Responses {
-        [json_response::<T>("201", "The session, with its token and URL. They cannot be retrieved again.", &[])].into()
+        let text = "The session, with its token and URL. They cannot be retrieved again, and a replay omits them.";
+        [json_response::<T>("201", text, &["Idempotency-Replayed"])].into()
     }
 }
 
@@ -106,9 +138,9 @@ pub struct ExchangeResponse<T>(PhantomData<T>);
 
 impl<T: ToSchema> IntoResponses for ExchangeResponse<T> {
     fn responses() -> Responses {
-        let text = "The result. Deprecation and Sunset are present if a rotation has replaced the presented value, \
-            RateLimit if the key has a limit.";
-        [json_response::<T>("200", text, &["Deprecation", "Sunset", "RateLimit", "RateLimit-Policy"])].into()
+        let text = "The result. Keyswap-Credential-End is present if the presented key value has an end, RateLimit if the \
+            key has a limit.";
+        [json_response::<T>("200", text, &["Keyswap-Credential-End", "RateLimit", "RateLimit-Policy"])].into()
     }
 }
 
@@ -187,7 +219,7 @@ macro_rules! fixed_responses {
 
 fixed_responses! {
     /// Response of `/metrics`.
-    Metrics => ["200" { "description": "The metrics.", "content": { "application/openmetrics-text": { "schema": { "type": "string" } } } }];
+    Metrics => ["200" { "description": "The metrics.", "content": { "text/plain": { "schema": { "type": "string" } }, "application/openmetrics-text": { "schema": { "type": "string" } } } }];
     /// Response of a directory import.
     ReportLines => ["200" { "description": REPORT_LINES, "content": { "application/x-ndjson": { "schema": { "type": "string" } } } }];
     /// A script, stylesheet or image.
@@ -196,7 +228,7 @@ fixed_responses! {
         "304" { "description": UNCHANGED }
     ];
     /// An HTML page.
-    Page => [
+    HtmlPage => [
         "200" { "description": "The page.", "content": { "text/html": { "schema": { "type": "string" } } } },
         "304" { "description": UNCHANGED }
     ];
@@ -204,6 +236,8 @@ fixed_responses! {
     PastStateUnavailable => ["501" { "$ref": "#/components/responses/Problem501" }];
     /// 403 for an API key in the body that lacks the required permissions.
     PermissionMissing => ["403" { "$ref": "#/components/responses/Problem403" }];
+    /// 409 for a sign-in that would replace the session of another user.
+    AnotherUserSignedIn => ["409" { "$ref": "#/components/responses/Problem409" }];
     /// 204 that sets or clears the session cookie of a page.
     SessionCookieResponse => ["204" { "description": "The cookie is set.", "headers": { "Set-Cookie": (header("Set-Cookie")) } }];
     /// 200 with an empty body.

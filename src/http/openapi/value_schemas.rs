@@ -22,7 +22,7 @@ use crate::{
             token_profile::{AudienceClaimFormat, ScopeClaimFormat, StatusSubject, TokenTypeHeader},
         },
         common::{
-            derived_id::{CredentialId, SigningKeyId},
+            derived_id::{CredentialId, PortalSessionId, SigningKeyId},
             id::{
                 AccessRecordId, AudienceId, DeliveryId, EventId, KeyId, OrganizationId, ServiceClientId, StatusListId,
                 UserId, WebhookId,
@@ -35,9 +35,12 @@ use crate::{
             api_key::KeyState,
             imported::{ImportedKeyDigest, MaskedKey},
         },
-        events::EventOrder,
+        event_filter::EventOrder,
         exchange::{refusal::PermissionLimit, usage::UtcDay},
-        portal::branding::{Color, Logo, SingleLineText},
+        portal::{
+            branding::{Color, Logo, SingleLineText},
+            session::PortalSessionKind,
+        },
         signing::{Algorithm, SigningKeyState, rotation::WaitReason},
         webhooks::{EventTypeFilter, WebhookUrl, delivery::DeliveryState},
     },
@@ -139,6 +142,11 @@ define_schemas! {
     StatusListId: id(Self::PREFIX, "The id of a status list.");
     AccessRecordId: id(Self::PREFIX, "The id of an access record.");
     CredentialId: text("The public part of the value of a key, which identifies its credential.", "^[0-9A-Za-z]{16}$", "4fY7Qk2ZtR9bXw1M");
+    PortalSessionId: text("The id of a portal session.", "^pss_[0-9A-Za-z]{16}$", "pss_4fY7Qk2ZtR9bXw1M");
+    PortalSessionKind: text_choice(
+        "How a session is presented: in a header (`token`), in the URL of the hosted page (`code`, once), or in a cookie (`page`).",
+        ["token", "code", "page"]
+    );
     SigningKeyId: text("The RFC 7638 thumbprint of a signing key.", "^[A-Za-z0-9_-]{43}$", "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     OrganizationId: bounded_text(128, "The id of an organization, assigned by the product. `.` and `..` are not allowed.", PRODUCT_ID, "acme");
     UserId: bounded_text(
@@ -193,7 +201,7 @@ define_schemas! {
     AssignableOwnerType: text_choice("The type of owner whose keys may have a permission.", ["user", "organization", "service_client"]);
     PrincipalType: text_choice("The type of a principal of an access record.", ["user", "service_client", "api_key"]);
     BuiltIn: text_choice("Which of the two built-in audiences this is.", ["default", "management"]);
-    PermissionLimit: text_choice("The rule that removes a permission.", ["key", "owner", "audience"]);
+    PermissionLimit: text_choice("The rule that removes a permission.", Self::ALL.map(Self::as_str));
     TokenTypeHeader: bounded_text(64, "The `typ` header of a token.", "^[A-Za-z0-9.+/-]{1,64}$", "at+jwt");
     ScopeClaimFormat: text_choice("The claim that contains the permissions: `scope` as one string, or `scp` as an array.", ["scope", "scp"]);
     AudienceClaimFormat: text_choice("The format of `aud` if it contains one audience.", ["string", "array"]);
@@ -272,6 +280,7 @@ mod tests {
         accepts_examples::<EventId>();
         accepts_examples::<CredentialId>();
         accepts_examples::<SigningKeyId>();
+        accepts_examples::<PortalSessionId>();
         accepts_examples::<PermissionName>();
         accepts_examples::<PermissionSet>();
         accepts_examples::<Identifier>();
@@ -290,8 +299,9 @@ mod tests {
         lists_all(&[KeyState::Active, KeyState::Suspended, KeyState::Revoked, KeyState::Expired]);
         lists_all(&[AssignableOwnerType::User, AssignableOwnerType::Organization, AssignableOwnerType::ServiceClient]);
         lists_all(&[BuiltIn::Default, BuiltIn::Management]);
-        lists_all(&[PermissionLimit::Key, PermissionLimit::Owner, PermissionLimit::Audience]);
+        lists_all(&PermissionLimit::ALL);
         lists_all(&Algorithm::ALL);
+        lists_all(&PortalSessionKind::ALL);
         lists_all(&signing::SigningKeyState::ALL);
     }
 }

@@ -3,7 +3,6 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{AcceptEncoding, CONTENT_ENCODING, Encoding, Header, HeaderValue, VARY},
     web::{Data, Path},
 };
 use serde::Deserialize;
@@ -11,7 +10,10 @@ use utoipa::IntoParams;
 
 use crate::{
     http::{
-        extract::Unauthenticated, openapi::responses::Asset, problem::Problem, signing::well_known::respond_cacheable,
+        extract::Unauthenticated,
+        openapi::responses::Asset,
+        problem::Problem,
+        signing::well_known::{respond_cacheable, respond_encoded},
     },
     service::common::document::{CachedDocument, EncodedDocument},
     ui,
@@ -54,8 +56,8 @@ impl Assets {
 ///
 /// A page that loads it as a module can use the `<keyswap-api-keys>` element.
 #[utoipa::path(get, path = "", responses(Asset))]
-pub async fn widget(_: Unauthenticated, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
-    respond_cacheable(&request, &assets.widget, JAVASCRIPT_TYPE, CACHE_REVALIDATE)
+pub async fn widget(_: Unauthenticated, assets: Data<Assets>) -> HttpResponse {
+    respond_cacheable(&assets.widget, JAVASCRIPT_TYPE, CACHE_REVALIDATE)
 }
 
 /// A file of the widget, the hosted pages or the console.
@@ -83,17 +85,5 @@ pub async fn asset(
     let known = assets.files.iter().find(|(known, _)| hash == assets.hash && *known == path);
     let (path, packed) = known.ok_or_else(Problem::not_found)?;
     let content_type = if path.ends_with(".css") { CSS_TYPE } else { JAVASCRIPT_TYPE };
-    let takes_gzip = accepts_gzip(&request);
-    let mut response = respond_cacheable(&request, packed.encoded_for(takes_gzip)?, content_type, CACHE_IMMUTABLE);
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    if takes_gzip {
-        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    Ok(response)
-}
-
-/// Returns whether the client accepts gzip (RFC 9110 §12.5.3).
-fn accepts_gzip(request: &HttpRequest) -> bool {
-    let offered = [Encoding::identity(), Encoding::gzip()];
-    AcceptEncoding::parse(request).is_ok_and(|taken| taken.negotiate(offered.iter()) == Some(Encoding::gzip()))
+    respond_encoded(&request, |takes_gzip| Ok(packed.encoded_for(takes_gzip)?), content_type, CACHE_IMMUTABLE)
 }

@@ -7,10 +7,11 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         access::policy::ManageBranding,
+        common::preconditions::Preconditions,
         portal::branding::{Branding, BrandingTexts, Color, Logo, SingleLineText},
     },
     http::{
-        extract::{Caller, IfMatch, Json, Unauthenticated},
+        extract::{Caller, Json, Unauthenticated},
         problem::Problem,
         response::{Object, impl_resource},
     },
@@ -53,7 +54,7 @@ pub async fn get(_: Unauthenticated, services: Data<Services>) -> Result<Object<
 pub async fn put(
     caller: Caller<ManageBranding>,
     Json(body): Json<Branding>,
-    IfMatch(version): IfMatch,
+    preconditions: Preconditions,
 ) -> Result<Object<BrandingBody>, Problem> {
-    Ok(Object(branding::put(&caller.services, &caller, body, version).await?.into()))
+    Ok(Object(branding::put(&caller.services, &caller, body, preconditions).await?.into()))
 }

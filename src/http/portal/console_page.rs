@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 use crate::{
     http::{
         extract::{Json, Unauthenticated, deserialize_secret, request_call},
-        openapi::responses::{Page as PageResponse, PermissionMissing, SessionCookieResponse},
+        openapi::responses::{HtmlPage, PermissionMissing, SessionCookieResponse},
         portal::{
             assets::Assets,
-            cookie::{self, Page},
+            cookie::{self, SessionPage},
             page::{FromConsole, serve_page, with_cookie},
         },
         problem::Problem,
@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// Returns the operator console.
-#[utoipa::path(get, path = "", responses(PageResponse))]
-pub async fn page(_: Unauthenticated, request: HttpRequest, assets: Data<Assets>) -> HttpResponse {
-    serve_page(&request, &assets.console)
+#[utoipa::path(get, path = "", responses(HtmlPage))]
+pub async fn page(_: Unauthenticated, assets: Data<Assets>) -> HttpResponse {
+    serve_page(&assets.console)
 }
 
 /// The credential for signing in to the console.
@@ -48,15 +48,15 @@ pub async fn sign_in(
 ) -> Result<HttpResponse, Problem> {
     let signed_in = console::sign_in(&services, key.trim(), &request_call(&request)).await?;
     let Some(signed_in) = signed_in else { return Err(Problem::forbidden(&console::REQUIRED_PERMISSIONS)) };
-    Ok(with_cookie(cookie::set(Page::Console, signed_in.token.expose(), signed_in.lasts)))
+    Ok(with_cookie(cookie::set(SessionPage::Console, signed_in.token.expose(), signed_in.lasts)))
 }
 
 /// Ends the console session of the browser, if there is one.
 #[utoipa::path(post, path = "", responses(SessionCookieResponse))]
 pub async fn sign_out(_: FromConsole, request: HttpRequest, services: Data<Services>) -> Result<HttpResponse, Problem> {
-    if let Some(session) = cookie::find_session(Page::Console, request.headers()) {
+    if let Some(session) = cookie::find_session(SessionPage::Console, request.headers()) {
         // If this fails, the cookie is kept: only its holder can end the session later.
         console::sign_out(&services, session, &request_call(&request)).await?;
     }
-    Ok(with_cookie(cookie::clear(Page::Console)))
+    Ok(with_cookie(cookie::clear(SessionPage::Console)))
 }

@@ -11,14 +11,14 @@ const PAGE_HEADER: &str = "keyswap-page";
 
 /// A page with its own kind of session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Page {
+pub enum SessionPage {
     /// A hosted page, on which users manage API keys.
     Portal,
     /// The operator console.
     Console,
 }
 
-impl Page {
+impl SessionPage {
     const fn cookie(self) -> &'static str {
         match self {
             Self::Portal => "__Host-keyswap",
@@ -36,7 +36,7 @@ impl Page {
 }
 
 /// The session in the cookie of `page`, if that page sent the request without another credential.
-pub fn find_session(page: Page, headers: &HeaderMap) -> Option<&str> {
+pub fn find_session(page: SessionPage, headers: &HeaderMap) -> Option<&str> {
     let elsewhere = headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key");
     if elsewhere || identify_page(headers) != Some(page) {
         return None;
@@ -50,19 +50,19 @@ pub fn find_session(page: Page, headers: &HeaderMap) -> Option<&str> {
 
 /// The page that sent the request. Browsers state the origin of a request in `Sec-Fetch-Site`
 /// (Fetch Metadata), and scripts of other origins cannot omit it.
-pub fn identify_page(headers: &HeaderMap) -> Option<Page> {
+pub fn identify_page(headers: &HeaderMap) -> Option<SessionPage> {
     if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin") {
         return None;
     }
     let value = headers.get(PAGE_HEADER)?;
-    [Page::Portal, Page::Console].into_iter().find(|page| value == page.header_value())
+    [SessionPage::Portal, SessionPage::Console].into_iter().find(|page| value == page.header_value())
 }
 
-pub fn set(page: Page, session: &str, lifetime: Span) -> String {
+pub fn set(page: SessionPage, session: &str, lifetime: Span) -> String {
     format!("{}={session}; {COOKIE_ATTRIBUTES}; Max-Age={}", page.cookie(), lifetime.as_secs())
 }
 
-pub fn clear(page: Page) -> String {
+pub fn clear(page: SessionPage) -> String {
     format!("{}=; {COOKIE_ATTRIBUTES}; Max-Age=0", page.cookie())
 }
 
@@ -86,22 +86,28 @@ mod tests {
         let mut all = headers(&[("keyswap-page", "1")]);
         let value = HeaderValue::from_bytes(b"name=J\xfcrgen; __Host-keyswap=kps_x").unwrap();
         all.insert(COOKIE, value);
-        assert_eq!(find_session(Page::Portal, &all), Some("kps_x"));
+        assert_eq!(find_session(SessionPage::Portal, &all), Some("kps_x"));
     }
 
     #[test]
     fn session_cookie_requires_the_page_header_and_same_origin() {
         let cookie = ("cookie", "other=1; __Host-keyswap=kps_x; __Host-keyswap2=y");
-        assert_eq!(find_session(Page::Portal, &headers(&[cookie, ("keyswap-page", "1")])), Some("kps_x"));
+        assert_eq!(find_session(SessionPage::Portal, &headers(&[cookie, ("keyswap-page", "1")])), Some("kps_x"));
         assert_eq!(
-            find_session(Page::Portal, &headers(&[cookie, ("keyswap-page", "1"), ("sec-fetch-site", "same-origin")])),
+            find_session(
+                SessionPage::Portal,
+                &headers(&[cookie, ("keyswap-page", "1"), ("sec-fetch-site", "same-origin")])
+            ),
             Some("kps_x")
         );
         for more in [vec![], vec![("keyswap-page", "1"), ("sec-fetch-site", "same-site")]] {
-            assert_eq!(find_session(Page::Portal, &headers(&[vec![cookie], more].concat())), None);
+            assert_eq!(find_session(SessionPage::Portal, &headers(&[vec![cookie], more].concat())), None);
         }
         for credential in ["authorization", "x-api-key"] {
-            assert_eq!(find_session(Page::Portal, &headers(&[cookie, ("keyswap-page", "1"), (credential, "x")])), None);
+            assert_eq!(
+                find_session(SessionPage::Portal, &headers(&[cookie, ("keyswap-page", "1"), (credential, "x")])),
+                None
+            );
         }
     }
 
@@ -110,7 +116,10 @@ mod tests {
         let cookie = ("cookie", "__Host-keyswap=kps_x; __Host-keyswap-console=eyJ");
         for (mark, portal, console) in [("1", Some("kps_x"), None), ("console", None, Some("eyJ")), ("2", None, None)] {
             let all = headers(&[cookie, ("keyswap-page", mark)]);
-            assert_eq!((find_session(Page::Portal, &all), find_session(Page::Console, &all)), (portal, console));
+            assert_eq!(
+                (find_session(SessionPage::Portal, &all), find_session(SessionPage::Console, &all)),
+                (portal, console)
+            );
         }
     }
 }

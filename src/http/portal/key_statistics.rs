@@ -8,7 +8,7 @@ use crate::{
     http::{
         extract::{Caller, Count, Query},
         problem::Problem,
-        response::Plain,
+        response::Unversioned,
     },
     service::portal::key_statistics::KeyStatistics,
 };
@@ -33,6 +33,6 @@ pub struct PeriodQuery {
 pub async fn get(
     caller: Caller<ReadStatistics>,
     Query(PeriodQuery { hours }): Query<PeriodQuery>,
-) -> Result<Plain<KeyStatistics>, Problem> {
-    Ok(Plain(caller.services.key_statistics.get(&caller.services.store, hours.0).await?))
+) -> Result<Unversioned<KeyStatistics>, Problem> {
+    Ok(Unversioned(caller.services.key_statistics.get(&caller.services.store, hours.0).await?))
 }

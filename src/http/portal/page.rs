@@ -16,7 +16,7 @@ use crate::{
         openapi::signature::{HandlerArgument, HandlerSignature, header_parameter},
         portal::{
             assets::CACHE_REVALIDATE,
-            cookie::{Page, identify_page},
+            cookie::{SessionPage, identify_page},
         },
         problem::Problem,
         signing::well_known::respond_cacheable,
@@ -37,8 +37,8 @@ const GUARDS: [(HeaderName, &str); 4] = [
 ];
 
 /// Serves a page with its security headers.
-pub(crate) fn serve_page(request: &HttpRequest, page: &CachedDocument) -> HttpResponse {
-    let mut response = respond_cacheable(request, page, "text/html; charset=utf-8", CACHE_REVALIDATE);
+pub(crate) fn serve_page(page: &CachedDocument) -> HttpResponse {
+    let mut response = respond_cacheable(page, "text/html; charset=utf-8", CACHE_REVALIDATE);
     for (name, value) in GUARDS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
@@ -76,12 +76,12 @@ macro_rules! define_page_guard {
 define_page_guard!(
     /// A request of a hosted page.
     FromPortal,
-    Page::Portal
+    SessionPage::Portal
 );
 define_page_guard!(
     /// A request of the console.
     FromConsole,
-    Page::Console
+    SessionPage::Console
 );
 
 pub(crate) fn with_cookie(cookie: String) -> HttpResponse {

@@ -5,11 +5,11 @@ use actix_web::http::StatusCode;
 
 use crate::{
     http::{
-        error::{LIMITED, ROLLED_BACK, THROTTLED, describe_target_error},
+        error::{LIMITED, ROLLED_BACK, THROTTLED, describe_lifetime, describe_target_error},
         extract::body::BodyError,
         problem::Problem,
     },
-    service::{Error, Unavailable, credentials::error::AuthError, introspection::revoke::RevocationError},
+    service::{Error, Unavailable, credentials::error::AuthError},
 };
 
 impl From<BodyError> for Problem {
@@ -43,12 +43,7 @@ impl From<Error> for Problem {
                 "The Idempotency-Key was already used",
                 "this Idempotency-Key was used for a different request; use a new one",
             ),
-            Error::VersionMismatch(version) => Self::new(
-                StatusCode::PRECONDITION_FAILED,
-                "version_mismatch",
-                "Version mismatch",
-                format!("If-Match does not name the newest version, which is {version}: read it again"),
-            ),
+            Error::PreconditionFailed(failed) => Self::precondition_failed(failed),
             Error::RotationTooEarly(from) => Self::conflict(
                 "too_early",
                 format!("the next signing key may sign from {from}: before that, some verifier may not know it"),
@@ -56,15 +51,6 @@ impl From<Error> for Problem {
             Error::Unavailable(Unavailable::RolledBack) => Self::unavailable(ROLLED_BACK),
             Error::Unavailable(cause) => Self::unavailable_because(&cause),
             Error::Internal(cause) => Self::internal(&cause),
-        }
-    }
-}
-
-impl From<RevocationError> for Problem {
-    fn from(error: RevocationError) -> Self {
-        match error {
-            RevocationError::Unsupported => Self::bad_request("tokens of this kind cannot be revoked"),
-            RevocationError::Auth(error) => error.into(),
         }
     }
 }
@@ -82,6 +68,7 @@ impl From<AuthError> for Problem {
                 "The scope is not granted",
                 "ask POST /v1/exchange/explain which permission is missing, and by which rule",
             ),
+            AuthError::Lifetime(longest) => Self::invalid_field("expires_in", describe_lifetime(longest)),
             AuthError::Target(fault) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "invalid_target",

@@ -5,11 +5,14 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::{
-    domain::{access::policy::ManageSigningKeys, common::derived_id::SigningKeyId},
+    domain::{
+        access::policy::{ImportSigningKeys, ManageSigningKeys},
+        common::{derived_id::SigningKeyId, json::deserialize_present},
+    },
     http::{
         extract::{Caller, Json, OptionalJson, Path, deserialize_secret},
         problem::Problem,
-        response::Plain,
+        response::Unversioned,
     },
     service::signing::{
         self, Revocation, RotationResult,
@@ -37,22 +40,26 @@ pub struct RotateBody {
     #[serde(default)]
     dry_run: bool,
     /// The key to activate, as named by a dry run. If another key is next, the rotation is refused.
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     activate: Option<SigningKeyId>,
 }
 
 /// Lists all current and former signing keys, their planned transitions and the running replicas.
 #[utoipa::path(get, path = "")]
-pub async fn list(caller: Caller<ManageSigningKeys>) -> Result<Plain<Timeline>, Problem> {
-    Ok(Plain(signing::timeline(&caller.services).await?))
+pub async fn list(caller: Caller<ManageSigningKeys>) -> Result<Unversioned<Timeline>, Problem> {
+    Ok(Unversioned(signing::timeline(&caller.services).await?))
 }
 
 /// Publishes an imported private key as the next signing key of the configured algorithm.
+///
+/// Only the administrator may introduce a key, because it can sign any token.
 #[utoipa::path(post, path = "")]
 pub async fn import(
-    caller: Caller<ManageSigningKeys>,
+    caller: Caller<ImportSigningKeys>,
     Json(body): Json<ImportBody>,
-) -> Result<Plain<SigningKeyItem>, Problem> {
-    Ok(Plain(signing::import(&caller.services, &caller, &body.key).await?))
+) -> Result<Unversioned<SigningKeyItem>, Problem> {
+    Ok(Unversioned(signing::import(&caller.services, &caller, &body.key).await?))
 }
 
 /// Activates the next signing key.
@@ -62,8 +69,8 @@ pub async fn import(
 pub async fn rotate(
     caller: Caller<ManageSigningKeys>,
     OptionalJson(body): OptionalJson<RotateBody>,
-) -> Result<Plain<RotationResult>, Problem> {
-    Ok(Plain(if body.dry_run {
+) -> Result<Unversioned<RotationResult>, Problem> {
+    Ok(Unversioned(if body.dry_run {
         signing::preview_rotation(&caller.services).await?.0?
     } else {
         signing::rotate(&caller.services, &caller, body.activate).await?
@@ -77,6 +84,6 @@ pub async fn rotate(
 pub async fn revoke(
     caller: Caller<ManageSigningKeys>,
     Path(kid): Path<SigningKeyId>,
-) -> Result<Plain<Revocation>, Problem> {
-    Ok(Plain(signing::revoke(&caller.services, &caller, kid).await?))
+) -> Result<Unversioned<Revocation>, Problem> {
+    Ok(Unversioned(signing::revoke(&caller.services, &caller, kid).await?))
 }

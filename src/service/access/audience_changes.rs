@@ -4,6 +4,7 @@ use crate::{
     domain::{
         access::{
             audience::{AcceptedPermissions, Audience, BuiltIn, Identifier},
+            owner::OwnerScope,
             permission::PermissionSet,
             policy::GrantablePermissions,
             profile_error::TokenProfileError,
@@ -16,7 +17,7 @@ use crate::{
     service::{
         Conflict, Error, InputFault, Services,
         access::permissions::find_grant_faults,
-        common::entry::{WriteResult, entry},
+        common::entry::{WriteResult, entry, require_found},
         signing::key_publisher::KeyPublisher,
     },
     store::{self, StoreError, Tx},
@@ -31,6 +32,7 @@ pub struct NewAudience {
     pub permissions: Option<PermissionSet>,
     pub token_ttl: Option<Span>,
     pub token_profile: TokenProfilePatch,
+    pub record_bound: bool,
 }
 
 /// Input of `PATCH /v1/audiences/{id}`. Absent members remain unchanged.
@@ -39,6 +41,7 @@ pub struct AudiencePatch {
     pub permissions: Option<Option<PermissionSet>>,
     pub token_ttl: Option<Option<Span>>,
     pub token_profile: TokenProfilePatch,
+    pub record_bound: Option<bool>,
 }
 
 /// Prerequisites for creating or changing audiences. They are prepared before the transaction
@@ -78,7 +81,8 @@ pub(crate) fn create_in(
     let algorithm = token_profile.algorithm;
     let accepts = new.permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Only);
     let audience = new_audience(tx, new.identifier, accepts)?;
-    write(tx, None, Audience { token_ttl: new.token_ttl, token_profile, ..audience }, algorithm, context)
+    let record_bound = new.record_bound;
+    write(tx, None, Audience { token_ttl: new.token_ttl, token_profile, record_bound, ..audience }, algorithm, context)
 }
 
 fn new_audience(
@@ -92,6 +96,7 @@ fn new_audience(
         accepts,
         token_ttl: None,
         token_profile: TokenProfile::default(),
+        record_bound: false,
         built_in: None,
         created_at: tx.now(),
         version: 1,
@@ -113,7 +118,8 @@ pub(crate) fn patch_in(
 ) -> Result<(Audience, Vec<NewEvent>), Error> {
     let permissions = patch.permissions.as_ref().and_then(Option::as_ref);
     let algorithm = requested_algorithm(&patch.token_profile);
-    let changes_profile = !patch.token_profile.is_empty() || patch.permissions.is_some();
+    let changes_profile =
+        !patch.token_profile.is_empty() || patch.permissions.is_some() || patch.record_bound == Some(true);
     let token_profile = patch.token_profile.apply_to(&before.token_profile);
     let token_profile = validate(tx, permissions, patch.token_ttl.flatten(), context.max_ttl, token_profile)?;
     if before.built_in == Some(BuiltIn::Management) && changes_profile {
@@ -124,7 +130,8 @@ pub(crate) fn patch_in(
         |permissions| permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Only),
     );
     let token_ttl = patch.token_ttl.unwrap_or(before.token_ttl);
-    let after = Audience { accepts, token_ttl, token_profile, ..before.clone() };
+    let record_bound = patch.record_bound.unwrap_or(before.record_bound);
+    let after = Audience { accepts, token_ttl, token_profile, record_bound, ..before.clone() };
     write(tx, Some(before), after, algorithm, context)
 }
 
@@ -157,7 +164,7 @@ pub(crate) fn delete_in(tx: &mut Tx<'_>, audience: &Audience) -> Result<NewEvent
     if audience.built_in.is_some() {
         return Err(Error::Conflict(Conflict::BuiltInDeleted(audience.identifier.to_string())));
     }
-    store::access::audiences::delete(tx, &audience.id)?;
+    store::access::audiences::delete(tx, audience)?;
     Ok(NewEvent::new(EventType::AudienceDeleted, &audience.id))
 }
 
@@ -169,7 +176,9 @@ fn validate(
     token_profile: Result<TokenProfile, Vec<TokenProfileError>>,
 ) -> Result<TokenProfile, Error> {
     let mut faults = match permissions {
-        Some(permissions) => find_grant_faults(tx, permissions, None, &GrantablePermissions::WholeCatalog)?,
+        Some(permissions) => {
+            find_grant_faults(tx, permissions, None, &OwnerScope::Account, &GrantablePermissions::WholeCatalog)?
+        }
         None => Vec::new(),
     };
     for name in permissions.into_iter().flat_map(PermissionSet::iter).filter(|name| name.is_management()) {
@@ -202,6 +211,7 @@ pub(crate) fn ensure_built_in_audience(
         return Err(Error::Conflict(Conflict::IdentifierTaken(identifier.clone())));
     }
     if let Some(before) = before {
+        let before = require_found(store::access::audiences::find_for_change(tx, &before.id)?)?;
         let after = Audience { identifier: identifier.clone(), ..before.clone() };
         let (_, _, event) = WriteResult::of(Some(&before), after).write(tx)?.into_parts();
         return Ok(event.map(|event| event.with_data("identifier", identifier.as_str())));

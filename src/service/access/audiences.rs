@@ -7,6 +7,7 @@ use crate::{
         common::{
             id::AudienceId,
             page::{Page, PageRequest},
+            preconditions::Preconditions,
         },
         signing::Algorithm,
     },
@@ -15,8 +16,8 @@ use crate::{
         access::audience_changes::{AudienceChangeContext, AudiencePatch, NewAudience, create_in, delete_in, patch_in},
         caller::Caller,
         common::{
-            entry::require_existing,
-            idempotency::{self, CreateOutcome, IdempotencyRequest},
+            entry::{require_existing, require_found},
+            idempotency::{self, IdempotencyRequest, IdempotentOutcome},
         },
         signing::rotation::confirm_publication,
     },
@@ -45,22 +46,22 @@ pub async fn create(
     caller: &Caller,
     new: NewAudience,
     once: Option<IdempotencyRequest>,
-) -> Result<CreateOutcome<AudienceView, AudienceView>, Error> {
+) -> Result<IdempotentOutcome<AudienceView, AudienceView>, Error> {
     let mut context = AudienceChangeContext::prepare(services, [&new.token_profile]).await?;
     let created = services
         .change(caller, move |tx, _| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                let found = require_existing(store::access::audiences::find(tx, &id.parse()?)?, None)?;
-                return Ok(Outcome::without_event(CreateOutcome::Existing(found), NoEvent::AlreadyRecorded));
+                let found = require_found(store::access::audiences::find(tx, &id.parse()?)?)?;
+                return Ok(Outcome::without_event(IdempotentOutcome::Existing(found), NoEvent::AlreadyRecorded));
             }
             let (audience, events) = create_in(tx, new, &mut context)?;
-            idempotency::record_created_object(tx, once.as_ref(), audience.id.as_str())?;
-            Ok(Outcome::events(CreateOutcome::New(audience), events))
+            idempotency::record_object(tx, once.as_ref(), audience.id.as_str())?;
+            Ok(Outcome::events(IdempotentOutcome::New(audience), events))
         })
         .await?;
     Ok(match created {
-        CreateOutcome::New(audience) => CreateOutcome::New(view_after_change(services, audience).await),
-        CreateOutcome::Existing(audience) => CreateOutcome::Existing(AudienceView::new(services, audience)),
+        IdempotentOutcome::New(audience) => IdempotentOutcome::New(view_after_change(services, audience).await),
+        IdempotentOutcome::Existing(audience) => IdempotentOutcome::Existing(AudienceView::new(services, audience)),
     })
 }
 
@@ -75,7 +76,7 @@ async fn view_after_change(services: &Services, audience: Audience) -> AudienceV
 
 pub async fn get(services: &Services, id: AudienceId) -> Result<AudienceView, Error> {
     let found = services.store.read(move |connection| store::access::audiences::find(connection, &id)).await?;
-    Ok(AudienceView::new(services, require_existing(found, None)?))
+    Ok(AudienceView::new(services, require_found(found)?))
 }
 
 pub async fn list(services: &Services, page: PageRequest) -> Result<Page<AudienceView>, Error> {
@@ -88,12 +89,14 @@ pub async fn patch(
     caller: &Caller,
     id: AudienceId,
     patch: AudiencePatch,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<AudienceView, Error> {
     let mut context = AudienceChangeContext::prepare(services, [&patch.token_profile]).await?;
     let patched = services
         .change(caller, move |tx, _| {
-            let audience = require_existing(store::access::audiences::find_for_change(tx, &id)?, if_version)?;
+            let audience = require_existing(store::access::audiences::find_for_change(tx, &id)?, &preconditions)?;
+            let mut patch = patch;
+            patch.token_profile.merge_claims(&audience.token_profile);
             let (audience, events) = patch_in(tx, &audience, patch, &mut context)?;
             Ok(Outcome::events_unless(NoEvent::Unchanged, audience, events))
         })
@@ -105,11 +108,11 @@ pub async fn delete(
     services: &Services,
     caller: &Caller,
     id: AudienceId,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<(), Error> {
     services
         .change(caller, move |tx, _| {
-            let audience = require_existing(store::access::audiences::find_for_change(tx, &id)?, if_version)?;
+            let audience = require_existing(store::access::audiences::find_for_change(tx, &id)?, &preconditions)?;
             Ok(Outcome::event((), delete_in(tx, &audience)?))
         })
         .await

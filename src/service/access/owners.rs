@@ -13,6 +13,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEntry {
     pub owner_scope: OwnerScope,
+    /// Whether the product has blocked the user or an operator has locked them.
     pub blocked: bool,
     /// The permissions of the roles that apply there. Empty for an organization: the catalog
     /// determines what its keys may carry.
@@ -40,7 +41,8 @@ pub fn find_user(
     };
     let permissions = store::access::roles::read_permissions_of_roles(connection, &roles)?;
     let owner_scope = OwnerScope::User { id: user.clone(), organization: organization.cloned(), generation_id };
-    Ok(Some(DirectoryEntry { owner_scope, blocked: found.blocked_at.is_some(), permissions, roles }))
+    let blocked = found.blocked_at.or(found.locked_at).is_some();
+    Ok(Some(DirectoryEntry { owner_scope, blocked, permissions, roles }))
 }
 
 /// Returns an organization, or `None` if it does not exist.

@@ -6,22 +6,21 @@ use std::collections::BTreeSet;
 use crate::{
     domain::{
         access::{
+            owner::OwnerScope,
             permission::{AssignableOwnerType, Permission, PermissionName, PermissionSet},
             policy::GrantablePermissions,
         },
         common::{
             name::Description,
             page::{Page, PageRequest},
+            preconditions::Preconditions,
         },
         events::{EventType, NewEvent},
     },
     service::{
         Conflict, Error, InputFault, Services,
         caller::Caller,
-        common::{
-            entry::{WriteResult, entry, require_existing},
-            version::require_version,
-        },
+        common::entry::{WriteResult, entry, require_existing, require_found},
     },
     store::{self, Outcome, StoreError, Tx},
 };
@@ -44,37 +43,41 @@ pub async fn put(
     services: &Services,
     caller: &Caller,
     put: PermissionInput,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<(Permission, bool), Error> {
-    services.change(caller, move |tx, _| Ok(put_in(tx, put, if_version)?.into())).await
+    services.change(caller, move |tx, _| Ok(put_in(tx, put, &preconditions)?.into())).await
 }
 
 /// Like `put`, within an open transaction.
 pub(crate) fn put_in(
     tx: &mut Tx<'_>,
     put: PermissionInput,
-    if_version: Option<i64>,
+    preconditions: &Preconditions,
 ) -> Result<WriteResult<Permission>, Error> {
     let before = lock(tx, &put.name)?;
-    require_version(before.as_ref().map_or(0, |found| found.version), if_version)?;
+    preconditions.check(before.as_ref().map(|found| found.version).into())?;
     let PermissionInput { name, description, assignable_to } = put;
-    let (created_at, version) = match &before {
+    let after = match &before {
         Some(permission) if permission.built_in => {
-            return Err(Error::Conflict(Conflict::BuiltInChanged(name.to_string())));
+            // The deployment decides which keys may carry the management permissions of tenants.
+            let is_described = description.is_none() || description == permission.description;
+            if !name.is_tenant_management() || !is_described {
+                return Err(Error::Conflict(Conflict::BuiltInChanged(name.to_string())));
+            }
+            Permission { assignable_to, ..permission.clone() }
         }
-        Some(permission) => (permission.created_at, permission.version),
+        Some(permission) => Permission { description, assignable_to, ..permission.clone() },
         None if name.is_management() => {
             return Err(Error::invalid("name", "names that begin with keyswap: are reserved"));
         }
-        None => (tx.now(), 1),
+        None => Permission { name, description, assignable_to, built_in: false, created_at: tx.now(), version: 1 },
     };
-    let after = Permission { name, description, assignable_to, built_in: false, created_at, version };
     WriteResult::of(before.as_ref(), after).write(tx)
 }
 
 pub async fn get(services: &Services, name: PermissionName) -> Result<Permission, Error> {
     let found = services.store.read(move |connection| store::access::permissions::find(connection, &name)).await?;
-    require_existing(found, None)
+    require_found(found)
 }
 
 /// Lists the catalog, or only the permissions that keys of the owner type `to` may carry.
@@ -95,14 +98,18 @@ pub async fn delete(
     services: &Services,
     caller: &Caller,
     name: PermissionName,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<(), Error> {
-    services.change(caller, move |tx, _| Ok(Outcome::event((), delete_in(tx, &name, if_version)?))).await
+    services.change(caller, move |tx, _| Ok(Outcome::event((), delete_in(tx, &name, &preconditions)?))).await
 }
 
 /// Like `delete`, within an open transaction.
-pub(crate) fn delete_in(tx: &mut Tx<'_>, name: &PermissionName, if_version: Option<i64>) -> Result<NewEvent, Error> {
-    if require_existing(lock(tx, name)?, if_version)?.built_in {
+pub(crate) fn delete_in(
+    tx: &mut Tx<'_>,
+    name: &PermissionName,
+    preconditions: &Preconditions,
+) -> Result<NewEvent, Error> {
+    if require_existing(lock(tx, name)?, preconditions)?.built_in {
         return Err(Error::Conflict(Conflict::BuiltInDeleted(name.to_string())));
     }
     let mut users = store::api_keys::keys::find_ids_with_permission(tx, name)?;
@@ -121,21 +128,29 @@ fn lock(tx: &mut Tx<'_>, name: &PermissionName) -> Result<Option<Permission>, St
 }
 
 /// Returns every fault in granting `names`: permissions that are not in the catalog, that this
-/// owner type may not carry, or that the caller cannot grant. Those in the catalog are locked until
-/// `tx` ends.
+/// owner type may not carry, or that the caller cannot grant. A service client of a user or an
+/// organization may carry a management permission only if the keys of its owner may. The
+/// permissions in the catalog are locked until `tx` ends.
 pub(crate) fn find_grant_faults(
     tx: &mut Tx<'_>,
     names: &PermissionSet,
     to: Option<AssignableOwnerType>,
+    owner_scope: &OwnerScope,
     grantable: &GrantablePermissions,
 ) -> Result<Vec<InputFault>, Error> {
     let catalog = store::access::permissions::find_many_for_update(tx, names)?;
+    let tenant = match owner_scope {
+        OwnerScope::Account => None,
+        OwnerScope::Organization { .. } => Some(AssignableOwnerType::Organization),
+        OwnerScope::User { .. } => Some(AssignableOwnerType::User),
+    };
     let fault = |name: &PermissionName| {
         let Some(known) = catalog.iter().find(|known| known.name == *name) else {
             let message = format!("{name} is not in the catalog: PUT /v1/permissions/{name} first");
             return Some(InputFault::new("permissions", message));
         };
-        if let Some(to) = to.filter(|to| !known.assignable_to.contains(to)) {
+        let mut required = to.into_iter().chain(tenant.filter(|_| name.is_management()));
+        if let Some(to) = required.find(|to| !known.assignable_to.contains(to)) {
             let article = if to == AssignableOwnerType::Organization { "an" } else { "a" };
             let message = format!("{name} cannot be assigned to {article} {}", to.as_str().replace('_', " "));
             return Some(InputFault::new("permissions", message));

@@ -3,6 +3,7 @@
 use crate::{
     domain::{
         access::{
+            owner::OwnerScope,
             permission::PermissionSet,
             policy::GrantablePermissions,
             role::{Role, RoleName, RoleSet},
@@ -10,6 +11,7 @@ use crate::{
         common::{
             name::Description,
             page::{Page, PageRequest},
+            preconditions::Preconditions,
         },
         events::{EventType, NewEvent},
     },
@@ -17,10 +19,7 @@ use crate::{
         Conflict, Error, InputFault, Services,
         access::permissions::find_grant_faults,
         caller::Caller,
-        common::{
-            entry::{WriteResult, entry, require_existing},
-            version::require_version,
-        },
+        common::entry::{WriteResult, entry, require_existing, require_found},
     },
     store::{self, Outcome, StoreError, Tx},
 };
@@ -44,16 +43,21 @@ pub async fn put(
     services: &Services,
     caller: &Caller,
     put: RoleInput,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<(Role, bool), Error> {
-    services.change(caller, move |tx, _| Ok(put_in(tx, put, if_version)?.into())).await
+    services.change(caller, move |tx, _| Ok(put_in(tx, put, &preconditions)?.into())).await
 }
 
 /// Like `put`, within an open transaction.
-pub(crate) fn put_in(tx: &mut Tx<'_>, put: RoleInput, if_version: Option<i64>) -> Result<WriteResult<Role>, Error> {
+pub(crate) fn put_in(
+    tx: &mut Tx<'_>,
+    put: RoleInput,
+    preconditions: &Preconditions,
+) -> Result<WriteResult<Role>, Error> {
     let before = lock(tx, &put.name)?;
-    require_version(before.as_ref().map_or(0, |role| role.version), if_version)?;
-    let mut faults = find_grant_faults(tx, &put.permissions, None, &GrantablePermissions::WholeCatalog)?;
+    preconditions.check(before.as_ref().map(|role| role.version).into())?;
+    let mut faults =
+        find_grant_faults(tx, &put.permissions, None, &OwnerScope::Account, &GrantablePermissions::WholeCatalog)?;
     for name in put.permissions.iter().filter(|name| name.as_str().starts_with("keyswap:")) {
         faults.push(InputFault::new("permissions", format!("{name} can be given to service clients only")));
     }
@@ -64,7 +68,7 @@ pub(crate) fn put_in(tx: &mut Tx<'_>, put: RoleInput, if_version: Option<i64>) -
 }
 
 pub async fn get(services: &Services, name: RoleName) -> Result<Role, Error> {
-    require_existing(services.store.read(move |connection| store::access::roles::find(connection, &name)).await?, None)
+    require_found(services.store.read(move |connection| store::access::roles::find(connection, &name)).await?)
 }
 
 pub async fn list(services: &Services, page: PageRequest) -> Result<Page<Role>, Error> {
@@ -77,14 +81,14 @@ pub async fn delete(
     services: &Services,
     caller: &Caller,
     name: RoleName,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<(), Error> {
-    services.change(caller, move |tx, _| Ok(Outcome::event((), delete_in(tx, &name, if_version)?))).await
+    services.change(caller, move |tx, _| Ok(Outcome::event((), delete_in(tx, &name, &preconditions)?))).await
 }
 
 /// Like `delete`, within an open transaction.
-pub(crate) fn delete_in(tx: &mut Tx<'_>, name: &RoleName, if_version: Option<i64>) -> Result<NewEvent, Error> {
-    require_existing(lock(tx, name)?, if_version)?;
+pub(crate) fn delete_in(tx: &mut Tx<'_>, name: &RoleName, preconditions: &Preconditions) -> Result<NewEvent, Error> {
+    require_existing(lock(tx, name)?, preconditions)?;
     let users = store::access::roles::find_role_assignments(tx, name)?;
     if !users.is_empty() {
         return Err(Error::Conflict(Conflict::RoleInUse { role: name.clone(), users }));

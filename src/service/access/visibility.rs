@@ -6,7 +6,7 @@ use crate::{
         access::{
             access_record::{AccessRecord, RecordVisibility},
             permission::MANAGE,
-            policy::{ObjectRights, Right, TenantScope, required_management_permission},
+            policy::{ObjectRight, ObjectRights, TenantScope, required_management_permission},
         },
         credentials::api_key::ApiKey,
         directory::service_client::ServiceClient,
@@ -45,7 +45,7 @@ impl OwnedObject for ServiceClient {
         let with_owner = caller.authority.rights_on(&self.owner_scope, true);
         // The owner is read only if it makes a difference, since a list calls this for each of its
         // rows.
-        let is_decided = with_owner == ObjectRights::NONE || caller.authority.tenant_scope == TenantScope::Deployment;
+        let is_decided = with_owner == ObjectRights::NONE || caller.authority.tenant_scope == TenantScope::Account;
         if is_decided || owners::owner_exists(connection, &self.owner_scope)? {
             Ok(with_owner)
         } else {
@@ -63,7 +63,7 @@ impl OwnedObject for AccessRecord {
 
     /// The store returns no record of a deleted organization.
     fn rights(&self, _: &mut Conn, caller: &Caller) -> Result<ObjectRights, StoreError> {
-        let visible = RecordVisibility::of(&caller.authority, caller.on_behalf_of.as_ref());
+        let visible = RecordVisibility::of(&caller.authority, caller.user_scope.as_ref());
         Ok(if visible.includes(self) { ObjectRights::ALL } else { ObjectRights::NONE })
     }
 
@@ -78,7 +78,7 @@ pub(crate) fn authorize<T: OwnedObject>(
     connection: &mut Conn,
     caller: &Caller,
     object: Option<T>,
-    right: Right,
+    right: ObjectRight,
 ) -> Result<T, Error> {
     let object = object.ok_or(Error::NotFound(T::KIND))?;
     let rights = object.rights(connection, caller)?;

@@ -4,7 +4,7 @@ use crate::{
     domain::{
         access::{
             access_record::{AccessRecord, Principal},
-            policy::Right,
+            policy::ObjectRight,
         },
         credentials::{api_key::ApiKeyAttributes, format::ApiKeyValue},
         directory::service_client::ServiceClient,
@@ -13,16 +13,17 @@ use crate::{
     service::{
         Error, Services,
         access::{
-            access_records::{self, InitialAccessRecord},
+            access_records::{self, Grantor, InitialAccessRecord},
             visibility::authorize,
         },
         api_keys::{
-            KeyFactory, RequestedOwner,
+            KeyFactory,
+            owner::ResolvedOwner,
             service_clients::{self, NewServiceClient, require_client_limit},
-            types::{ApiKeyView, NewApiKey},
+            types::ApiKeyView,
         },
         caller::Caller,
-        common::idempotency::{self, CreateOutcome, IdempotencyRequest},
+        common::idempotency::{self, IdempotencyRequest, IdempotentOutcome},
     },
     store::{self, NoEvent, Outcome, Tx},
 };
@@ -53,17 +54,17 @@ pub async fn create(
     new: NewServiceClient,
     bundle: NewClientBundle,
     once: Option<IdempotencyRequest>,
-) -> Result<CreateOutcome<CreatedClientBundle, CreatedClientBundle>, Error> {
+) -> Result<IdempotentOutcome<CreatedClientBundle, CreatedClientBundle>, Error> {
     let factory = KeyFactory::of(services);
     services
         .change(caller, move |tx, caller| {
             if let Some(ids) = idempotency::earlier(tx, once.as_ref())? {
                 let found = find_earlier(tx, caller, &factory, &ids)?;
-                return Ok(Outcome::without_event(CreateOutcome::Existing(found), NoEvent::AlreadyRecorded));
+                return Ok(Outcome::without_event(IdempotentOutcome::Existing(found), NoEvent::AlreadyRecorded));
             }
             let (created, events) = create_in(tx, caller, &factory, new, bundle)?;
-            idempotency::record_created_object(tx, once.as_ref(), &created.ids())?;
-            Ok(Outcome::events(CreateOutcome::New(created), events))
+            idempotency::record_object(tx, once.as_ref(), &created.ids())?;
+            Ok(Outcome::events(IdempotentOutcome::New(created), events))
         })
         .await
 }
@@ -76,17 +77,23 @@ fn create_in(
     new: NewServiceClient,
     bundle: NewClientBundle,
 ) -> Result<(CreatedClientBundle, Vec<NewEvent>), Error> {
+    let owner = service_clients::resolve_owner(tx, caller, new.owner.clone())?;
     if let Some(record) = &bundle.record {
         access_records::lock_roles(tx, &record.statements)?;
     }
+    // All of them at once: those of the key would otherwise be locked after those of the client.
+    if let Some(attributes) = &bundle.key {
+        store::access::permissions::find_many_for_update(tx, &new.permissions.union(&attributes.permissions))?;
+    }
     // The access record and the key cannot be checked without the service client.
-    let (client, event) = service_clients::create_in(tx, new, caller)?;
+    let (client, event) = service_clients::create_owned(tx, new, &owner, caller)?;
     require_client_limit(tx, &factory.settings, &client)?;
     let (mut events, mut faults) = (vec![event], Vec::new());
     let mut created = CreatedClientBundle { client, record: None, key: None, value: None };
     if let Some(record) = bundle.record {
         let principal = Principal::ServiceClient(created.client.id.clone());
-        let record = access_records::create_initial(tx, caller, &created.client.owner_scope, principal, record);
+        let grantor = Grantor { caller, settings: &factory.settings.access_records };
+        let record = access_records::create_initial(tx, grantor, &created.client.owner_scope, principal, record);
         if let Some((record, event)) =
             Error::collect(record.map_err(|error| error.prefix_fields("access_record.")), &mut faults)?
         {
@@ -95,11 +102,11 @@ fn create_in(
         }
     }
     if let Some(attributes) = bundle.key {
-        let owner = Some(RequestedOwner::ServiceClient { id: created.client.id.clone() });
-        let issued = factory
-            .create(tx, NewApiKey { owner, attributes }, caller)
-            .map_err(|error| error.prefix_fields("api_key."));
-        if let Some((issued, event)) = Error::collect(issued, &mut faults)? {
+        let owner = ResolvedOwner::of_client(created.client.clone(), owner.roles);
+        let issued = factory.create(tx, &owner, attributes, caller);
+        if let Some((issued, event)) =
+            Error::collect(issued.map_err(|error| error.prefix_fields("api_key.")), &mut faults)?
+        {
             (created.key, created.value) = (Some(issued.api_key), Some(issued.value));
             events.push(event);
         }
@@ -126,12 +133,12 @@ fn find_earlier(
 ) -> Result<CreatedClientBundle, Error> {
     let mut parts = ids.split(' ');
     let client = store::api_keys::service_clients::find(tx, &parts.next().unwrap_or_default().parse()?)?;
-    let client = authorize(tx, caller, client, Right::Read)?;
+    let client = authorize(tx, caller, client, ObjectRight::Read)?;
     let (mut record, mut key) = (None, None);
     for id in parts {
         if let Ok(id) = id.parse() {
             let found = store::access::access_records::find(tx, &id)?;
-            record = if_visible(authorize(tx, caller, found, Right::Read))?;
+            record = if_visible(authorize(tx, caller, found, ObjectRight::Read))?;
         } else {
             key = if_visible(factory.load(tx, caller, &id.parse()?))?;
         }

@@ -2,11 +2,11 @@
 
 use crate::{
     config::Settings,
-    crypto::{credential, encryption::SecretKind, master_keys::MasterKeys, random::SystemEntropy},
+    crypto::{credential, master_keys::MasterKeys, random::SystemEntropy},
     domain::{
         common::{derived_id::CredentialId, id::KeyId},
         credentials::{
-            api_key::{ApiKey, Credential},
+            api_key::{ApiKey, ApiKeyAttributes, Credential},
             format::{ApiKeyValue, Secret},
         },
         events::{EventType, NewEvent},
@@ -15,12 +15,13 @@ use crate::{
         Error, InputFault, Services,
         api_keys::{
             limits::{
-                find_exceeded_caller_limits, validate_audiences, validate_expiry, validate_owner_type,
-                validate_permissions, validate_rate_limit, validate_token_ttl,
+                find_exceeded_caller_limits, require_within_caller_resources, validate_audiences, validate_expiry,
+                validate_owner_type, validate_permissions, validate_rate_limit, validate_record_bound,
+                validate_token_ttl,
             },
             lookup::{find_key, key_event},
-            owner::{self, ResolvedOwner},
-            types::{ApiKeyView, IssuedApiKey, NewApiKey},
+            owner::ResolvedOwner,
+            types::{ApiKeyView, IssuedApiKey},
         },
         caller::Caller,
     },
@@ -48,48 +49,47 @@ impl KeyFactory {
     pub(crate) fn create(
         &self,
         tx: &mut Tx<'_>,
-        new: NewApiKey,
+        owner: &ResolvedOwner,
+        attributes: ApiKeyAttributes,
         caller: &Caller,
     ) -> Result<(IssuedApiKey, NewEvent), Error> {
-        let owner = self.validate(tx, &new, caller, Vec::new())?;
+        Error::if_any(self.find_faults(tx, owner, &attributes, caller)?)?;
         let (credential, value) = self.generate_credential(tx)?;
-        let (api_key, event) = self.insert(tx, new, &owner, &credential)?;
+        let (api_key, event) = self.insert(tx, attributes, owner, &credential)?;
+        require_within_caller_resources(tx, &self.settings, caller, &api_key.key)?;
         Ok((IssuedApiKey { api_key, value }, event))
     }
 
-    /// Validates a new key and resolves its owner. `faults` are already known and are reported
-    /// together with those found here.
-    pub(super) fn validate(
+    /// Returns every fault of giving these attributes to a new key of the owner.
+    pub(super) fn find_faults(
         &self,
         tx: &mut Tx<'_>,
-        new: &NewApiKey,
+        owner: &ResolvedOwner,
+        attributes: &ApiKeyAttributes,
         caller: &Caller,
-        mut faults: Vec<InputFault>,
-    ) -> Result<ResolvedOwner, Error> {
-        let NewApiKey { owner, attributes } = new;
-        let owner = owner::resolve_owner(tx, caller, owner.clone())?;
-        faults.extend(validate_owner_type(&self.settings, &owner));
-        faults.extend(validate_permissions(tx, &owner, &attributes.permissions, &caller.holdings)?);
+    ) -> Result<Vec<InputFault>, Error> {
+        let mut faults: Vec<_> = validate_owner_type(&self.settings, owner).into_iter().collect();
+        faults.extend(validate_permissions(tx, owner, &attributes.permissions, &caller.holdings)?);
         faults.extend(validate_audiences(tx, attributes.audiences.as_deref())?);
         faults.extend(validate_expiry(&self.settings, tx.now(), tx.now(), attributes.expires_at));
         faults.extend(validate_token_ttl(attributes.max_token_ttl));
         faults.extend(validate_rate_limit(attributes.exchanges_per_minute));
         faults.extend(find_exceeded_caller_limits(caller, attributes));
-        Error::if_any(faults)?;
-        Ok(owner)
+        faults.extend(validate_record_bound(tx, &self.settings, caller, owner, attributes.record_bound)?);
+        Ok(faults)
     }
 
     /// Inserts a key and its credential.
     pub(super) fn insert(
         &self,
         tx: &mut Tx<'_>,
-        new: NewApiKey,
+        attributes: ApiKeyAttributes,
         owner: &ResolvedOwner,
         credential: &NewCredential,
     ) -> Result<(ApiKeyView, NewEvent), StoreError> {
         let key = ApiKey {
             id: tx.generate_id()?,
-            attributes: new.attributes,
+            attributes,
             ownership: owner.ownership(),
             suspended_at: None,
             revoked_at: None,
@@ -123,17 +123,9 @@ impl KeyFactory {
         let id = CredentialId::generate(&self.entropy)?;
         let secret = Secret::generate(&self.entropy)?;
         let value = ApiKeyValue::format(&prefix, &id, &secret);
-        let encrypted = credential::encrypt(&self.master, SecretKind::Credential, &id, &secret, &self.entropy)?;
+        let digest = credential::hash_secret(&id, &secret);
         let credential =
             Credential { id, prefix, masked_value: None, created_at: tx.now(), expires_at: None, last_used_at: None };
-        Ok((
-            NewCredential {
-                credential,
-                encrypted_secret: encrypted.bytes,
-                master_version: encrypted.master_version,
-                lookup_digest: None,
-            },
-            value,
-        ))
+        Ok((NewCredential { credential, digest, lookup_digest: None }, value))
     }
 }

@@ -6,17 +6,18 @@ use crate::{
     domain::{
         access::policy::TenantScope,
         common::derived_id::CredentialId,
-        credentials::{api_key::Credential, imported::ImportedKeyDigest},
+        credentials::{api_key::Credential, imported::ImportedKeyDigest, secret_digest::SecretDigest},
         events::NewEvent,
     },
     service::{
         Conflict, Error, InputFault, Services,
         api_keys::{
             KeyFactory,
+            owner::resolve_owner,
             types::{ApiKeyView, Import, NewApiKey},
         },
         caller::Caller,
-        common::idempotency::{self, CreateOutcome, IdempotencyRequest},
+        common::idempotency::{self, IdempotencyRequest, IdempotentOutcome},
         credentials::parse::has_native_prefix,
         encryption::master_keys::refresh_if_stale,
     },
@@ -31,19 +32,19 @@ pub async fn import(
     new: NewApiKey,
     import: Import,
     once: Option<IdempotencyRequest>,
-) -> Result<CreateOutcome<ApiKeyView, ApiKeyView>, Error> {
+) -> Result<IdempotentOutcome<ApiKeyView, ApiKeyView>, Error> {
     let factory = KeyFactory::of(services);
     services
         .change(caller, move |tx, caller| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 return Ok(Outcome::without_event(
-                    CreateOutcome::Existing(factory.load(tx, caller, &id.parse()?)?),
+                    IdempotentOutcome::Existing(factory.load(tx, caller, &id.parse()?)?),
                     NoEvent::AlreadyRecorded,
                 ));
             }
             let (api_key, event) = factory.import(tx, new, import, caller)?;
-            idempotency::record_created_object(tx, once.as_ref(), api_key.key.id.as_str())?;
-            Ok(Outcome::event(CreateOutcome::New(api_key), event))
+            idempotency::record_object(tx, once.as_ref(), api_key.key.id.as_str())?;
+            Ok(Outcome::event(IdempotentOutcome::New(api_key), event))
         })
         .await
 }
@@ -63,12 +64,19 @@ impl KeyFactory {
         import: Import,
         caller: &Caller,
     ) -> Result<(ApiKeyView, NewEvent), Error> {
-        if caller.authority.tenant_scope != TenantScope::Deployment {
+        if caller.authority.tenant_scope != TenantScope::Account {
             // Digests share one namespace across all tenants: a caller inside a tenant could claim
             // another tenant's key, or probe for it.
             return Err(Error::Forbidden("keyswap:keys"));
         }
-        let owner = self.validate(tx, &new, caller, validate_import(&self.settings, &import))?;
+        let owner = resolve_owner(tx, caller, new.owner)?;
+        let mut faults = validate_import(&self.settings, &import);
+        if new.access_record.is_some() {
+            let message = "cannot be combined with import: create the record with POST /v1/access-records";
+            faults.push(InputFault::new("access_record", message));
+        }
+        faults.extend(self.find_faults(tx, &owner, &new.attributes, caller)?);
+        Error::if_any(faults)?;
         // One key per digest, even while two replicas encrypt under different master keys.
         tx.lock(import_lock(&import.sha256))?;
         refresh_if_stale(tx, &self.master)?;
@@ -76,22 +84,24 @@ impl KeyFactory {
         if store::api_keys::credentials::is_imported_key_stored(tx, &lookups)? {
             return Err(Error::Conflict(Conflict::DigestImported));
         }
-        let credential = self.encrypt_imported_credential(tx, import)?;
-        let (api_key, event) = self.insert(tx, new, &owner, &credential).map_err(|error| match error {
+        let credential = self.build_imported_credential(tx, import)?;
+        let (api_key, event) = self.insert(tx, new.attributes, &owner, &credential).map_err(|error| match error {
             // A concurrent request imported the digest first. The ids are random and do not
             // collide.
             StoreError::Conflict(_) => Error::Conflict(Conflict::DigestImported),
             other @ (StoreError::Unavailable(_)
             | StoreError::InvalidData(_)
+            | StoreError::Altered { .. }
+            | StoreError::OlderVersion { .. }
+            | StoreError::Encryption(_)
             | StoreError::LockOrder { .. }
             | StoreError::NoEntropy(_)) => other.into(),
         })?;
         Ok((api_key, event.with_data("imported", true)))
     }
 
-    fn encrypt_imported_credential(&self, tx: &Tx<'_>, import: Import) -> Result<NewCredential, Error> {
+    fn build_imported_credential(&self, tx: &Tx<'_>, import: Import) -> Result<NewCredential, Error> {
         let id = CredentialId::generate(&self.entropy)?;
-        let encrypted = imported_key::encrypt(&self.master, &id, &import.sha256, &self.entropy)?;
         let credential = Credential {
             id,
             prefix: self.settings.api_keys.prefix.clone(),
@@ -101,12 +111,7 @@ impl KeyFactory {
             last_used_at: None,
         };
         let lookup_digest = Some(imported_key::compute_lookup(&self.master, &import.sha256));
-        Ok(NewCredential {
-            credential,
-            encrypted_secret: encrypted.bytes,
-            master_version: encrypted.master_version,
-            lookup_digest,
-        })
+        Ok(NewCredential { credential, digest: SecretDigest::new(*import.sha256.expose()), lookup_digest })
     }
 }
 

@@ -4,13 +4,23 @@
 use crate::{
     config::Settings,
     domain::{
-        access::{audience::Identifier, owner::OwnerScope, permission::PermissionSet, policy::GrantablePermissions},
+        access::{
+            audience::Identifier,
+            owner::{Owner, OwnerScope},
+            owner_status::OwnerStatus,
+            permission::PermissionSet,
+            policy::{GrantablePermissions, TenantScope},
+        },
         common::time::{Span, Timestamp},
         credentials::api_key::{ApiKey, ApiKeyAttributes},
+        events::Actor,
     },
     service::{
         Error, InputFault,
-        access::permissions::{check_grantable, find_grant_faults},
+        access::{
+            access_records::{is_limited_by_operator, is_within_key_access},
+            permissions::{check_grantable, find_grant_faults},
+        },
         api_keys::owner::ResolvedOwner,
         caller::Caller,
         common::error::Rule,
@@ -24,19 +34,96 @@ pub(super) fn require_grantable(key: &ApiKey, grantable: &GrantablePermissions) 
     Error::if_any(key.attributes.permissions.iter().filter_map(|name| check_grantable(name, grantable)).collect())
 }
 
+/// Requires that the caller holds the permissions that a key carries while its owner has them. A
+/// change that takes something from the key needs them, unless it ends the key: otherwise a caller
+/// could disable the keys of those who have more permissions than it, unnoticed and bit by bit.
+pub(super) fn require_carried(key: &ApiKey, caller: &Caller, settings: &Settings) -> Result<(), Error> {
+    let permissions = &key.attributes.permissions;
+    let carried = match key.ownership.owner_status(settings.limits.end_with_creator) {
+        OwnerStatus::Active(owner) => owner.of(permissions),
+        OwnerStatus::Blocked | OwnerStatus::Deleted(_) => permissions.clone(),
+    };
+    Error::if_any(find_carried_faults(&carried, &caller.holdings))
+}
+
+/// Faults of taking something from a key or a service client that carries these permissions.
+pub(super) fn find_carried_faults(carried: &PermissionSet, grantable: &GrantablePermissions) -> Vec<InputFault> {
+    let fault = |name| {
+        let message =
+            format!("you cannot restrict it, because it has {name} and you do not: revoke or delete it instead");
+        InputFault::new("permissions", message)
+    };
+    carried.iter().filter(|name| !grantable.can_grant(name)).map(fault).collect()
+}
+
+/// Whether a patch removes a permission, or sets or lowers a limit.
+pub(super) fn is_narrowed(before: &ApiKeyAttributes, after: &ApiKeyAttributes) -> bool {
+    before.permissions.difference(&after.permissions).next().is_some()
+        || !after.limits().fields_exceeded_by(&before.limits()).is_empty()
+}
+
 /// Whether a patch raises or removes a limit.
 pub(super) fn raises_limits(before: &ApiKeyAttributes, after: &ApiKeyAttributes) -> bool {
     !before.limits().fields_exceeded_by(&after.limits()).is_empty()
 }
 
 /// Refuses to give another key more than the limits of the calling key allow.
-pub(super) fn require_within_caller_limits(caller: &Caller, key: &ApiKey) -> Result<(), Error> {
+pub(super) fn require_within_caller_limits(
+    tx: &mut Tx<'_>,
+    settings: &Settings,
+    caller: &Caller,
+    key: &ApiKey,
+) -> Result<(), Error> {
+    if caller.origin.actor == Actor::Key(key.id.clone()) {
+        return Ok(());
+    }
     match &caller.limits {
         Some(own) if !own.fields_exceeded_by(&key.attributes.limits()).is_empty() => {
             Err(Error::NotAllowed(Rule::CallerLimits))
         }
-        Some(_) | None => Ok(()),
+        Some(_) | None => require_within_caller_resources(tx, settings, caller, key),
     }
+}
+
+/// Refuses to give another key more than the access records of the calling key allow, if they
+/// restrict it.
+pub(super) fn require_within_caller_resources(
+    tx: &mut Tx<'_>,
+    settings: &Settings,
+    caller: &Caller,
+    key: &ApiKey,
+) -> Result<(), Error> {
+    let (Some(limits), Some(own)) = (&caller.limits, &caller.key_access) else { return Ok(()) };
+    let is_restricted = limits.record_bound || settings.limits.record_bound;
+    if !is_restricted || caller.origin.actor == Actor::Key(key.id.clone()) {
+        return Ok(());
+    }
+    let is_bound = key.attributes.record_bound || settings.limits.record_bound;
+    if is_bound && is_within_key_access(tx, own, &key.id, &key.attributes.permissions)? {
+        Ok(())
+    } else {
+        Err(Error::NotAllowed(Rule::CallerLimits))
+    }
+}
+
+/// The fault of a key that is not record-bound, for a service client that an operator limits by
+/// access records: services that read only the scope would not see the limit.
+pub(super) fn validate_record_bound(
+    tx: &mut Tx<'_>,
+    settings: &Settings,
+    caller: &Caller,
+    owner: &ResolvedOwner,
+    record_bound: bool,
+) -> Result<Option<InputFault>, Error> {
+    let Owner::ServiceClient(client) = &owner.owner else { return Ok(None) };
+    let may_be_unbound = caller.authority.tenant_scope == TenantScope::Account;
+    if record_bound || may_be_unbound || settings.limits.record_bound {
+        return Ok(None);
+    }
+    let is_limited = is_limited_by_operator(tx, client, &owner.owner_scope)?;
+    let fault =
+        || InputFault::new("record_bound", "must be true: an operator limits the service client by access records");
+    Ok(is_limited.then(fault))
 }
 
 /// The members in which a new key would exceed the limits of the key that creates it. Such a key
@@ -56,7 +143,7 @@ pub(super) fn validate_permissions(
     permissions: &PermissionSet,
     grantable: &GrantablePermissions,
 ) -> Result<Vec<InputFault>, Error> {
-    let mut faults = find_grant_faults(tx, permissions, owner.assignable_to(), grantable)?;
+    let mut faults = find_grant_faults(tx, permissions, owner.assignable_to(), &owner.owner_scope, grantable)?;
     if let Some(client) = &owner.client {
         for name in permissions.difference(&client.permissions) {
             faults.push(InputFault::new("permissions", format!("{name} is not a permission of the service client")));

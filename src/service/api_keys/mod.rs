@@ -10,6 +10,7 @@ mod limits;
 pub mod lookup;
 pub mod owner;
 mod patch;
+pub mod revoke;
 pub mod rotate;
 pub mod service_clients;
 pub mod types;
@@ -27,7 +28,7 @@ use crate::{
     service::{
         Error, Services,
         access::{
-            access_records::{self, InitialAccessRecord},
+            access_records::{self, Grantor},
             visibility::retain_visible,
         },
         api_keys::{
@@ -35,7 +36,7 @@ use crate::{
             types::{ApiKeyView, IssuedApiKey, NewApiKey},
         },
         caller::Caller,
-        common::idempotency::{self, CreateOutcome, IdempotencyRequest},
+        common::idempotency::{self, IdempotencyRequest, IdempotentOutcome},
     },
     store::{self, NoEvent, Outcome},
 };
@@ -44,7 +45,8 @@ pub use import::import;
 pub use lifecycle::{KeyTransition, step};
 pub use owner::RequestedOwner;
 pub use patch::patch;
-pub use rotate::{MAX_GRACE, cancel as cancel_rotation, rotate};
+pub use revoke::revoke;
+pub use rotate::{DEFAULT_GRACE, MAX_GRACE, Rotation, cancel as cancel_rotation, rotate};
 pub use usage::{MAX_USAGE_DAYS, usage};
 
 pub(super) use create::KeyFactory;
@@ -57,30 +59,32 @@ pub async fn create(
     services: &Services,
     caller: &Caller,
     new: NewApiKey,
-    record: Option<InitialAccessRecord>,
     once: Option<IdempotencyRequest>,
-) -> Result<CreateOutcome<IssuedApiKey, ApiKeyView>, Error> {
+) -> Result<IdempotentOutcome<IssuedApiKey, ApiKeyView>, Error> {
     let factory = KeyFactory::of(services);
     services
         .change(caller, move |tx, caller| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 return Ok(Outcome::without_event(
-                    CreateOutcome::Existing(factory.load(tx, caller, &id.parse()?)?),
+                    IdempotentOutcome::Existing(factory.load(tx, caller, &id.parse()?)?),
                     NoEvent::AlreadyRecorded,
                 ));
             }
-            if let Some(record) = &record {
+            let owner = owner::resolve_owner(tx, caller, new.owner)?;
+            if let Some(record) = &new.access_record {
                 access_records::lock_roles(tx, &record.statements)?;
             }
-            let (issued, event) = factory.create(tx, new, caller)?;
+            let (issued, event) = factory.create(tx, &owner, new.attributes, caller)?;
             let (key, mut events) = (&issued.api_key.key, vec![event]);
-            if let Some(record) = record {
+            if let Some(record) = new.access_record {
                 let principal = Principal::ApiKey(key.id.clone());
-                let created = access_records::create_initial(tx, caller, &key.ownership.owner_scope, principal, record);
+                let grantor = Grantor { caller, settings: &factory.settings.access_records };
+                let created =
+                    access_records::create_initial(tx, grantor, &key.ownership.owner_scope, principal, record);
                 events.push(created.map_err(|error| error.prefix_fields("access_record."))?.1);
             }
-            idempotency::record_created_object(tx, once.as_ref(), key.id.as_str())?;
-            Ok(Outcome::events(CreateOutcome::New(issued), events))
+            idempotency::record_object(tx, once.as_ref(), key.id.as_str())?;
+            Ok(Outcome::events(IdempotentOutcome::New(issued), events))
         })
         .await
 }
@@ -112,7 +116,7 @@ pub async fn list(
         .read(move |connection| {
             let now = store::now(connection)?;
             let (mut found, mut after) = (Vec::new(), page.cursor.clone());
-            let is_filtered = filter.state.is_some() || caller.authority.tenant_scope != TenantScope::Deployment;
+            let is_filtered = filter.state.is_some() || caller.authority.tenant_scope != TenantScope::Account;
             // The state depends on the owner as well, which no index covers. Keys are read in
             // batches until the page is full or `MAX_LIST_BATCHES` batches are read; the next
             // request continues from there.

@@ -13,6 +13,7 @@ use crate::{
             policy::TenantScope,
         },
         common::id::{GenerationId, OrganizationId, ServiceClientId, UserId},
+        directory::service_client::ServiceClient,
     },
     service::{Error, InputFault, access::owners, caller::Caller},
     store::{self, Tx},
@@ -55,6 +56,13 @@ pub(crate) struct ResolvedOwner {
 impl ResolvedOwner {
     const fn existing(owner: Owner, owner_scope: OwnerScope, roles: PermissionSet) -> Self {
         Self { owner, owner_scope, exists: true, creator: None, client: None, roles }
+    }
+
+    /// A service client as the owner of a key. `roles` are the permissions of the user behind it.
+    pub(crate) fn of_client(client: ServiceClient, roles: PermissionSet) -> Self {
+        let snapshot = ServiceClientSnapshot { permissions: client.permissions, deleted: false };
+        let owner = Self::existing(Owner::ServiceClient(client.id), client.owner_scope, roles);
+        Self { client: Some(snapshot), ..owner }
     }
 
     /// The owner of an existing key.
@@ -143,7 +151,7 @@ fn default_owner(caller: &Caller) -> Option<RequestedOwner> {
 
 fn caller_scope_ids(caller: &Caller) -> (Option<&OrganizationId>, Option<&UserId>) {
     match &caller.authority.tenant_scope {
-        TenantScope::Deployment => (None, None),
+        TenantScope::Account => (None, None),
         TenantScope::Tenant { organization, user } => (organization.as_ref(), user.as_ref()),
     }
 }
@@ -165,7 +173,7 @@ fn lock_user(
     store::directory::users::find_for_change(tx, &id)?;
     let Some(entry) = owners::find_user(tx, &id, organization.as_ref())? else { return Ok(None) };
     if entry.blocked && caller.authority.rights_on(&entry.owner_scope, true).read {
-        return Err(Error::invalid("owner", "the user is blocked: unblock them first"));
+        return Err(Error::invalid("owner", "the user is blocked or locked: unblock or unlock them first"));
     }
     Ok(Some(ResolvedOwner::existing(Owner::User(id), entry.owner_scope, entry.permissions)))
 }
@@ -179,7 +187,7 @@ fn lock_organization(
     let id = id.ok_or_else(|| Error::invalid("owner", "needs the id of an organization"))?;
     store::directory::organizations::find_for_change(tx, &id)?;
     let Some(entry) = owners::find_organization(tx, &id)? else { return Ok(None) };
-    let creator = match &caller.on_behalf_of {
+    let creator = match &caller.user_scope {
         Some(OwnerScope::User { id: user, organization: Some(of), generation_id }) if *of == id => {
             Some((user.clone(), generation_id.clone()))
         }
@@ -193,7 +201,5 @@ fn lock_service_client(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<R
     let Some(client) = store::api_keys::service_clients::find_for_change(tx, id)? else { return Ok(None) };
     let (exists, roles) =
         (owners::owner_exists(tx, &client.owner_scope)?, owners::find_user_permissions(tx, &client.owner_scope)?);
-    let snapshot = ServiceClientSnapshot { permissions: client.permissions, deleted: false };
-    let owner = ResolvedOwner::existing(Owner::ServiceClient(client.id), client.owner_scope, roles);
-    Ok(Some(ResolvedOwner { exists, client: Some(snapshot), ..owner }))
+    Ok(Some(ResolvedOwner { exists, ..ResolvedOwner::of_client(client, roles) }))
 }

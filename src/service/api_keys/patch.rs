@@ -3,53 +3,61 @@
 use crate::{
     config::Settings,
     domain::{
-        access::policy::Right,
-        common::id::KeyId,
+        access::policy::{ObjectRight, TenantScope},
+        common::{
+            id::KeyId,
+            preconditions::{Preconditions, StoredObject},
+        },
         credentials::api_key::{ApiKey, ApiKeyPatch},
         events::{Actor, EventType},
     },
     service::{
         Error, Services,
-        access::last_administrator,
+        access::{
+            access_records::{Grantor, find_addition_faults},
+            last_administrator,
+        },
         api_keys::{
             limits::{
-                raises_limits, require_grantable, require_within_caller_limits, validate_audiences, validate_expiry,
-                validate_permissions, validate_rate_limit, validate_token_ttl,
+                is_narrowed, raises_limits, require_carried, require_grantable, require_within_caller_limits,
+                require_within_caller_resources, validate_audiences, validate_expiry, validate_permissions,
+                validate_rate_limit, validate_record_bound, validate_token_ttl,
             },
             lookup::{key_event, lock_key, require_not_revoked, save},
             owner::ResolvedOwner,
             types::ApiKeyView,
         },
         caller::Caller,
-        common::{error::Rule, version::require_version},
+        common::error::Rule,
     },
-    store::{self, NoEvent, Outcome, Tx},
+    store::{self, NoEvent, Outcome, Tx, credentials::key_statements::find_statements_of_key},
 };
 
-/// Changes the members of a key. The caller must hold what the change adds.
+/// Changes the members of a key. The caller must hold what the change adds, and the permissions of
+/// a key from which the change takes something.
 pub async fn patch(
     services: &Services,
     caller: &Caller,
     id: KeyId,
     patch: ApiKeyPatch,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<ApiKeyView, Error> {
     let settings = services.settings.clone();
     services
         .change(caller, move |tx, caller| {
-            let before = lock_key(tx, caller, &id, Right::Change)?;
-            require_version(before.version, if_version)?;
+            let before = lock_key(tx, caller, &id, ObjectRight::Change)?;
+            preconditions.check(StoredObject::Version(before.version))?;
             require_not_revoked(&before, &settings)?;
             let mut key = patch_attributes(tx, caller, &settings, &before, patch)?;
             if key == before {
                 return Ok(Outcome::without_event(ApiKeyView::new(key, tx.now(), &settings), NoEvent::Unchanged));
             }
-            save(tx, &mut key)?;
+            let permissions = &before.attributes.permissions;
+            last_administrator::keep_administrator(tx, caller, &settings, permissions, |tx| save(tx, &mut key))?;
             let (attributes, earlier) = (&key.attributes, &before.attributes);
             if attributes.expires_at != earlier.expires_at {
                 store::api_keys::expiry_notifications::reset(tx, &key.id, attributes.expires_at)?;
             }
-            last_administrator::require_administrator_after_change(tx, &earlier.permissions, &settings)?;
             let event = key_event(EventType::ApiKeyUpdated, &key)
                 .with_data("changed", attributes.changed_member_names(earlier))
                 .with_data("permissions", attributes.permissions.to_string());
@@ -69,7 +77,16 @@ fn patch_attributes(
     let (mut key, mut faults) = (before.clone(), Vec::new());
     if let Some(permissions) = &patch.permissions {
         let added = permissions.difference(&before.attributes.permissions).cloned().collect();
-        faults.extend(validate_permissions(tx, &ResolvedOwner::of(&before.ownership), &added, &caller.holdings)?);
+        let owner = ResolvedOwner::of(&before.ownership);
+        faults.extend(validate_permissions(tx, &owner, &added, &caller.holdings)?);
+        if !added.is_empty() {
+            let record_bound = patch.record_bound.unwrap_or(before.attributes.record_bound);
+            faults.extend(validate_record_bound(tx, settings, caller, &owner, record_bound)?);
+            require_within_caller_resources(tx, settings, caller, before)?;
+            let statements = find_statements_of_key(tx, &before.id)?;
+            let grantor = Grantor { caller, settings: &settings.access_records };
+            faults.extend(find_addition_faults(tx, grantor, &added, &statements)?);
+        }
     }
     if let Some(audiences) = &patch.audiences {
         faults.extend(validate_audiences(tx, audiences.as_deref())?);
@@ -80,13 +97,22 @@ fn patch_attributes(
     faults.extend(patch.max_token_ttl.and_then(validate_token_ttl));
     faults.extend(patch.exchanges_per_minute.and_then(validate_rate_limit));
     Error::if_any(faults)?;
-    key.attributes.apply(patch);
+    key.attributes.apply(patch).map_err(|error| Error::invalid("metadata", error.to_string()))?;
+    if is_narrowed(&before.attributes, &key.attributes) {
+        require_carried(before, caller, settings)?;
+    }
     if raises_limits(&before.attributes, &key.attributes) {
         if caller.origin.actor == Actor::Key(key.id.clone()) {
             return Err(Error::NotAllowed(Rule::OwnLimits));
         }
+        if before.attributes.record_bound
+            && !key.attributes.record_bound
+            && caller.authority.tenant_scope != TenantScope::Account
+        {
+            return Err(Error::NotAllowed(Rule::RecordBound));
+        }
         require_grantable(before, &caller.holdings)?;
-        require_within_caller_limits(caller, &key)?;
+        require_within_caller_limits(tx, settings, caller, &key)?;
     }
     Ok(key)
 }

@@ -2,8 +2,12 @@
 
 use crate::{
     domain::{
-        access::policy::Right,
-        common::{id::KeyId, time::Span},
+        access::policy::ObjectRight,
+        common::{
+            id::KeyId,
+            preconditions::{Preconditions, StoredObject},
+            time::Span,
+        },
         events::{Actor, EventType},
     },
     service::{
@@ -15,13 +19,27 @@ use crate::{
             types::{ApiKeyView, IssuedApiKey},
         },
         caller::Caller,
-        common::{error::Rule, version::require_version},
+        common::{
+            error::Rule,
+            idempotency::{self, IdempotencyRequest, IdempotentOutcome},
+        },
     },
-    store::{self, Outcome},
+    store::{self, NoEvent, Outcome},
 };
 
+/// The grace of a replaced credential, unless the request names another one.
+pub const DEFAULT_GRACE: Span = Span::from_secs(24 * 3600);
 /// The maximum grace of a replaced credential.
 pub const MAX_GRACE: Span = Span::from_secs(90 * 24 * 3600);
+
+/// A rotation of a key.
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    pub id: KeyId,
+    /// How long the old credential remains valid.
+    pub grace: Span,
+    pub preconditions: Preconditions,
+}
 
 /// Gives a key a new credential. The old one remains valid until the grace ends, so that clients
 /// can switch without an interruption. While an earlier rotation is in its grace, only a grace of
@@ -30,21 +48,26 @@ pub const MAX_GRACE: Span = Span::from_secs(90 * 24 * 3600);
 pub async fn rotate(
     services: &Services,
     caller: &Caller,
-    id: KeyId,
-    grace: Span,
-    if_version: Option<i64>,
-) -> Result<IssuedApiKey, Error> {
+    Rotation { id, grace, preconditions }: Rotation,
+    once: Option<IdempotencyRequest>,
+) -> Result<IdempotentOutcome<IssuedApiKey, ApiKeyView>, Error> {
     if grace > MAX_GRACE {
         return Err(Error::invalid("grace", format!("must be at most {MAX_GRACE}")));
     }
     let (factory, settings) = (KeyFactory::of(services), services.settings.clone());
     services
         .change(caller, move |tx, caller| {
-            let mut key = lock_key(tx, caller, &id, Right::Change)?;
-            require_version(key.version, if_version)?;
+            if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
+                return Ok(Outcome::without_event(
+                    IdempotentOutcome::Existing(factory.load(tx, caller, &id.parse()?)?),
+                    NoEvent::AlreadyRecorded,
+                ));
+            }
+            let mut key = lock_key(tx, caller, &id, ObjectRight::Change)?;
+            preconditions.check(StoredObject::Version(key.version))?;
             require_not_revoked(&key, &settings)?;
             require_grantable(&key, &caller.holdings)?;
-            require_within_caller_limits(caller, &key)?;
+            require_within_caller_limits(tx, &settings, caller, &key)?;
             let ending = key.credentials.iter().filter_map(|credential| credential.expires_at).max();
             if let Some(end) = ending.filter(|_| grace > Span::ZERO) {
                 return Err(Error::Conflict(Conflict::RotationInProgress(end)));
@@ -58,7 +81,7 @@ pub async fn rotate(
             // times.
             key.credentials.sort_by_key(|one| one.id);
             for old in &mut key.credentials {
-                store::api_keys::credentials::set_credential_expiration(tx, &old.id, Some(end))?;
+                store::api_keys::credentials::set_credential_expiration(tx, &key.id, &old.id, Some(end))?;
                 old.expires_at = Some(end);
             }
             let (new, value) = factory.generate_credential(tx)?;
@@ -69,7 +92,9 @@ pub async fn rotate(
             key.credentials.insert(0, new.credential);
             save(tx, &mut key)?;
             let event = key_event(EventType::ApiKeyRotated, &key).with_data("old_credential_ends_at", end.to_string());
-            Ok(Outcome::event(IssuedApiKey { api_key: ApiKeyView::new(key, tx.now(), &settings), value }, event))
+            idempotency::record_object(tx, once.as_ref(), key.id.as_str())?;
+            let issued = IssuedApiKey { api_key: ApiKeyView::new(key, tx.now(), &settings), value };
+            Ok(Outcome::event(IdempotentOutcome::New(issued), event))
         })
         .await
 }
@@ -81,13 +106,13 @@ pub async fn cancel(
     services: &Services,
     caller: &Caller,
     id: KeyId,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<ApiKeyView, Error> {
     let settings = services.settings.clone();
     services
         .change(caller, move |tx, caller| {
-            let mut key = lock_key(tx, caller, &id, Right::Change)?;
-            require_version(key.version, if_version)?;
+            let mut key = lock_key(tx, caller, &id, ObjectRight::Change)?;
+            preconditions.check(StoredObject::Version(key.version))?;
             require_not_revoked(&key, &settings)?;
             if caller.origin.actor == Actor::Key(key.id.clone()) {
                 return Err(Error::NotAllowed(Rule::OwnRotation));
@@ -105,7 +130,7 @@ pub async fn cancel(
             // times.
             ends.sort();
             for (credential, end) in ends {
-                store::api_keys::credentials::set_credential_expiration(tx, credential, end)?;
+                store::api_keys::credentials::set_credential_expiration(tx, &key.id, credential, end)?;
             }
             let event = key_event(EventType::ApiKeyRotationCancelled, &key).with_data("credential", old.id.as_str());
             old.expires_at = None;

@@ -5,15 +5,16 @@ use crate::{
     domain::{
         access::{
             owner::OwnerScope,
-            owner_status::Deleted,
+            owner_status::DeletionCause,
             permission::{AssignableOwnerType, PermissionSet},
-            policy::{Right, TenantScope},
+            policy::{ObjectRight, TenantScope},
         },
         common::{
             id::ServiceClientId,
-            json::Metadata,
+            json::{Metadata, MetadataPatch, deserialize_present},
             name::DisplayName,
             page::{Page, PageRequest},
+            preconditions::Preconditions,
         },
         directory::service_client::ServiceClient,
         events::{EventType, NewEvent},
@@ -21,13 +22,17 @@ use crate::{
     service::{
         Error, InputFault, Services,
         access::{
+            access_records::{Grantor, find_addition_faults, find_statements_of_client},
             last_administrator, owners,
             permissions::find_grant_faults,
             visibility::{authorize, retain_visible},
         },
-        api_keys::{RequestedOwner, resolve_requested_owner, unknown_owner_fault, validate_user_permissions},
+        api_keys::{
+            RequestedOwner, limits::find_carried_faults, owner::ResolvedOwner, resolve_requested_owner,
+            unknown_owner_fault, validate_user_permissions,
+        },
         caller::Caller,
-        common::entry::{Entry, WriteResult, entry, require_existing},
+        common::entry::{Entry, WriteResult, entry, merge_metadata, require_existing},
     },
     store::{self, NoEvent, Outcome, StoreError, Tx, directory::owner_deletions::DeletedOwner},
 };
@@ -47,9 +52,15 @@ pub struct NewServiceClient {
 #[derive(Debug, Clone, Default, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceClientPatch {
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     pub name: Option<DisplayName>,
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     pub permissions: Option<PermissionSet>,
-    pub metadata: Option<Metadata>,
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false, value_type = Option<Metadata>)]
+    pub metadata: Option<MetadataPatch>,
 }
 
 entry!(ServiceClient, "service client", store::api_keys::service_clients, |client, before| {
@@ -76,10 +87,20 @@ pub(crate) fn create_in(
     new: NewServiceClient,
     caller: &Caller,
 ) -> Result<(ServiceClient, NewEvent), Error> {
-    let (owner_scope, roles) = resolve_owner(tx, caller, new.owner)?;
-    let mut faults =
-        find_grant_faults(tx, &new.permissions, Some(AssignableOwnerType::ServiceClient), &caller.holdings)?;
-    faults.extend(validate_user_permissions(&owner_scope, &roles, &new.permissions, "its owner"));
+    let owner = resolve_owner(tx, caller, new.owner.clone())?;
+    create_owned(tx, new, &owner, caller)
+}
+
+/// Like `create_in`, for an owner that is already resolved.
+pub(super) fn create_owned(
+    tx: &mut Tx<'_>,
+    new: NewServiceClient,
+    owner: &ResolvedOwner,
+    caller: &Caller,
+) -> Result<(ServiceClient, NewEvent), Error> {
+    let to = Some(AssignableOwnerType::ServiceClient);
+    let mut faults = find_grant_faults(tx, &new.permissions, to, &owner.owner_scope, &caller.holdings)?;
+    faults.extend(validate_user_permissions(&owner.owner_scope, &owner.roles, &new.permissions, "its owner"));
     let name = new.name.or_else(|| default_name(caller));
     if name.is_none() {
         faults.push(InputFault::new("name", "is required, unless a user is the owner"));
@@ -88,7 +109,7 @@ pub(crate) fn create_in(
     let client = ServiceClient {
         id: tx.generate_id()?,
         name,
-        owner_scope,
+        owner_scope: owner.owner_scope.clone(),
         permissions: new.permissions,
         metadata: new.metadata,
         created_at: tx.now(),
@@ -102,32 +123,31 @@ pub(crate) fn create_in(
 
 /// Returns the default name, which contains the user that the service client is created for.
 fn default_name(caller: &Caller) -> Option<DisplayName> {
-    let user = caller.on_behalf_of.as_ref()?.user()?;
+    let user = caller.user_scope.as_ref()?.user()?;
     format!("Service Client for {user}").parse().ok()
 }
 
-/// Returns the owner of a new service client and the permissions of the roles of a user.
-fn resolve_owner(
+/// Resolves the owner of a new service client.
+pub(super) fn resolve_owner(
     tx: &mut Tx<'_>,
     caller: &Caller,
     requested: Option<RequestedOwner>,
-) -> Result<(OwnerScope, PermissionSet), Error> {
-    let requested = match (requested, &caller.on_behalf_of) {
+) -> Result<ResolvedOwner, Error> {
+    let requested = match (requested, &caller.user_scope) {
         (None, Some(_)) => RequestedOwner::User { id: None, organization_id: None },
-        (None, None) if caller.authority.tenant_scope != TenantScope::Deployment => {
+        (None, None) if caller.authority.tenant_scope != TenantScope::Account => {
             RequestedOwner::Organization { id: None }
         }
         // The account. Only a caller that may manage every key passes the check of the rights.
         (None, None) => RequestedOwner::Unowned {},
         (Some(requested), _) => requested,
     };
-    let owner = match requested {
-        RequestedOwner::ServiceClient { .. } => return Err(Error::Invalid(vec![unknown_owner_fault()])),
+    match requested {
+        RequestedOwner::ServiceClient { .. } => Err(Error::Invalid(vec![unknown_owner_fault()])),
         RequestedOwner::Unowned {} | RequestedOwner::User { .. } | RequestedOwner::Organization { .. } => {
-            resolve_requested_owner(tx, caller, requested)?
+            resolve_requested_owner(tx, caller, requested)
         }
-    };
-    Ok((owner.owner_scope, owner.roles))
+    }
 }
 
 pub async fn get(services: &Services, caller: &Caller, id: ServiceClientId) -> Result<ServiceClient, Error> {
@@ -136,7 +156,7 @@ pub async fn get(services: &Services, caller: &Caller, id: ServiceClientId) -> R
         .store
         .read(move |connection| {
             let found = store::api_keys::service_clients::find(connection, &id)?;
-            authorize(connection, &caller, found, Right::Read)
+            authorize(connection, &caller, found, ObjectRight::Read)
         })
         .await
 }
@@ -156,7 +176,12 @@ pub async fn list(services: &Services, caller: &Caller, page: PageRequest) -> Re
 }
 
 /// Loads and locks a service client for a change that needs `right`.
-fn lock_client(tx: &mut Tx<'_>, caller: &Caller, id: &ServiceClientId, right: Right) -> Result<ServiceClient, Error> {
+fn lock_client(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    id: &ServiceClientId,
+    right: ObjectRight,
+) -> Result<ServiceClient, Error> {
     let found = store::api_keys::service_clients::find_for_change(tx, id)?;
     authorize(tx, caller, found, right)
 }
@@ -166,19 +191,20 @@ pub(crate) fn event(kind: EventType, client: &ServiceClient) -> NewEvent {
 }
 
 /// Changes a service client. Removed permissions are missing from the next exchange of its keys.
-/// The caller must be able to grant the added permissions.
+/// The caller must be able to grant the added permissions, and all of those of the service client
+/// if it removes one.
 pub async fn patch(
     services: &Services,
     caller: &Caller,
     id: ServiceClientId,
     patch: ServiceClientPatch,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<ServiceClient, Error> {
     let settings = services.settings.clone();
     services
         .change(caller, move |tx, caller| {
-            let client = lock_client(tx, caller, &id, Right::Change)?;
-            let client = require_existing(Some(client), if_version)?;
+            let client = lock_client(tx, caller, &id, ObjectRight::Change)?;
+            let client = require_existing(Some(client), &preconditions)?;
             let (client, _, event) = patch_in(tx, client, patch, caller, &settings)?.into_parts();
             Ok(Outcome::events_unless(NoEvent::Unchanged, client, event.into_iter().collect()))
         })
@@ -196,19 +222,27 @@ pub(crate) fn patch_in(
     let mut client = before.clone();
     if let Some(permissions) = patch.permissions {
         let added = permissions.difference(&client.permissions).cloned().collect();
-        let mut faults = find_grant_faults(tx, &added, Some(AssignableOwnerType::ServiceClient), &caller.holdings)?;
+        let to = Some(AssignableOwnerType::ServiceClient);
+        let mut faults = find_grant_faults(tx, &added, to, &client.owner_scope, &caller.holdings)?;
         let roles = owners::find_user_permissions(tx, &client.owner_scope)?;
         faults.extend(validate_user_permissions(&client.owner_scope, &roles, &added, "its owner"));
+        if client.permissions.difference(&permissions).next().is_some() {
+            let carried = match &client.owner_scope {
+                OwnerScope::Account | OwnerScope::Organization { .. } => client.permissions.clone(),
+                OwnerScope::User { .. } => client.permissions.intersection(&roles),
+            };
+            faults.extend(find_carried_faults(&carried, &caller.holdings));
+        }
+        let statements = find_statements_of_client(tx, &client.id, &client.owner_scope)?;
+        let grantor = Grantor { caller, settings: &settings.access_records };
+        faults.extend(find_addition_faults(tx, grantor, &added, &statements)?);
         Error::if_any(faults)?;
         client.permissions = permissions;
     }
     client.name = patch.name.unwrap_or(client.name);
-    client.metadata = patch.metadata.unwrap_or(client.metadata);
-    let effect = WriteResult::of(Some(&before), client).write(tx)?;
-    if !matches!(effect, WriteResult::Unchanged(_)) {
-        last_administrator::require_administrator_after_change(tx, &before.permissions, settings)?;
-    }
-    Ok(effect)
+    client.metadata = merge_metadata("metadata", patch.metadata, &before.metadata)?;
+    let write = WriteResult::of(Some(&before), client);
+    last_administrator::keep_administrator(tx, caller, settings, &before.permissions, |tx| write.write(tx))
 }
 
 /// Deletes a service client. Its keys stop working immediately and remain listed.
@@ -216,24 +250,30 @@ pub async fn delete(
     services: &Services,
     caller: &Caller,
     id: ServiceClientId,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<(), Error> {
     let settings = services.settings.clone();
     services
         .change(caller, move |tx, caller| {
-            let client = lock_client(tx, caller, &id, Right::End)?;
-            let client = require_existing(Some(client), if_version)?;
-            Ok(Outcome::event((), delete_in(tx, &client, &settings)?))
+            let client = lock_client(tx, caller, &id, ObjectRight::End)?;
+            let client = require_existing(Some(client), &preconditions)?;
+            Ok(Outcome::event((), delete_in(tx, &client, caller, &settings)?))
         })
         .await
 }
 
 /// Like `delete`, within an open transaction, for a service client that is already locked. Returns
 /// `Error::Conflict` if the change leaves no administrator.
-pub(crate) fn delete_in(tx: &mut Tx<'_>, client: &ServiceClient, settings: &Settings) -> Result<NewEvent, Error> {
-    store::api_keys::service_clients::delete(tx, &client.id)?;
-    last_administrator::require_administrator_after_change(tx, &client.permissions, settings)?;
+pub(crate) fn delete_in(
+    tx: &mut Tx<'_>,
+    client: &ServiceClient,
+    caller: &Caller,
+    settings: &Settings,
+) -> Result<NewEvent, Error> {
+    last_administrator::keep_administrator(tx, caller, settings, &client.permissions, |tx| {
+        Ok(store::api_keys::service_clients::delete(tx, &client.id)?)
+    })?;
     let owner = DeletedOwner::ServiceClient(client.id.clone());
-    store::directory::owner_deletions::record_deletion(tx, &owner, Deleted::ServiceClientDeleted)?;
+    store::directory::owner_deletions::record_deletion(tx, &owner, DeletionCause::ServiceClientDeleted)?;
     Ok(event(EventType::ServiceClientDeleted, client))
 }

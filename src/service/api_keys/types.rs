@@ -13,7 +13,7 @@ use crate::{
             imported::{ImportedKeyDigest, MaskedKey},
         },
     },
-    service::api_keys::owner::RequestedOwner,
+    service::{access::access_records::InitialAccessRecord, api_keys::owner::RequestedOwner},
 };
 
 /// A key to create.
@@ -22,6 +22,8 @@ pub struct NewApiKey {
     /// Absent: derived from the tenant scope of the caller.
     pub owner: Option<RequestedOwner>,
     pub attributes: ApiKeyAttributes,
+    /// An access record for the key. It cannot be combined with an import.
+    pub access_record: Option<InitialAccessRecord>,
 }
 
 /// A key that another system issued.
@@ -45,7 +47,7 @@ pub struct ApiKeyView {
 
 impl ApiKeyView {
     pub(crate) fn new(key: ApiKey, now: Timestamp, settings: &Settings) -> Self {
-        let owner_status = key.ownership.root_owner_status(settings.limits.end_with_creator);
+        let owner_status = key.ownership.owner_status(settings.limits.end_with_creator);
         let (state, reason) = api_key::state(&key.lifecycle(), &owner_status, now);
         Self { key, state, reason }
     }

@@ -6,7 +6,11 @@ use crate::{
     crypto::master_key_file::MasterKeyError,
     domain::{
         access::{audience::Identifier, permission::PermissionName, role::RoleName},
-        common::{derived_id::SigningKeyId, id::ServiceClientId, time::Timestamp},
+        common::{
+            derived_id::SigningKeyId,
+            id::{ServiceClientId, UserId},
+            time::Timestamp,
+        },
         signing::{Algorithm, rotation::ClockJump},
     },
     store::{encryption::columns::EncryptedColumn, signing::replicas::Replica},
@@ -15,16 +19,26 @@ use crate::{
 /// The reason of `Error::Conflict`. Its text states what is in the way and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Conflict {
-    /// A concurrent transaction changed or created the object.
+    /// A concurrent transaction changed or created the object, such as "role editor".
     #[error("the {0} was changed by a concurrent request: read it again and repeat the request")]
-    ChangedConcurrently(&'static str),
+    ChangedConcurrently(String),
 
     #[error(
         "this would leave no administrator: create another key of a service client with keyswap:admin first, or use the command line on the server"
     )]
     LastAdministrator,
+    /// The key that would administrate the longest expires too soon.
+    #[error(
+        "the last remaining key with keyswap:admin would expire at {end}: first create a key of a service client with keyswap:admin that \
+         is valid until {required} or later, or use the command line on the server"
+    )]
+    LastAdministratorExpires { end: Timestamp, required: Timestamp },
     #[error("{0} is built in and cannot be changed")]
     BuiltInChanged(String),
+    #[error("{0} is signed in in this browser: sign out first, or set replace to true to sign in another user")]
+    AnotherUserSignedIn(UserId),
+    #[error("the user {0} is locked: only a caller with keyswap:admin can unlock or delete the user")]
+    UserLocked(UserId),
     #[error("{0} is built in and cannot be deleted")]
     BuiltInDeleted(String),
     #[error("the permissions and the token profile of the management audience are fixed")]
@@ -36,11 +50,23 @@ pub enum Conflict {
     #[error("{role} is in use by {}: remove it there first", users.join(", "))]
     RoleInUse { role: RoleName, users: Vec<String> },
 
+    #[error(
+        "the row {id} of {table} was altered outside of Keyswap and is refused: see `keyswap integrity list` on the server"
+    )]
+    RowAltered { table: &'static str, id: String },
+    #[error(
+        "an older version of the row {id} of {table} was put back outside of Keyswap: run `keyswap integrity list` on the server, then \
+         restore the newest version or accept the listed row"
+    )]
+    RowOlder { table: &'static str, id: String },
+    #[error("the row is unaltered: there is nothing to accept")]
+    RowNotAltered,
+
     #[error("the key is revoked permanently: create a new key")]
     KeyRevoked,
     #[error(
-        "the grace period of the previous rotation ends at {0}: wait for its end, or rotate with a grace of \"0s\", which ends every older \
-         value at once"
+        "the grace period of the previous rotation ends at {0}: if the new value was lost, undo the rotation with cancel-rotation and rotate \
+         again; otherwise wait for its end, or rotate with a grace of \"0s\", which ends every older value at once"
     )]
     RotationInProgress(Timestamp),
     #[error("the key is not rotating: there was no rotation, or its grace period has ended")]
@@ -118,7 +144,7 @@ pub enum Conflict {
 pub enum MasterKeyFileError {
     #[error("missing")]
     Missing,
-    #[error("another key is here")]
+    #[error("contains another key")]
     AnotherKey,
     #[error(transparent)]
     Unusable(#[from] MasterKeyError),

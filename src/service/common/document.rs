@@ -5,12 +5,13 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::Serialize;
 use std::io::Read as _;
 use std::io::Write as _;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// A public document with a strong ETag.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CachedDocument {
-    pub body: Vec<u8>,
+    /// Shared by all responses.
+    pub body: Arc<[u8]>,
     /// Includes the quotes (RFC 9110 §8.8.3).
     pub etag: String,
 }
@@ -22,7 +23,7 @@ impl CachedDocument {
 
     pub fn from_bytes(body: Vec<u8>) -> Self {
         let etag = format!("\"{}\"", &crypto::sha256_hex(&body)[..32]);
-        Self { body, etag }
+        Self { body: body.into(), etag }
     }
 
     /// Compresses the document. The output is identical on every replica: the header contains no

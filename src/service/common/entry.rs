@@ -2,8 +2,14 @@
 //! catalog of permissions, roles, service clients and access records.
 
 use crate::{
-    domain::events::NewEvent,
-    service::{Conflict, Error, common::version::require_version},
+    domain::{
+        common::{
+            json::{Metadata, MetadataPatch},
+            preconditions::{Preconditions, StoredObject},
+        },
+        events::NewEvent,
+    },
+    service::{Conflict, Error},
     store::{NoEvent, Outcome, StoreError, Tx},
 };
 
@@ -46,11 +52,22 @@ macro_rules! entry {
 }
 pub(crate) use entry;
 
-/// Returns the entry if it exists and has the version that the client has read (`If-Match`).
-pub(crate) fn require_existing<T: Entry>(found: Option<T>, if_version: Option<i64>) -> Result<T, Error> {
-    let mut found = found.ok_or(Error::NotFound(T::KIND))?;
-    require_version(*found.version_mut(), if_version)?;
+/// Returns the entry if it exists.
+pub(crate) fn require_found<T: Entry>(found: Option<T>) -> Result<T, Error> {
+    found.ok_or(Error::NotFound(T::KIND))
+}
+
+/// Returns the locked entry if it exists and meets the preconditions of the request.
+pub(crate) fn require_existing<T: Entry>(found: Option<T>, preconditions: &Preconditions) -> Result<T, Error> {
+    let mut found = require_found(found)?;
+    preconditions.check(StoredObject::Version(*found.version_mut()))?;
     Ok(found)
+}
+
+/// Returns metadata after a PATCH.
+pub(crate) fn merge_metadata(field: &str, patch: Option<MetadataPatch>, before: &Metadata) -> Result<Metadata, Error> {
+    let Some(patch) = patch else { return Ok(before.clone()) };
+    patch.apply(before).map_err(|error| Error::invalid(field, error.to_string()))
 }
 
 /// The result of writing an entry, with its event.
@@ -76,14 +93,26 @@ impl<T: Entry> WriteResult<T> {
         Self::Updated(after, event)
     }
 
+    /// Replaces the event, if there is one.
+    pub(crate) fn map_event(self, map: impl FnOnce(NewEvent) -> NewEvent) -> Self {
+        match self {
+            Self::Unchanged(entry) => Self::Unchanged(entry),
+            Self::Updated(entry, event) => Self::Updated(entry, map(event)),
+            Self::Created(entry, event) => Self::Created(entry, map(event)),
+        }
+    }
+
     /// Writes the entry. The loser of two concurrent creations gets
     /// `Conflict::ChangedConcurrently`.
     pub(crate) fn write(self, tx: &mut Tx<'_>) -> Result<Self, Error> {
         match &self {
             Self::Unchanged(_) => {}
             Self::Updated(entry, _) => entry.update(tx)?,
-            Self::Created(entry, _) => match entry.insert(tx) {
-                Err(StoreError::Conflict(_)) => return Err(Error::Conflict(Conflict::ChangedConcurrently(T::KIND))),
+            Self::Created(entry, event) => match entry.insert(tx) {
+                Err(StoreError::Conflict(_)) => {
+                    let object = format!("{} {}", T::KIND, event.subject_id);
+                    return Err(Conflict::ChangedConcurrently(object).into());
+                }
                 written => written?,
             },
         }

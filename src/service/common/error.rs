@@ -4,8 +4,11 @@
 use std::{error::Error as StdError, io, path::PathBuf};
 
 use crate::{
-    crypto::{encryption::EncryptionError, signer::SignerError, token::TokenSigningError},
-    domain::common::{entropy::EntropyUnavailable, id::InvalidId, time::Timestamp},
+    crypto::{signer::SignerError, token::TokenSigningError},
+    domain::common::{
+        encryption::EncryptionError, entropy::EntropyUnavailable, id::InvalidId, preconditions::FailedPrecondition,
+        time::Timestamp,
+    },
     service::common::conflict::Conflict,
     store::StoreError,
 };
@@ -48,9 +51,8 @@ pub enum Error {
     IdempotencyInFlight,
     #[error("this Idempotency-Key was used for another request")]
     IdempotencyMismatch,
-    /// `If-Match` names a version other than the current one, which the error contains.
-    #[error("version mismatch: the current version is {0}; read the object again and repeat the request")]
-    VersionMismatch(i64),
+    #[error(transparent)]
+    PreconditionFailed(#[from] FailedPrecondition),
     /// The rotation would break verifiers. The error contains the time from which it is safe.
     #[error("the next signing key may sign from {0}: some verifier may not know it before")]
     RotationTooEarly(Timestamp),
@@ -123,6 +125,12 @@ pub enum Rule {
     OwnRotation,
     #[error("an API key of a user or an organization cannot define its own access; call as the user")]
     OwnAccess,
+    #[error(
+        "an operator limits a service client or API key by this access record; it can be lifted with `keyswap:keys`"
+    )]
+    OperatorLimit,
+    #[error("only a caller with `keyswap:keys` can change an API key from record-bound to not record-bound")]
+    RecordBound,
 }
 
 fn format_faults(faults: &[InputFault]) -> String {
@@ -170,6 +178,9 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::Unavailable(Unavailable::Database(error)),
+            StoreError::Altered { table, id } => Conflict::RowAltered { table, id }.into(),
+            StoreError::OlderVersion { table, id } => Conflict::RowOlder { table, id }.into(),
+            StoreError::Encryption(error) => error.into(),
             StoreError::Conflict(_)
             | StoreError::InvalidData(_)
             | StoreError::LockOrder { .. }

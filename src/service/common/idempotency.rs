@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a create request that is sent twice creates one object.
+//! `Idempotency-Key`: a request that creates an object or a secret and is sent twice creates one.
 
 use crate::{
     crypto::sha256,
@@ -14,16 +14,18 @@ pub struct IdempotencyRequest {
     pub request_hash: String,
 }
 
-/// The result of a create request: a new object, or the object of an earlier request.
+/// The result of a request with an idempotency key: what it created, or the object of an earlier
+/// request.
 #[derive(Debug)]
-pub enum CreateOutcome<N, T> {
+pub enum IdempotentOutcome<N, T> {
     New(N),
     /// The current state of the object, without its secret.
     Existing(T),
 }
 
-/// Returns the id of the object that an earlier request with the same key has created, and reserves
-/// the key until the transaction ends.
+/// Returns the id of the object that an earlier request with the same key has created or given a
+/// new secret, and reserves the key until the transaction ends. It precedes the preconditions of
+/// the request: the earlier request has changed the version.
 ///
 /// Returns `Error::InFlight` if a concurrent request uses the key, and `Error::IdempotencyMismatch`
 /// if a different request has used it.
@@ -40,8 +42,8 @@ pub(crate) fn earlier(tx: &mut Tx<'_>, idempotency: Option<&IdempotencyRequest>)
     }
 }
 
-/// Records the created object under the idempotency key.
-pub(crate) fn record_created_object(
+/// Records under the idempotency key the object that was created or got a new secret.
+pub(crate) fn record_object(
     tx: &mut Tx<'_>,
     idempotency: Option<&IdempotencyRequest>,
     object_id: &str,

@@ -30,6 +30,9 @@ pub fn truncate_path(path: &str) -> String {
 fn remove_values(text: &str) -> String {
     let text = text.split(" at line ").next().unwrap_or_default();
     // The search starts at the end, because a value may contain the same words.
+    if text.starts_with("invalid type: null") {
+        return "must not be null: give it a value, or omit it".to_owned();
+    }
     if let Some((what, expected)) = text.rsplit_once(", expected ") {
         let unknown = what.starts_with("unknown field") || what.starts_with("unknown variant");
         let lead = if unknown { "not recognized: expected" } else { "must be" };

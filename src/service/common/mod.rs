@@ -5,5 +5,5 @@ pub mod error;
 pub mod idempotency;
 pub mod json_errors;
 pub mod refresh_gate;
-pub mod version;
+pub mod verified_events;
 pub mod write_buffer;

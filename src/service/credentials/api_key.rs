@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    crypto::{encryption::Encrypted, imported_key},
+    crypto::imported_key,
     domain::{
         access::audience::Identifier,
         credentials::error::CredentialError,
@@ -16,6 +16,7 @@ use crate::{
     service::{
         Services,
         credentials::{
+            authenticity::authenticate,
             error::AuthError,
             parse::ParsedCredential,
             verify::{PresentedCredential, record_use, verify},
@@ -62,13 +63,11 @@ pub(crate) async fn verify_api_key<T>(
         let targets = requested_targets(request, &services.settings.limits);
         let targets = targets.into_iter().take(MAX_TARGETS).cloned().collect();
         let Some(CredentialLookup { record, details }) = find(services, &key, targets, detail).await? else {
-            let decoy = &services.decoy;
-            key.matches(&decoy.id, &decoy.encrypted, &decoy.master)?;
+            key.is_correct(&services.decoy.decrypt()?);
             return Err(CredentialError::Unknown.into());
         };
-        let encrypted = Encrypted { master_version: record.master_version, bytes: record.encrypted_secret };
-        let context = record.context;
-        if !key.matches(&context.key.credential_id, &encrypted, &services.master_keys)? {
+        let (context, digest) = authenticate(services, record)?;
+        if !key.is_correct(&digest) {
             return Err(CredentialError::SecretMismatch.into());
         }
         let decision = rule(&context).await?;

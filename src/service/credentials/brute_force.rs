@@ -1,14 +1,13 @@
-//! Brute-force limiter (invariant 10): failures are limited per source and per credential, in
-//! constant memory.
+//! Brute-force limiter (invariants 10 and 15): failures are limited per source and per credential,
+//! in constant memory.
 //!
-//! A source whose budget is spent is answered 429 before any lookup. A credential whose budget is
-//! spent is answered 429 only to sources that have failed recently: the correct key still works
-//! from elsewhere while its id is under attack. Every fault of a key counts the same. Otherwise the
-//! budget would distinguish a revoked key from an unknown one.
+//! A credential is always verified first. Only if it is refused, the budgets decide between 401 and
+//! 429: a correct credential is accepted whatever its source or others have sent. Every fault of a
+//! credential counts the same. Otherwise the budget would distinguish a revoked key from an unknown
+//! one.
 //!
-//! A back end validates the keys of all of its users, and their sources are unknown here. In this
-//! case no source is limited, a correct key is always accepted, and only failures with a credential
-//! whose budget is spent are answered 429.
+//! A back end validates the keys of all of its users, and their sources are unknown here. Nothing
+//! is limited in this case.
 
 use std::{
     collections::hash_map::RandomState,
@@ -19,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     config::sections::BruteForce,
@@ -56,7 +55,13 @@ impl From<IpAddr> for Source {
 pub struct BruteForceLimiter {
     sources: FailureBudget,
     credentials: FailureBudget,
+    /// Limits the concurrent verifications for sources whose budget is spent, so that they cannot
+    /// take the capacity of all others.
+    pub failing_sources: Semaphore,
 }
+
+/// Maximum number of concurrent verifications for sources whose budget is spent.
+const MAX_FAILING_VERIFICATIONS: usize = 16;
 
 impl fmt::Debug for BruteForceLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,43 +81,24 @@ impl BruteForceLimiter {
         Self {
             sources: FailureBudget::new(settings.per_source, settings.refill),
             credentials: FailureBudget::new(settings.per_credential, settings.refill),
+            failing_sources: Semaphore::new(MAX_FAILING_VERIFICATIONS),
         }
     }
 
-    /// Returns an error if the budget of the source is spent.
-    pub fn admit_source(&self, source: Source) -> Result<(), Throttled> {
-        if source == Source::UNKNOWN { Ok(()) } else { self.sources.check_budget(&source) }
+    /// Returns whether the budget of the source is spent.
+    pub fn is_spent(&self, source: Source) -> bool {
+        source != Source::UNKNOWN && self.sources.is_spent(&source)
     }
 
-    /// Returns an error if the budget of the credential is spent and the source has failed
-    /// recently.
-    pub fn admit_credential(&self, source: Source, credential: Option<&CredentialId>) -> Result<(), Throttled> {
-        match credential {
-            Some(credential) if source != Source::UNKNOWN && !self.sources.is_full(&source) => {
-                self.credentials.check_budget(credential)
-            }
-            Some(_) | None => Ok(()),
+    /// Counts a failed attempt. Returns an error if the budget of its source or of its credential
+    /// is spent.
+    pub fn record_failure(&self, source: Source, credential: Option<&CredentialId>) -> Result<(), Throttled> {
+        if source == Source::UNKNOWN {
+            return Ok(());
         }
-    }
-
-    /// Returns an error if a failure with this credential must be answered as throttled: the source
-    /// is unknown and the budget of the credential is spent. Must be called before
-    /// `record_failure`.
-    pub fn admit_failure(&self, source: Source, credential: Option<&CredentialId>) -> Result<(), Throttled> {
-        match credential {
-            Some(credential) if source == Source::UNKNOWN => self.credentials.check_budget(credential),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Counts a failed attempt.
-    pub fn record_failure(&self, source: Source, credential: Option<&CredentialId>) {
-        if source != Source::UNKNOWN {
-            self.sources.spend_failure(&source);
-        }
-        if let Some(credential) = credential {
-            self.credentials.spend_failure(credential);
-        }
+        let of_source = self.sources.spend_failure(&source);
+        let of_credential = credential.map_or(Ok(()), |credential| self.credentials.spend_failure(credential));
+        of_source.and(of_credential)
     }
 }
 
@@ -154,24 +140,22 @@ impl FailureBudget {
         &self.full_at_millis[position]
     }
 
-    fn check_budget(&self, key: &impl Hash) -> Result<(), Throttled> {
-        let spent = self.cell_of(key).load(Ordering::Relaxed).saturating_sub(self.now());
-        // The budget must have room for a whole failure. A fraction of one is restored after a
-        // millisecond, which would be the only wait for an attacker.
-        let excess = spent.saturating_add(self.failure_cost_millis).saturating_sub(self.capacity_millis);
-        if excess == 0 { Ok(()) } else { Err(Throttled { retry_after: Span::from_millis(excess) }) }
+    fn is_spent(&self, key: &impl Hash) -> bool {
+        let after = self.cell_of(key).load(Ordering::Relaxed).saturating_add(self.failure_cost_millis);
+        after > self.now().saturating_add(self.capacity_millis)
     }
 
-    fn is_full(&self, key: &impl Hash) -> bool {
-        self.cell_of(key).load(Ordering::Relaxed) <= self.now()
-    }
-
-    fn spend_failure(&self, key: &impl Hash) {
+    /// Counts a failure. Returns an error and counts nothing if the budget has no room for it.
+    fn spend_failure(&self, key: &impl Hash) -> Result<(), Throttled> {
         let now = self.now();
         let latest = now.saturating_add(self.capacity_millis);
-        let after =
-            |full_at_millis: u64| Some(full_at_millis.max(now).saturating_add(self.failure_cost_millis).min(latest));
-        let _ = self.cell_of(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
+        let after = |full_at_millis: u64| full_at_millis.max(now).saturating_add(self.failure_cost_millis);
+        self.cell_of(key)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |cell| {
+                Some(after(cell)).filter(|after| *after <= latest)
+            })
+            .map(|_| ())
+            .map_err(|cell| Throttled { retry_after: Span::from_millis(after(cell).saturating_sub(latest)) })
     }
 }
 
@@ -183,52 +167,49 @@ mod tests {
         Source::from(IpAddr::from([192, 0, 2, last]))
     }
 
+    fn limiter(per_source: u32, per_credential: u32) -> BruteForceLimiter {
+        BruteForceLimiter::new(&BruteForce { per_source, per_credential, refill: Span::from_secs(2) })
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_source_is_throttled_until_its_budget_refills() {
-        let brute_force =
-            BruteForceLimiter::new(&BruteForce { per_source: 3, per_credential: 100, refill: Span::from_secs(2) });
+    async fn failures_of_a_source_are_throttled_until_its_budget_refills() {
+        let limiter = limiter(3, 100);
+        let fail = |last| limiter.record_failure(source(last), None);
         for _ in 0..3 {
-            assert!(brute_force.admit_source(source(1)).is_ok());
-            brute_force.record_failure(source(1), None);
+            assert!(fail(1).is_ok());
         }
-        let throttled = brute_force.admit_source(source(1)).unwrap_err();
-        assert_eq!(throttled.retry_after, Span::from_secs(2));
-        tokio::time::advance(Duration::from_millis(1999)).await;
-        let throttled = brute_force.admit_source(source(1)).unwrap_err();
-        assert_eq!(throttled.retry_after, Span::from_millis(1), "not before retry_after");
-        assert!(brute_force.admit_source(source(2)).is_ok(), "another source is admitted");
-        tokio::time::advance(throttled.retry_after.duration()).await;
-        assert!(brute_force.admit_source(source(1)).is_ok(), "after retry_after");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_credential_under_attack_works_from_other_sources() {
-        let brute_force =
-            BruteForceLimiter::new(&BruteForce { per_source: 100, per_credential: 2, refill: Span::from_secs(2) });
-        let id: CredentialId = "0123456789abcdef".parse().unwrap();
-        for last in 0..5 {
-            brute_force.record_failure(source(last), Some(&id));
-        }
-        assert!(brute_force.admit_credential(source(0), Some(&id)).is_err(), "a source that failed is throttled");
-        assert!(brute_force.admit_credential(source(9), Some(&id)).is_ok(), "another source is admitted");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn unknown_source_is_limited_by_credential_only() {
-        let brute_force =
-            BruteForceLimiter::new(&BruteForce { per_source: 2, per_credential: 2, refill: Span::from_secs(2) });
-        let (under_attack, other) = ("0123456789abcdef".parse().unwrap(), "0123456789abcdeg".parse().unwrap());
+        // A throttled failure is not counted.
         for _ in 0..2 {
-            assert!(brute_force.admit_failure(Source::UNKNOWN, Some(&under_attack)).is_ok());
-            brute_force.record_failure(Source::UNKNOWN, Some(&under_attack));
+            assert_eq!(fail(1).unwrap_err().retry_after, Span::from_secs(2));
         }
-        assert!(brute_force.admit_failure(Source::UNKNOWN, Some(&under_attack)).is_err(), "failures are throttled");
-        assert!(brute_force.admit_failure(Source::UNKNOWN, Some(&other)).is_ok(), "for this credential only");
-        assert!(brute_force.admit_source(Source::UNKNOWN).is_ok());
-        assert!(
-            brute_force.admit_credential(Source::UNKNOWN, Some(&under_attack)).is_ok(),
-            "the secret is verified first"
-        );
+        assert!(fail(2).is_ok(), "another source has its own budget");
+        assert!(limiter.is_spent(source(1)) && !limiter.is_spent(source(2)) && !limiter.is_spent(Source::UNKNOWN));
+        tokio::time::advance(Duration::from_millis(1999)).await;
+        assert_eq!(fail(1).unwrap_err().retry_after, Span::from_millis(1), "not before retry_after");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!limiter.is_spent(source(1)));
+        assert!(fail(1).is_ok(), "after retry_after");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_with_a_credential_are_throttled_from_every_source() {
+        let limiter = limiter(100, 2);
+        let (attacked, other) = ("0123456789abcdef".parse().unwrap(), "0123456789abcdeg".parse().unwrap());
+        for last in 0..2 {
+            assert!(limiter.record_failure(source(last), Some(&attacked)).is_ok());
+        }
+        assert!(limiter.record_failure(source(9), Some(&attacked)).is_err());
+        assert!(limiter.record_failure(source(9), Some(&other)).is_ok());
+    }
+
+    #[test]
+    fn unknown_source_spends_no_budget() {
+        let limiter = limiter(1, 1);
+        let id = "0123456789abcdef".parse().unwrap();
+        for _ in 0..3 {
+            assert!(limiter.record_failure(Source::UNKNOWN, Some(&id)).is_ok());
+        }
+        assert!(limiter.record_failure(source(1), Some(&id)).is_ok());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
             policy::{CallerPermissions, GrantablePermissions, TenantScope},
         },
         common::id::{InvalidId, OrganizationId, UserId},
-        events::{Actor, Origin},
+        events::Origin,
         portal::session::PortalSessionKind,
     },
     service::{
@@ -21,7 +21,7 @@ use crate::{
             client::AuthenticatedClient,
             error::{AuthError, OnBehalfOfError},
             request_context::RequestContext,
-            session::{parse_session_token, verify_session},
+            session::{parse_session_token, session_origin, verify_session},
         },
     },
 };
@@ -79,14 +79,14 @@ pub async fn authenticate(
                 CallerCredential::Portal(_) => PortalSessionKind::Page,
                 CallerCredential::Header(_) | CallerCredential::Console(_) => PortalSessionKind::Token,
             };
-            let session = verify_session(services, session, kind, call.source).await?;
+            let session = verify_session(services, session, &[kind], call.source).await?;
             if on_behalf_of.is_some() {
                 return Err(OnBehalfOfError::PortalSession.into());
             }
-            let origin = call.origin(Actor::PortalSession(session.id), session.user.owner_scope.user().cloned());
-            // The opener of the session could have used the token itself. The session therefore
-            // grants no more than the opener can grant.
-            return Ok(caller_for_user(origin, &session.grantable_permissions, session.user));
+            let origin = session_origin(&session.session, call);
+            // A session can do what the roles of its user permit: this is the right that
+            // `keyswap:sessions` grants to its opener (invariant 12).
+            return Ok(caller_for_user(origin, &GrantablePermissions::WholeCatalog, session.user));
         }
     };
     match on_behalf_of {
@@ -96,7 +96,7 @@ pub async fn authenticate(
 }
 
 /// Authenticates a console session. Its cookie carries a token; everything else is refused.
-pub(crate) async fn authenticate_console_session(
+async fn authenticate_console_session(
     services: &Services,
     token: &str,
     call: &RequestContext,
@@ -125,11 +125,14 @@ pub(crate) fn caller_for_user(origin: Origin, holdings: &GrantablePermissions, u
     // A caller that may act on behalf of users can already manage every key, so the scope needs no
     // further bound. Granting a permission requires holding it.
     let scope = user.permissions.iter().filter(is_tenant_permission).cloned().collect();
+    let tenant_scope = TenantScope::of(&user.owner_scope);
+    let holdings = tenant_scope.restrict(&holdings.restrict(&user.permissions));
     Caller {
         origin,
-        authority: CallerPermissions { scope, tenant_scope: TenantScope::of(&user.owner_scope) },
-        holdings: GrantablePermissions::Only(holdings.restrict(&user.permissions)),
+        authority: CallerPermissions { scope, tenant_scope },
+        holdings: GrantablePermissions::Only(holdings),
         limits: None,
-        on_behalf_of: Some(user.owner_scope),
+        key_access: None,
+        user_scope: Some(user.owner_scope),
     }
 }

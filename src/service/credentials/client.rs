@@ -11,9 +11,8 @@ use crate::{
         credentials::error::CredentialError,
         events::Actor,
         exchange::{
-            claims::Claims,
             grant,
-            key_context::{ExchangeParameters, KeyContext},
+            key_context::{ExchangeParameters, KeyContext, Limits},
             refusal::DenyReason,
         },
     },
@@ -24,7 +23,7 @@ use crate::{
             api_key::verify_api_key,
             error::AuthError,
             request_context::RequestContext,
-            token::{find_key_of_token, has_token_format},
+            token::{SignedToken, find_key_of_token, has_token_format},
             verify::{PresentedCredential, verify},
         },
     },
@@ -81,13 +80,14 @@ impl AuthenticatedClient {
     ) -> Result<Self, AuthError> {
         let request = management_exchange_request(services);
         let presented = PresentedCredential { value: token, source: call.source, form: None };
-        let audience = services.settings.management_audience.as_str();
-        let parse = |text: &str| Some((services.keys.view().verify(text, services.issuer(), audience)?, None));
-        verify(services, presented, parse, async |claims: Claims| {
-            let found = find_key_of_token(services, &claims, request.targets.clone(), LookupDetail::Context).await?;
-            let scope = claims.scope.as_deref().map(PermissionSet::from_stored).transpose();
+        let audience = &services.settings.management_audience;
+        let parse = |text: &str| Some((SignedToken::verify_for(services, text, audience)?, None));
+        verify(services, presented, parse, async |token: SignedToken| {
+            let targets = request.targets.clone();
+            let (context, _) = find_key_of_token(services, &token, targets, LookupDetail::Context).await?;
+            let scope = token.claims.scope.as_deref().map(PermissionSet::from_stored).transpose();
             let scope = scope.map_err(|_| CredentialError::Malformed)?.unwrap_or_default();
-            Self::new(services, &found.record.context, &request, Some(scope), call)
+            Self::new(services, &context, &request, Some(scope), call)
         })
         .await
     }
@@ -103,13 +103,9 @@ impl AuthenticatedClient {
         call: &RequestContext,
     ) -> Result<Self, AuthError> {
         let (key, limits) = (&context.key, &services.settings.limits);
-        let scope = match grant::decide(context, request, limits) {
-            Ok(grant) => grant.scope,
-            Err(DenyReason::Credential(fault)) => return Err(AuthError::Credential(fault)),
-            // The key is valid but has no permission here: the caller is authenticated with an
-            // empty scope.
-            Err(DenyReason::Scope(_) | DenyReason::Target(_)) => PermissionSet::default(),
-        };
+        let owner_scope = &key.ownership.owner_scope;
+        let tenant_scope = TenantScope::of(owner_scope);
+        let scope = tenant_scope.restrict(&management_scope(context, request, limits)?);
         let scope = match token_scope {
             None => scope,
             Some(token_scope) => token_scope.intersection(&scope),
@@ -117,23 +113,42 @@ impl AuthenticatedClient {
         let holdings = match GrantablePermissions::of(scope.clone()) {
             GrantablePermissions::WholeCatalog => GrantablePermissions::WholeCatalog,
             GrantablePermissions::Only(_) => {
-                let grantable = key.grantable_permissions(limits);
+                let grantable = tenant_scope.restrict(&key.grantable_permissions(limits));
                 let is_within = |name: &&PermissionName| !name.is_management() || scope.contains(name);
                 GrantablePermissions::Only(grantable.iter().filter(is_within).cloned().collect())
             }
         };
-        let (owner_scope, limits) = (&key.ownership.owner_scope, key.limits());
+        let is_in_tenant = *owner_scope != OwnerScope::Account;
+        let mut limits = key.limits();
+        // Services may read the access records of a key that is not record-bound as well.
+        limits.record_bound =
+            !services.settings.limits.record_bound && (key.record_bound || !key.access_statements.is_empty());
         Ok(Self {
             id: key.subject().client_id(&key.id).to_owned(),
             audiences: limits.audiences.clone(),
             caller: Caller {
                 origin: call.origin(Actor::Key(key.id.clone()), None),
-                authority: CallerPermissions { scope, tenant_scope: TenantScope::of(owner_scope) },
+                authority: CallerPermissions { scope, tenant_scope },
                 holdings,
-                limits: (*owner_scope != OwnerScope::Account).then_some(limits),
-                on_behalf_of: owner_scope.user().is_some().then(|| owner_scope.clone()),
+                limits: is_in_tenant.then_some(limits),
+                key_access: is_in_tenant.then(|| key.access_statements.clone()),
+                user_scope: owner_scope.user().is_some().then(|| owner_scope.clone()),
             },
         })
+    }
+}
+
+/// Returns the management permissions that a key has now. A key that is in force and has none
+/// yields an empty scope.
+pub(crate) fn management_scope(
+    context: &KeyContext,
+    request: &ExchangeParameters,
+    limits: &Limits,
+) -> Result<PermissionSet, CredentialError> {
+    match grant::decide(context, request, limits) {
+        Ok(grant) => Ok(grant.scope),
+        Err(DenyReason::Credential(fault)) => Err(fault),
+        Err(DenyReason::Scope(_) | DenyReason::Target(_) | DenyReason::Lifetime(_)) => Ok(PermissionSet::default()),
     }
 }
 

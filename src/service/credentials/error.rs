@@ -2,6 +2,7 @@
 
 use crate::{
     domain::{
+        common::time::Span,
         credentials::error::CredentialError,
         exchange::{
             refusal::{DenyReason, ScopeError, TargetError},
@@ -21,6 +22,9 @@ pub enum AuthError {
     Scope(ScopeError),
     #[error("the target is not granted")]
     Target(TargetError),
+    /// The requested lifetime exceeds this one.
+    #[error("the lifetime is not granted")]
+    Lifetime(Span),
     /// The key is valid but may not act on behalf of the named user.
     #[error(transparent)]
     OnBehalfOf(#[from] OnBehalfOfError),
@@ -41,7 +45,7 @@ pub enum OnBehalfOfError {
     PortalSession,
     #[error("only callers with keyswap:keys may call on behalf of a user")]
     NotPermitted,
-    #[error("the user does not exist there or is blocked")]
+    #[error("the user does not exist there, or is blocked or locked")]
     UserNotActive,
 }
 
@@ -51,6 +55,7 @@ impl From<DenyReason> for AuthError {
             DenyReason::Credential(fault) => Self::Credential(fault),
             DenyReason::Scope(fault) => Self::Scope(fault),
             DenyReason::Target(fault) => Self::Target(fault),
+            DenyReason::Lifetime(longest) => Self::Lifetime(longest),
         }
     }
 }

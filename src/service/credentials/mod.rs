@@ -1,4 +1,5 @@
 pub mod api_key;
+pub mod authenticity;
 pub mod brute_force;
 pub mod caller;
 pub mod client;
@@ -8,6 +9,8 @@ pub mod parse;
 pub mod rate_limit;
 pub mod request_context;
 pub mod session;
+pub mod session_end;
+pub mod spent_limits;
 pub mod token;
 pub mod use_buffer;
 pub mod verify;

@@ -2,14 +2,9 @@
 
 use crate::{
     config::Settings,
-    crypto::{
-        credential,
-        encryption::{Encrypted, EncryptionError, SecretKind},
-        imported_key,
-        master_keys::MasterKeys,
-    },
+    crypto::{credential, imported_key},
     domain::{
-        common::derived_id::CredentialId,
+        common::{derived_id::CredentialId, encryption::Plaintext},
         credentials::{
             format::PresentedKey,
             imported::{ImportedKeyDigest, is_importable_format},
@@ -31,9 +26,10 @@ pub(crate) enum ParsedCredential {
 
 impl ParsedCredential {
     /// Checks the format, the checksum and the prefix. A text with a native prefix is a native key
-    /// or invalid: a mistyped key must not cost a lookup.
+    /// or invalid: a mistyped key must not cost a lookup. White space around a key is ignored, as
+    /// it is at the end of a file or of a decoded header.
     pub fn parse(services: &Services, text: &str) -> Option<Self> {
-        let settings = &services.settings;
+        let (text, settings) = (text.trim_ascii(), &services.settings);
         match PresentedKey::parse(text) {
             Ok(key) if settings.api_keys.native_key_prefixes().any(|prefix| *prefix == key.prefix) => {
                 Some(Self::Native(key))
@@ -60,16 +56,11 @@ impl ParsedCredential {
         }
     }
 
-    /// Returns whether the key matches the value that is encrypted for the credential `id`.
-    pub fn matches(
-        &self,
-        id: &CredentialId,
-        encrypted: &Encrypted,
-        master: &MasterKeys,
-    ) -> Result<bool, EncryptionError> {
+    /// Returns whether the key is the one whose digest is `stored`, in constant time.
+    pub fn is_correct(&self, stored: &Plaintext) -> bool {
         match self {
-            Self::Native(key) => credential::verify(master, SecretKind::Credential, id, encrypted, key),
-            Self::Imported { digest, .. } => imported_key::verify(master, id, encrypted, digest),
+            Self::Native(key) => credential::is_correct(stored, key),
+            Self::Imported { digest, .. } => imported_key::is_correct(stored, digest),
         }
     }
 }

@@ -1,33 +1,41 @@
-//! Verification of portal sessions, with the current directory entry of their user.
+//! Verification of portal sessions, with the current state of their user and of the key that opened
+//! them.
 
 use crate::{
-    crypto::{
-        credential,
-        encryption::{Encrypted, SecretKind},
-    },
+    crypto::credential,
     domain::{
-        access::policy::GrantablePermissions,
-        common::derived_id::PortalSessionId,
+        access::policy::{CallerPermissions, TenantScope},
+        common::{
+            derived_id::{CredentialId, PortalSessionId},
+            encryption::Encrypted,
+            time::Timestamp,
+        },
         credentials::{
             error::CredentialError,
             format::{Prefix, PresentedKey},
         },
+        events::{Actor, Origin},
+        exchange::key_context::KeyContext,
         portal::session::{PortalSession, PortalSessionKind},
     },
     service::{
         Services,
         access::owners::{self, DirectoryEntry},
         credentials::{
+            authenticity::{authenticate, decrypt_row},
             brute_force::Source,
+            client::{management_exchange_request, management_scope},
             error::AuthError,
+            request_context::RequestContext,
             verify::{PresentedCredential, verify},
         },
     },
     store::{
-        StoreError,
+        Conn, StoreError,
+        credentials::key_context::{self, KeyRecord, KeySelector},
         portal::sessions::{self, StoredPortalSession},
     },
-    telemetry::labels::RequestForm,
+    telemetry::labels::{AuthenticatedTable, RequestForm},
 };
 
 /// Parses a credential as the token of a portal session; `None` for any other credential.
@@ -35,63 +43,124 @@ pub(crate) fn parse_session_token(credential: &str) -> Option<PresentedKey> {
     PresentedKey::parse(credential).ok().filter(|token| token.prefix == Prefix::portal_session())
 }
 
-/// A verified session.
+/// A session that may be used now.
 #[derive(Debug)]
 pub(crate) struct VerifiedSession {
-    pub id: PortalSessionId,
+    pub session: PortalSession,
     /// The current directory entry of its user.
     pub user: DirectoryEntry,
-    /// The permissions that the opener of the session may grant.
-    pub grantable_permissions: GrantablePermissions,
 }
 
-/// Verifies a session of the given kind. Every fault yields `AuthError::Credential`, including a
-/// session of another kind.
+/// Returns the origin of what is done in a session.
+pub(crate) fn session_origin(session: &PortalSession, call: &RequestContext) -> Origin {
+    let actor = Actor::PortalSession { id: session.id.clone(), opened_by: session.opened_by.clone() };
+    call.origin(actor, session.owner_scope.user().cloned())
+}
+
+/// A session, and what it depends on.
+struct StoredSession {
+    stored: StoredPortalSession,
+    user: Option<DirectoryEntry>,
+    opener: Option<KeyRecord>,
+    now: Timestamp,
+}
+
+/// Verifies a session of one of these kinds, with its user and its opener as they are now. Every
+/// fault yields `AuthError::Credential`, including a session of another kind.
 pub(crate) async fn verify_session(
     services: &Services,
     token: &str,
-    kind: PortalSessionKind,
+    kinds: &[PortalSessionKind],
     source: Source,
 ) -> Result<VerifiedSession, AuthError> {
-    let presented = PresentedCredential { value: token, source, form: Some(RequestForm::Management) };
-    let parse = |text: &str| {
-        let token = parse_session_token(text)?;
-        let id = token.credential_id;
-        Some((token, Some(id)))
-    };
-    verify(services, presented, parse, async |token: PresentedKey| {
-        let id = PortalSessionId::from(&token.credential_id);
-        let found = services.store.read_at(move |connection, now| {
-            let Some(stored) = sessions::find(connection, &id)? else { return Ok::<_, StoreError>(None) };
-            let owner_scope = &stored.session.owner_scope;
-            let user = match owner_scope.user() {
-                Some(user) => owners::find_user(connection, user, owner_scope.organization())?,
-                None => None,
-            };
-            Ok(Some((stored, user, now)))
-        });
-        let Some((stored, user, now)) = found.await? else {
-            let decoy = &services.decoy;
-            credential::verify(&decoy.master, SecretKind::Credential, &decoy.id, &decoy.encrypted, &token)?;
-            return Err(CredentialError::Unknown.into());
+    verify(services, presented(token, source), parse_with_id, async |token: PresentedKey| {
+        let found = find_authentic(services, &token, kinds).await?;
+        let opener = match found.opener.map(|record| authenticate(services, record)).transpose() {
+            Err(AuthError::Credential(CredentialError::Altered)) => None,
+            opener => opener?.map(|(context, _)| context),
         };
-        let StoredPortalSession { session, encrypted_secret, master_version } = stored;
-        let encrypted = Encrypted { master_version, bytes: encrypted_secret };
-        let (master_keys, id) = (&services.master_keys, &token.credential_id);
-        let is_correct = credential::verify(master_keys, SecretKind::PortalSession, id, &encrypted, &token)?;
+        let session = found.stored.session;
         // A user that was deleted and created again has another generation id, and the session does
         // not belong to it.
-        Err(AuthError::Credential(match user.filter(|user| user.owner_scope == session.owner_scope) {
-            _ if !is_correct => CredentialError::SecretMismatch,
-            _ if session.kind != kind => CredentialError::Unknown,
-            _ if session.expires_at <= now => CredentialError::Expired,
+        Err(AuthError::Credential(match found.user.filter(|user| user.owner_scope == session.owner_scope) {
+            _ if !may_open_sessions(services, opener.as_ref()) => CredentialError::OpenerNotAuthorized,
             None => CredentialError::OwnerDeleted,
             Some(user) if user.blocked => CredentialError::OwnerBlocked,
-            Some(user) => {
-                let PortalSession { id, grantable_permissions, .. } = session;
-                return Ok(VerifiedSession { id, user, grantable_permissions });
-            }
+            Some(user) => return Ok(VerifiedSession { session, user }),
         }))
     })
     .await
+}
+
+/// Verifies the secret, the kind and the expiry of a session that is to be ended. Neither its user
+/// nor its opener is considered, because a blocked user can be unblocked later.
+pub(crate) async fn verify_session_to_end(
+    services: &Services,
+    token: &str,
+    kinds: &[PortalSessionKind],
+    source: Source,
+) -> Result<PortalSession, AuthError> {
+    verify(services, presented(token, source), parse_with_id, async |token: PresentedKey| {
+        Ok(find_authentic(services, &token, kinds).await?.stored.session)
+    })
+    .await
+}
+
+const fn presented(token: &str, source: Source) -> PresentedCredential<'_> {
+    PresentedCredential { value: token, source, form: Some(RequestForm::Management) }
+}
+
+fn parse_with_id(text: &str) -> Option<(PresentedKey, Option<CredentialId>)> {
+    let token = parse_session_token(text)?;
+    let id = token.credential_id;
+    Some((token, Some(id)))
+}
+
+/// Finds a session of one of these kinds that has not expired, and verifies its secret.
+async fn find_authentic(
+    services: &Services,
+    token: &PresentedKey,
+    kinds: &[PortalSessionKind],
+) -> Result<StoredSession, AuthError> {
+    let Some(found) = find(services, PortalSessionId::from(&token.credential_id)).await? else {
+        credential::is_correct(&services.decoy.decrypt()?, token);
+        return Err(CredentialError::Unknown.into());
+    };
+    let StoredPortalSession { session, encrypted_secret, master_version } = &found.stored;
+    let encrypted = Encrypted { master_version: *master_version, bytes: encrypted_secret.clone() };
+    let (table, row) = (AuthenticatedTable::PortalSessions, session.encode());
+    let digest = decrypt_row(services, table, session.id.as_str(), &row, &encrypted)?;
+    if !credential::is_correct(&digest, token) {
+        Err(CredentialError::SecretMismatch.into())
+    } else if !kinds.contains(&session.kind) {
+        Err(CredentialError::Unknown.into())
+    } else if session.expires_at <= found.now {
+        Err(CredentialError::Expired.into())
+    } else {
+        Ok(found)
+    }
+}
+
+async fn find(services: &Services, id: PortalSessionId) -> Result<Option<StoredSession>, StoreError> {
+    let targets = management_exchange_request(services).targets;
+    let load = move |connection: &mut Conn, now| {
+        let Some(stored) = sessions::find(connection, &id)? else { return Ok(None) };
+        let owner_scope = &stored.session.owner_scope;
+        let user = match owner_scope.user() {
+            Some(user) => owners::find_user(connection, user, owner_scope.organization())?,
+            None => None,
+        };
+        let opener = key_context::load(connection, &KeySelector::Key(stored.session.opened_by.clone()), &targets)?;
+        Ok(Some(StoredSession { stored, user, opener, now }))
+    };
+    services.store.read_at(load).await
+}
+
+/// Returns whether the key that opened a session exists, is in force and may still open sessions.
+/// Its credential does not matter: a rotation ends no session (invariant 13).
+fn may_open_sessions(services: &Services, opener: Option<&KeyContext>) -> bool {
+    let Some(context) = opener else { return false };
+    let tenant_scope = TenantScope::of(&context.key.ownership.owner_scope);
+    management_scope(context, &management_exchange_request(services), &services.settings.limits)
+        .is_ok_and(|scope| CallerPermissions { scope, tenant_scope }.may_manage_portal_sessions())
 }

@@ -3,7 +3,10 @@
 
 use std::{fmt, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, sleep_until, timeout},
+};
 
 use crate::{
     domain::{
@@ -13,6 +16,7 @@ use crate::{
         Error, Services, Unavailable,
         credentials::{brute_force::Source, error::AuthError},
     },
+    store::StoreError,
     telemetry::labels::{ExchangeResult, RequestForm},
 };
 
@@ -54,17 +58,17 @@ pub(crate) async fn verify<P, V>(
             // Credentials that were revoked since appear to be in force.
             return Err(Unavailable::RolledBack.into());
         }
-        limiter.admit_source(source)?;
         let (id, result) = match parse(value) {
             None => (None, Err(CredentialError::Malformed.into())),
             Some((parsed, id)) => {
-                limiter.admit_credential(source, id.as_ref())?;
+                let _permit = wait_for_turn(services, source).await?;
                 (id, check(parsed).await)
             }
         };
         if let Err(AuthError::Credential(fault)) = &result {
-            let admitted = limiter.admit_failure(source, id.as_ref());
-            limiter.record_failure(source, id.as_ref());
+            // Only failures are limited, so a correct credential is never refused because of
+            // incorrect ones (invariant 15).
+            let admitted = limiter.record_failure(source, id.as_ref());
             if id.is_some() || source == Source::UNKNOWN {
                 wait_for_deadline(services, started).await;
             }
@@ -85,6 +89,19 @@ pub(crate) async fn verify<P, V>(
         services.metrics.record_exchange(form, exchange_result(&result), started.elapsed());
     }
     result
+}
+
+/// Waits until few other verifications run for sources whose budget is spent. Other sources do not
+/// wait.
+async fn wait_for_turn(services: &Services, source: Source) -> Result<Option<SemaphorePermit<'_>>, AuthError> {
+    if !services.brute_force.is_spent(source) {
+        return Ok(None);
+    }
+    let turn = timeout(services.settings.database.connect_timeout, services.brute_force.failing_sources.acquire());
+    match turn.await {
+        Ok(Ok(permit)) => Ok(Some(permit)),
+        Ok(Err(_)) | Err(_) => Err(StoreError::unavailable("too many failures of its source wait for it").into()),
+    }
 }
 
 /// Records that a verified key was used, directly or by one of its tokens.
@@ -118,9 +135,13 @@ const fn exchange_result<V>(result: &Result<V, AuthError>) -> ExchangeResult {
             CredentialError::OwnerBlocked => ExchangeResult::OwnerBlocked,
             CredentialError::OwnerDeleted => ExchangeResult::OwnerDeleted,
             CredentialError::ClientIdMismatch => ExchangeResult::ClientMismatch,
+            CredentialError::OpenerNotAuthorized => ExchangeResult::OpenerNotAuthorized,
+            CredentialError::SigningKeyNotInUse | CredentialError::ClaimMismatch => ExchangeResult::Forged,
+            CredentialError::Altered => ExchangeResult::Altered,
         },
         AuthError::Scope(_) => ExchangeResult::Scope,
         AuthError::Target(_) => ExchangeResult::Target,
+        AuthError::Lifetime(_) => ExchangeResult::Lifetime,
         AuthError::Throttled(_) => ExchangeResult::Throttled,
         AuthError::Limited(_) => ExchangeResult::Limited,
         AuthError::Failed(Error::Unavailable(_)) => ExchangeResult::Unavailable,

@@ -5,13 +5,14 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
-        access::{owner::OwnerScope, owner_status::Deleted},
+        access::{owner::OwnerScope, owner_status::DeletionCause},
         common::{
             entropy::EntropyUnavailable,
             id::OrganizationId,
-            json::{Metadata, deserialize_nullable},
+            json::{Metadata, MetadataPatch, deserialize_nullable, deserialize_present},
             name::DisplayName,
             page::{Page, PageRequest},
+            preconditions::Preconditions,
         },
         directory::Organization,
         events::{EventType, NewEvent},
@@ -19,10 +20,7 @@ use crate::{
     service::{
         Error, Services,
         caller::Caller,
-        common::{
-            entry::{WriteResult, entry, require_existing},
-            version::require_version,
-        },
+        common::entry::{WriteResult, entry, merge_metadata, require_existing, require_found},
     },
     store::{self, Outcome, StoreError, Tx, directory::owner_deletions::DeletedOwner},
 };
@@ -41,7 +39,9 @@ pub struct OrganizationPut {
 pub struct OrganizationPatch {
     #[serde(default, deserialize_with = "deserialize_nullable")]
     pub name: Option<Option<DisplayName>>,
-    pub metadata: Option<Metadata>,
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false, value_type = Option<Metadata>)]
+    pub metadata: Option<MetadataPatch>,
 }
 
 entry!(Organization, "organization", store::directory::organizations, |organization, before| {
@@ -54,12 +54,12 @@ pub async fn put(
     services: &Services,
     caller: &Caller,
     put: OrganizationPut,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<(Organization, bool), Error> {
     services
         .change(caller, move |tx, _| {
             let before = store::directory::organizations::find_for_change(tx, &put.id)?;
-            require_version(before.as_ref().map_or(0, |found| found.version), if_version)?;
+            preconditions.check(before.as_ref().map(|found| found.version).into())?;
             Ok(effect_of_put(tx, before.as_ref(), put)?.write(tx)?.into())
         })
         .await
@@ -70,14 +70,14 @@ pub async fn patch(
     caller: &Caller,
     id: OrganizationId,
     patch: OrganizationPatch,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<Organization, Error> {
     services
         .change(caller, move |tx, _| {
-            let before = require_existing(store::directory::organizations::find_for_change(tx, &id)?, if_version)?;
+            let before = require_existing(store::directory::organizations::find_for_change(tx, &id)?, &preconditions)?;
             let after = Organization {
                 name: patch.name.unwrap_or_else(|| before.name.clone()),
-                metadata: patch.metadata.unwrap_or_else(|| before.metadata.clone()),
+                metadata: merge_metadata("metadata", patch.metadata, &before.metadata)?,
                 ..before.clone()
             };
             WriteResult::of(Some(&before), after).write_outcome(tx)
@@ -87,7 +87,7 @@ pub async fn patch(
 
 pub async fn get(services: &Services, id: OrganizationId) -> Result<Organization, Error> {
     let found = services.store.read(move |connection| store::directory::organizations::find(connection, &id)).await?;
-    require_existing(found, None)
+    require_found(found)
 }
 
 pub async fn list(services: &Services, page: PageRequest) -> Result<Page<Organization>, Error> {
@@ -100,16 +100,16 @@ pub async fn delete(
     services: &Services,
     caller: &Caller,
     id: OrganizationId,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<(), Error> {
     services
         .change(caller, move |tx, _| {
-            let found = require_existing(store::directory::organizations::find_for_change(tx, &id)?, if_version)?;
+            let found = require_existing(store::directory::organizations::find_for_change(tx, &id)?, &preconditions)?;
             store::directory::organizations::delete(tx, &id)?;
             let event = event(EventType::OrganizationDeleted, &found);
             let owner = OwnerScope::Organization { id, generation_id: found.generation_id };
             let owner = DeletedOwner::OwnerScope(owner);
-            store::directory::owner_deletions::record_deletion(tx, &owner, Deleted::OrganizationDeleted)?;
+            store::directory::owner_deletions::record_deletion(tx, &owner, DeletionCause::OrganizationDeleted)?;
             Ok(Outcome::event((), event))
         })
         .await

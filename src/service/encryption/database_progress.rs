@@ -4,7 +4,7 @@
 use crate::{
     crypto::jwk::PublicJwk,
     domain::{common::derived_id::SigningKeyId, signing::SigningKeyState},
-    store::signing::signing_keys::StoredSigningKey,
+    store::signing::stored_keys::StoredSigningKey,
 };
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -21,8 +21,8 @@ pub struct DatabaseProgress {
     /// Hash of the last event. It detects a history that has diverged after a rollback, even if it
     /// is longer.
     pub hash: String,
-    /// Sum of the versions of all signing keys. It never decreases, except by a rollback.
-    pub generation: i64,
+    /// The counter of the manifest of the signing keys. It never decreases, except by a rollback.
+    pub manifest_counter: i64,
     /// All signing keys of the past and present. Published keys must remain published, and revoked
     /// keys must not return.
     #[serde(default)]
@@ -74,7 +74,7 @@ impl GuardState {
             Self::RolledBack(rollback) => rollback.to_string(),
             Self::Corrupt => "the content of the rollback guard is not valid".to_owned(),
         };
-        Some(format!("{problem}; nothing is signed or accepted until `keyswap restore accept` is run here"))
+        Some(format!("{problem}; nothing is signed or accepted until `keyswap restore accept` is run on this server"))
     }
 }
 
@@ -92,7 +92,7 @@ impl fmt::Display for Rollback {
         f.write_str("the database was rolled back")?;
         if actual.seq < recorded.seq {
             write!(f, ": it ends with event {}, and event {} was recorded", actual.seq, recorded.seq)
-        } else if actual.generation < recorded.generation {
+        } else if actual.manifest_counter < recorded.manifest_counter {
             f.write_str(": signing keys are missing or in an earlier state than was recorded")
         } else {
             write!(f, " and used since: event {} differs from the recorded one", recorded.seq)

@@ -17,7 +17,7 @@ use std::path::Path;
 pub struct MasterKeyUsage {
     #[serde(flatten)]
     pub info: MasterKeyInfo,
-    /// `here`, `missing`, or what is wrong with the file.
+    /// `present`, `missing`, or what is wrong with the file.
     pub file: String,
     pub rows: i64,
     pub rows_by_column: RowCounts,
@@ -32,7 +32,7 @@ pub async fn list(store: &Store, dir: &Path) -> Result<Vec<MasterKeyUsage>, Erro
             let registered = store::encryption::master_keys::list(connection)?;
             let usage = registered.into_iter().map(|info| {
                 let rows_by_column = count_rows(connection, info.version)?;
-                let file = check_file(&dir, &info).map_or_else(|fault| fault.to_string(), |()| "here".to_owned());
+                let file = check_file(&dir, &info).map_or_else(|fault| fault.to_string(), |()| "present".to_owned());
                 Ok(MasterKeyUsage { file, rows: rows_by_column.values().sum(), rows_by_column, info })
             });
             usage.collect()

@@ -166,7 +166,7 @@ fn find_replicas_without_key(connection: &mut Conn, info: &MasterKeyInfo) -> Res
 /// replica has refreshed its keys.
 pub async fn max_replica_staleness(store: &Store, own: Span) -> Result<Span, Error> {
     let replicas = store.read(store::signing::replicas::list).await?;
-    Ok(replicas.iter().map(|replica| replica.timing.max_snapshot_age).fold(own, Span::max))
+    Ok(replicas.iter().map(|replica| replica.timing.replica_staleness).fold(own, Span::max))
 }
 
 /// Makes the incoming key the current one, which encrypts from then on. Returns `None` if there is
@@ -189,7 +189,7 @@ pub async fn activate(
         if missing_keys == MissingKeyPolicy::Refuse && !replicas.is_empty() {
             return Err(Conflict::ReplicasWithoutMasterKey { version: incoming.version, replicas }.into());
         }
-        let faster = || Error::from(Conflict::ChangedConcurrently("master key"));
+        let faster = || Error::from(Conflict::ChangedConcurrently(format!("master key {}", incoming.version)));
         let old = in_state(&listed, MasterKeyState::Current).ok_or_else(faster)?;
         if !master_keys::transition_state(tx, old.version, MasterKeyState::Current, MasterKeyState::Retiring)?
             || !master_keys::transition_state(tx, incoming.version, MasterKeyState::Incoming, MasterKeyState::Current)?

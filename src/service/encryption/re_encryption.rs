@@ -2,15 +2,18 @@
 
 use crate::{
     crypto::{
-        encryption::{Encrypted, EncryptionError, SecretKind},
-        imported_key,
+        encryption::{private_key_row, webhook_row},
         master_keys::MasterKeys,
     },
-    domain::{common::derived_id::PortalSessionId, events::Origin, signing::master_key::MasterKeyState},
+    domain::{
+        common::encryption::{Encrypted, EncryptionError, RowCipher as _},
+        events::Origin,
+        signing::master_key::MasterKeyState,
+    },
     service::Error,
     store::{
-        self, NoEvent, Outcome, Store, Tx,
-        encryption::columns::{self, EncryptedColumn, EncryptedRow, ReEncryptedRow},
+        self, AuthenticatedRow, Conn, Lock, NoEvent, Outcome, Store, StoreError, Tx,
+        encryption::columns::{self, EncryptedColumn, EncryptedRow},
     },
 };
 use serde::Serialize;
@@ -92,46 +95,89 @@ fn re_encrypt_batch(
     version: i32,
     after: &str,
 ) -> Result<Batch, Error> {
-    let rows = columns::list_by_master_key(tx, column, version, after, BATCH_SIZE)?;
+    if matches!(column, EncryptedColumn::SigningKeys | EncryptedColumn::SigningKeyManifest) {
+        // Like every change of signing keys, which locks all of their rows.
+        tx.lock(Lock::SigningKeys)?;
+        store::signing::manifest::begin_change(tx)?;
+    }
+    let mut rows = columns::list_by_master_key(tx, column, version, after, BATCH_SIZE)?;
     let last = rows.last().map(|row| row.id.clone());
+    let mut keys_of_credentials = BTreeMap::new();
+    if column == EncryptedColumn::Credentials {
+        let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
+        keys_of_credentials = store::api_keys::authentication::find_keys(tx, &ids)?;
+        // In the order in which every change locks keys.
+        rows.sort_by(|a, b| keys_of_credentials.get(&a.id).cmp(&keys_of_credentials.get(&b.id)));
+    }
     let mut batch = Batch { re_encrypted: 0, undecryptable: Vec::new(), last };
     for row in rows {
-        match re_encrypt(tx, keys, column, version, &row) {
+        let replaced = match keys_of_credentials.get(&row.id) {
+            Some(key) => store::api_keys::authentication::re_encrypt(tx, key, &row.id),
+            None => re_encrypt(tx, keys, column, version, &row),
+        };
+        match replaced {
             // A row that was changed or deleted since is skipped. The next run finds its new
             // version.
-            Ok(new) => batch.re_encrypted += i64::from(columns::replace(tx, column, &row, &new)?),
-            Err(EncryptionError::DecryptionFailed) => {
+            Ok(replaced) => batch.re_encrypted += i64::from(replaced),
+            Err(
+                StoreError::Altered { .. }
+                | StoreError::InvalidData(_)
+                | StoreError::Encryption(EncryptionError::DecryptionFailed),
+            ) => {
                 batch.undecryptable.push(UndecryptableRow { place: column, id: row.id });
             }
-            Err(error @ (EncryptionError::NoEntropy | EncryptionError::NoMasterKey(_))) => return Err(error.into()),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(batch)
 }
 
+/// Returns whether the row was replaced. An altered row is never encrypted again, because this
+/// would make it authentic.
 fn re_encrypt(
-    tx: &Tx<'_>,
+    tx: &mut Tx<'_>,
     keys: &MasterKeys,
     column: EncryptedColumn,
     master_version: i32,
     row: &EncryptedRow,
-) -> Result<ReEncryptedRow, EncryptionError> {
-    let old = Encrypted { master_version, bytes: row.ciphertext.clone() };
-    let (kind, id) = match column {
-        EncryptedColumn::SigningKeys => (SecretKind::SigningKey, row.id.as_str()),
-        EncryptedColumn::Credentials => (SecretKind::Credential, row.id.as_str()),
-        // A session is encrypted for the id in its token, which is its own id without the
-        // prefix.
-        EncryptedColumn::PortalSessions => {
-            (SecretKind::PortalSession, row.id.strip_prefix(PortalSessionId::PREFIX).unwrap_or(&row.id))
+) -> Result<bool, StoreError> {
+    let encoded = match column {
+        // Deleted since its id was listed.
+        EncryptedColumn::Credentials => return Ok(false),
+        EncryptedColumn::SigningKeyManifest => {
+            // The change of the signing keys that this batch is writes the manifest again.
+            return Ok(true);
         }
-        EncryptedColumn::Webhooks | EncryptedColumn::PreviousWebhookSecrets => (SecretKind::Webhook, row.id.as_str()),
+        EncryptedColumn::SigningKeys => private_key_row(&row.id),
+        EncryptedColumn::PortalSessions => {
+            let id = row.id.parse().map_err(StoreError::invalid_data)?;
+            let Some(stored) = store::portal::sessions::find(tx, &id)? else { return Ok(false) };
+            stored.session.encode()
+        }
+        EncryptedColumn::Audiences => {
+            return re_encrypt_tag(tx, keys, column, row, store::access::audiences::find_to_check);
+        }
+        EncryptedColumn::AccessRecords => {
+            return re_encrypt_tag(tx, keys, column, row, store::access::access_records::find_to_check);
+        }
+        EncryptedColumn::Webhooks | EncryptedColumn::PreviousWebhookSecrets => webhook_row(&row.id),
     };
-    let (new, lookup) = if row.has_lookup_digest {
-        let (new, lookup) = imported_key::re_encrypt(keys, id, &old, tx.entropy())?;
-        (new, Some(lookup))
-    } else {
-        (keys.re_encrypt(kind, id, &old, tx.entropy())?, None)
-    };
-    Ok(ReEncryptedRow { ciphertext: new.bytes, version: new.master_version, lookup })
+    let old = Encrypted { master_version, bytes: row.ciphertext.clone() };
+    let new = keys.encrypt(&encoded, &keys.decrypt(&encoded, &old)?, tx.entropy())?;
+    columns::replace(tx, column, row, &new)
+}
+
+/// Re-encrypts the tag of a row that is read with it, in one statement.
+fn re_encrypt_tag(
+    tx: &mut Tx<'_>,
+    keys: &MasterKeys,
+    column: EncryptedColumn,
+    row: &EncryptedRow,
+    find: fn(&mut Conn, &[String]) -> Result<Vec<AuthenticatedRow>, StoreError>,
+) -> Result<bool, StoreError> {
+    // A row that was changed since its id was listed is encrypted with the current key.
+    let found = find(tx, std::slice::from_ref(&row.id))?;
+    let Some(found) = found.into_iter().find(|found| found.encrypted.bytes == row.ciphertext) else { return Ok(false) };
+    let tag = keys.decrypt(&found.encoded, &found.encrypted)?;
+    columns::replace(tx, column, row, &keys.encrypt(&found.encoded, &tag, tx.entropy())?)
 }

@@ -17,7 +17,7 @@ use crate::{
         Conflict, Error, Services, WriteFileError,
         encryption::database_progress::{DatabaseProgress, GuardState, RecordedKey, Rollback},
     },
-    store::{self, Conn, Lock, Outcome, Store, StoreError},
+    store::{self, Conn, Lock, Outcome, RowEncryption, Store, StoreError, signing::manifest::AuthenticSigningKeys},
 };
 
 /// Compares the database with the guard file. Halts signing while an operator must decide. If the
@@ -48,11 +48,13 @@ fn apply_state(services: &Services, state: GuardState) {
     let must_halt = state.requires_decision();
     if *services.rollback_guard.state() != state {
         match state.describe_problem() {
-            Some(reason) if must_halt => tracing::error!(reason, "signing is halted"),
-            Some(reason) => {
-                tracing::warn!(reason, file = %services.rollback_guard.file.display(), "see keys.rollback_guard")
+            Some(reason) if must_halt => {
+                tracing::error!(reason, "the rollback check failed: requests that verify or sign are answered with 503")
             }
-            None => tracing::info!("the database agrees with its rollback guard"),
+            Some(reason) => {
+                tracing::warn!(reason, file = %services.rollback_guard.file.display(), "failed to use the rollback guard")
+            }
+            None => tracing::info!("the rollback check succeeded: the database agrees with its rollback guard"),
         }
     }
     services.rollback_guard.state.store(Arc::new(state));
@@ -68,13 +70,15 @@ fn file_unavailable(action: &str, error: &io::Error) -> GuardState {
 /// Compares the database with the guard file `file`. Also returns the progress of the database, or
 /// `None` if it has no events.
 pub async fn compare(store: &Store, file: &Path) -> Result<(GuardState, Option<DatabaseProgress>), Error> {
-    let file = file.to_owned();
+    let (file, encryption) = (file.to_owned(), store.encryption());
     store
         .read(move |connection| {
             // The file is read before the database. Otherwise progress that is recorded in between
             // would look like a rollback.
             let recorded = read_guard_file(&file);
-            let Some(actual) = read_progress(connection)? else { return Ok((GuardState::Consistent, None)) };
+            let Some(actual) = read_progress(connection, &encryption)? else {
+                return Ok((GuardState::Consistent, None));
+            };
             let state = match recorded {
                 Ok(None) => GuardState::Consistent,
                 Ok(Some(recorded)) => compare_progress(connection, recorded, &actual)?,
@@ -85,15 +89,15 @@ pub async fn compare(store: &Store, file: &Path) -> Result<(GuardState, Option<D
         .await
 }
 
-fn read_progress(connection: &mut Conn) -> Result<Option<DatabaseProgress>, StoreError> {
+fn read_progress(connection: &mut Conn, encryption: &RowEncryption) -> Result<Option<DatabaseProgress>, StoreError> {
     let Some(first) = store::events::find(connection, 1)? else { return Ok(None) };
     // The keys are read before the chain head. An event that is read may have changed the keys
     // after they were read, but every change that is read has its event.
-    let keys = store::signing::signing_keys::list(connection, false)?;
-    let generation = keys.iter().map(|key| key.info.version).sum();
+    let AuthenticSigningKeys { keys, counter: manifest_counter, .. } =
+        store::signing::manifest::list(connection, encryption)?;
     let (seq, hash) = store::events::read_chain_head(connection)?;
     let keys = keys.into_iter().map(RecordedKey::from_stored).collect();
-    Ok(Some(DatabaseProgress { database: first.id.to_string(), seq, hash, generation, keys }))
+    Ok(Some(DatabaseProgress { database: first.id.to_string(), seq, hash, manifest_counter, keys }))
 }
 
 fn compare_progress(
@@ -103,7 +107,7 @@ fn compare_progress(
 ) -> Result<GuardState, StoreError> {
     if recorded.database != actual.database {
         // The database was set up again or replaced. Nothing that was recorded can return.
-        tracing::warn!("the rollback guard belongs to another database; it restarts with this one");
+        tracing::warn!("the rollback guard belongs to another database; it will record this one");
         return Ok(GuardState::Consistent);
     }
     let is_same_history = match actual.seq.cmp(&recorded.seq) {
@@ -113,7 +117,7 @@ fn compare_progress(
             store::events::find(connection, recorded.seq + 1)?.is_none_or(|next| next.prev_hash == recorded.hash)
         }
     };
-    if is_same_history && actual.generation >= recorded.generation {
+    if is_same_history && actual.manifest_counter >= recorded.manifest_counter {
         return Ok(GuardState::Consistent);
     }
     Ok(GuardState::RolledBack(Box::new(Rollback { recorded, database: actual.clone() })))
@@ -137,7 +141,7 @@ fn record_progress(file: &Path, progress: &DatabaseProgress) -> io::Result<()> {
     if let Ok(Some(recorded)) = read_guard_file(file)
         && recorded.database == progress.database
         && recorded.seq >= progress.seq
-        && recorded.generation >= progress.generation
+        && recorded.manifest_counter >= progress.manifest_counter
         && recorded.keys.len() >= progress.keys.len()
     {
         return Ok(());
@@ -178,7 +182,8 @@ pub async fn accept(store: &Store, file: &Path, origin: Origin) -> Result<GuardS
             Ok::<_, Error>(Outcome::event((), event))
         })
         .await?;
-    let progress = store.read(read_progress).await?;
+    let encryption = store.encryption();
+    let progress = store.read(move |connection| read_progress(connection, &encryption)).await?;
     let progress = progress.ok_or_else(|| Error::internal("an event that was just written disappeared"))?;
     let _writing = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     write_guard_file(file, &progress).map_err(|source| WriteFileError { path: file.to_owned(), source })?;

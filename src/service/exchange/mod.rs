@@ -11,7 +11,8 @@ use crate::{
         exchange::{
             claims::Claims,
             grant::{self, Grant, requested_targets},
-            key_context::{CredentialReplacement, ExchangeParameters, KeyContext},
+            key_context::{CredentialEnd, ExchangeParameters, KeyContext},
+            presented_token::issue_time,
             refusal::{DenyReason, RemovedPermission, ScopeError},
             usage::RateLimitWindow,
         },
@@ -36,8 +37,8 @@ pub struct IssuedToken {
     pub claims: Claims,
     /// State of the key's rate limit, if it has one.
     pub window: Option<RateLimitWindow>,
-    /// Set if a rotation has replaced the presented credential.
-    pub replaced: Option<CredentialReplacement>,
+    /// When the presented credential stops working.
+    pub credential_end: CredentialEnd,
 }
 
 /// Exchanges a key for a token.
@@ -59,7 +60,7 @@ pub(super) async fn issue_token(
 ) -> Result<IssuedToken, AuthError> {
     let verified = verify_api_key(services, presented, request, LookupDetail::Context, async |context| {
         let grant = decide(context)?;
-        let window = rate_limit::count_exchange(services, &context.key).await?;
+        let window = rate_limit::count_exchange(services, &context.key, context.now).await?;
         Ok((grant, window))
     });
     let issued = async {
@@ -69,10 +70,14 @@ pub(super) async fn issue_token(
         let jti = random::generate_token_id(&services.entropy)?;
         grant.status = status_lists::assign_token_index(services, &grant, &jti).await?;
         services.live_tokens.count_token(&signer.jwk().kid, grant.expires_at);
+        let activated_at = snapshot.find_published(&signer.jwk().kid).and_then(|key| key.activated_at);
+        if let Some(activated_at) = activated_at {
+            grant.issued_at = issue_time(grant.issued_at, activated_at);
+        }
         let typ = grant.token_profile.typ.clone();
         let claims = grant.into_claims(services.issuer(), jti);
         let token = signer.sign_token(&typ, &claims).await?;
-        Ok(IssuedToken { token, claims, window, replaced: context.key.replacement() })
+        Ok(IssuedToken { token, claims, window, credential_end: context.key.credential_end() })
     };
     issued.await.inspect_err(|error| {
         if let AuthError::Failed(Error::Unavailable(cause)) = error
@@ -93,21 +98,25 @@ pub struct Explanation {
     pub scope: PermissionSet,
     /// Permissions that do not pass every rule.
     pub removed: Vec<RemovedPermission>,
+    /// Whether the token would have `authorization_details` instead of a scope.
+    pub record_bound: bool,
     /// Permissions of the scope with the resources they apply to, as defined by access records.
-    /// Absent if no access record applies.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub authorization_details: Vec<AuthorizationDetail>,
+    /// Absent if no access record applies and the token would not be record-bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub authorization_details: Option<Vec<AuthorizationDetail>>,
     /// Lifetime of the token in seconds. Null if the exchange would not return a token.
     pub expires_in: Option<i64>,
     /// The error code that the exchange would return. Null if it would return a token.
     pub error: Option<&'static str>,
-    /// Why the audiences are not accepted. Null if they are not the cause of the error.
-    #[schema(pattern = "^(too_many|unknown|shape|claims|access)$")]
+    /// Why the audiences are not accepted, or `lifetime` if `expires_in` is too long. Null if the
+    /// error has another cause.
+    #[schema(pattern = "^(too_many|unknown|token_profile|claims|access|lifetime)$")]
     pub reason: Option<&'static str>,
 }
 
-/// Returns the expected outcome of an exchange with the reasons, and whether a rotation has
-/// replaced the presented credential. Signs nothing.
+/// Returns the expected outcome of an exchange with the reasons, and when the presented credential
+/// stops working. Signs nothing.
 ///
 /// A key that is not accepted yields the same error as the exchange. Refusals of the scope or
 /// target are part of the explanation and not errors.
@@ -115,12 +124,12 @@ pub async fn explain(
     services: &Services,
     presented: PresentedCredential<'_>,
     request: &ExchangeParameters,
-) -> Result<(Explanation, Option<CredentialReplacement>), AuthError> {
+) -> Result<(Explanation, CredentialEnd), AuthError> {
     let limits = &services.settings.limits;
     let audience = requested_targets(request, limits).into_iter().cloned().collect();
-    let mut replaced = None;
+    let mut credential_end = CredentialEnd::default();
     let verified = verify_api_key(services, presented, request, LookupDetail::Context, async |context| {
-        replaced = context.key.replacement();
+        credential_end = context.key.credential_end();
         Ok((grant::explain(context, request, limits)?, grant::decide(context, request, limits)))
     })
     .await;
@@ -130,9 +139,15 @@ pub async fn explain(
             explanation.granted = decision.is_ok();
             explanation.scope = evaluation.granted;
             explanation.removed = evaluation.removed;
+            explanation.record_bound = evaluation.record_bound;
             explanation.authorization_details = evaluation.authorization_details;
             explanation.expires_in = decision.as_ref().ok().map(Grant::expires_in);
-            explanation.error = decision.is_err().then_some("invalid_scope");
+            explanation.error = match decision {
+                Ok(_) => None,
+                Err(DenyReason::Lifetime(_)) => Some("invalid"),
+                Err(_) => Some("invalid_scope"),
+            };
+            explanation.reason = (explanation.error == Some("invalid")).then_some("lifetime");
         }
         Err(AuthError::Target(fault)) => {
             explanation.error = Some("invalid_target");
@@ -141,5 +156,5 @@ pub async fn explain(
         Err(AuthError::Scope(ScopeError::Malformed)) => explanation.error = Some("invalid_scope"),
         Err(error) => return Err(error),
     }
-    Ok((explanation, replaced))
+    Ok((explanation, credential_end))
 }

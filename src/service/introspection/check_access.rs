@@ -16,16 +16,20 @@ use crate::{
         common::id::{KeyId, OrganizationId, ServiceClientId, UserId},
         exchange::{
             key_context::KeyContext,
-            validation::{CredentialRequirements, find_missing_permissions},
+            validation::{self, CredentialRequirements},
         },
     },
     service::{
         Services,
         access::owners,
-        credentials::{error::AuthError, token::load_key},
+        credentials::{authenticity::authentic_records, error::AuthError, token::load_key},
         introspection::resolve::resolve_token,
     },
-    store::{self, Conn, LookupDetail, StoreError, credentials::key_context::KeySelector},
+    store::{
+        self, Conn, LookupDetail, StoreError,
+        access::{access_records::find_of_principals, stored_access_record::StoredAccessRecord},
+        credentials::key_context::KeySelector,
+    },
 };
 
 /// The principal of an access check.
@@ -68,41 +72,45 @@ pub async fn check(
 ) -> Result<bool, AuthError> {
     match subject {
         AccessSubject::Value(value, audience) => {
-            check_credential(services, &value, audience, permission, &resource).await
+            check_credential(services, &value, audience, permission, resource).await
         }
         AccessSubject::Principal(PrincipalReference::ApiKey { id, organization_id: organization }) => {
-            let found = load_key(services, KeySelector::Key(id)).await?;
+            let found = match load_key(services, KeySelector::Key(id)).await {
+                Err(AuthError::Credential(_)) => None,
+                found => found?,
+            };
             Ok(found.is_some_and(|KeyContext { key, now, .. }| {
                 is_within(&key.ownership.owner_scope, organization.as_ref())
                     && key.permits_access(now, &services.settings.limits, &permission, &resource)
             }))
         }
         AccessSubject::Principal(PrincipalReference::User { id: user, organization_id: organization }) => {
-            let is_allowed = move |connection: &mut Conn| {
+            let required = permission.clone();
+            let find = move |connection: &mut Conn| {
                 let user = owners::find_user(connection, &user, organization.as_ref())?;
-                let Some(user) = user.filter(|user| !user.blocked) else { return Ok(false) };
-                let Some(generation_id) = user.owner_scope.generation_id() else { return Ok(false) };
-                let principal = generation_id.as_str();
-                Ok(user.permissions.contains(&permission)
-                    && is_covered_by_access_records(connection, principal, &user.owner_scope, &permission, &resource)?)
+                let user = user.filter(|user| !user.blocked && user.permissions.contains(&required));
+                let Some(user) = user else { return Ok(Vec::new()) };
+                let Some(generation_id) = user.owner_scope.generation_id() else { return Ok(Vec::new()) };
+                find_access_records(connection, generation_id.as_str(), &user.owner_scope)
             };
-            Ok(services.store.read::<_, StoreError>(is_allowed).await?)
+            let records = services.store.read::<_, StoreError>(find).await?;
+            covers(services, records, &permission, &resource)
         }
         AccessSubject::Principal(PrincipalReference::ServiceClient { id, organization_id: organization }) => {
-            let is_allowed = move |connection: &mut Conn| {
-                let Some(client) = store::api_keys::service_clients::find(connection, &id)? else { return Ok(false) };
-                Ok(is_within(&client.owner_scope, organization.as_ref())
-                    && client.permissions.contains(&permission)
-                    && owner_has_permission(connection, &client.owner_scope, &permission)?
-                    && is_covered_by_access_records(
-                        connection,
-                        id.as_str(),
-                        &client.owner_scope,
-                        &permission,
-                        &resource,
-                    )?)
+            let required = permission.clone();
+            let find = move |connection: &mut Conn| {
+                let client = store::api_keys::service_clients::find(connection, &id)?;
+                let client = client.filter(|client| {
+                    is_within(&client.owner_scope, organization.as_ref()) && client.permissions.contains(&required)
+                });
+                let Some(client) = client else { return Ok(Vec::new()) };
+                if !owner_has_permission(connection, &client.owner_scope, &required)? {
+                    return Ok(Vec::new());
+                }
+                find_access_records(connection, id.as_str(), &client.owner_scope)
             };
-            Ok(services.store.read::<_, StoreError>(is_allowed).await?)
+            let records = services.store.read::<_, StoreError>(find).await?;
+            covers(services, records, &permission, &resource)
         }
     }
 }
@@ -118,37 +126,43 @@ async fn check_credential(
     value: &str,
     audience: Option<Identifier>,
     permission: PermissionName,
-    resource: &Resource,
+    resource: Resource,
 ) -> Result<bool, AuthError> {
     let limits = &services.settings.limits;
     let audiences = audience.clone().map(|audience| [audience].into());
-    let required_permissions = [permission.clone()].into_iter().collect();
-    let required = CredentialRequirements { required_permissions, owner_type: None, audience };
+    let required = CredentialRequirements {
+        required_permissions: [permission].into_iter().collect(),
+        resource: Some(resource),
+        owner_type: None,
+        audience,
+    };
     let verified = resolve_token(services, value, audiences.as_ref(), LookupDetail::Context, |context, bounds| {
-        let missing = find_missing_permissions(context, &required, bounds, limits)?;
-        Ok(missing.is_empty() && context.key.permits_access(context.now, limits, &permission, resource))
+        validation::validate(context, &required, bounds, limits)
     });
-    Ok(verified.await?.is_some_and(|verified| verified.decision))
+    Ok(verified.await?.is_some_and(|verified| verified.decision.missing.is_empty()))
 }
 
-/// Returns whether an access record of the principal covers the permission on the resource.
-fn is_covered_by_access_records(
+/// Returns the access records of the principal in the tenant scope of `owner_scope`.
+fn find_access_records(
     connection: &mut Conn,
     principal: &str,
     owner_scope: &OwnerScope,
+) -> Result<Vec<StoredAccessRecord>, StoreError> {
+    let Some(id) = owner_scope.organization() else { return find_of_principals(connection, &[principal], None) };
+    let Some(found) = store::directory::organizations::find(connection, id)? else { return Ok(Vec::new()) };
+    find_of_principals(connection, &[principal], Some((&found.id, &found.generation_id)))
+}
+
+/// Returns whether one of the records covers the permission on the resource.
+fn covers(
+    services: &Services,
+    records: Vec<StoredAccessRecord>,
     permission: &PermissionName,
     resource: &Resource,
-) -> Result<bool, StoreError> {
-    let found = match owner_scope.organization() {
-        None => None,
-        Some(id) => store::directory::organizations::find(connection, id)?,
-    };
-    if found.is_none() && owner_scope.organization().is_some() {
-        return Ok(false);
-    }
-    let organization = found.as_ref().map(|found| (&found.id, &found.generation_id));
-    let rules = store::access::effective_statements::find_rules_of_principal(connection, principal, organization)?;
-    Ok(rules.iter().any(|rule| rule.covers(permission, resource)))
+) -> Result<bool, AuthError> {
+    let mut statements =
+        authentic_records(services, records)?.into_iter().flat_map(StoredAccessRecord::into_statements);
+    Ok(statements.any(|statement| statement.covers(permission, resource)))
 }
 
 /// Returns whether the owner of a service client still exists and has the permission.

@@ -9,9 +9,9 @@ use crate::{
         credentials::error::CredentialError,
         exchange::{
             claims::Claims,
+            effective_access::{CredentialBounds, permissions_of},
             key_context::{ExchangeParameters, KeyContext},
             refusal::{DenyReason, TargetError},
-            validation::CredentialBounds,
         },
     },
     service::{
@@ -20,11 +20,11 @@ use crate::{
             api_key::{VerifiedCredential, verify_api_key},
             brute_force::Source,
             error::AuthError,
-            token::{find_key_of_token, has_token_format},
+            token::{SignedToken, find_key_of_token, has_token_format},
             verify::{PresentedCredential, record_use, verify},
         },
     },
-    store::{CredentialLookup, LookupDetail},
+    store::LookupDetail,
     telemetry::labels::RequestForm,
 };
 
@@ -42,15 +42,14 @@ pub(crate) async fn resolve_token<T>(
     let value = strip_bearer(value);
     let presented = PresentedCredential { value, source: Source::UNKNOWN, form: Some(RequestForm::Validation) };
     let verified = if has_token_format(value) {
-        // A token is subject to the current state of its key. Of its own claims only the audience
-        // and the scope limit it further.
-        let parse = |text: &str| Some((services.keys.view().verify_any(text, services.issuer())?, None));
-        verify(services, presented, parse, async |(typ, claims): (TokenTypeHeader, Claims)| {
-            let bounds = token_bounds(services, &claims, audiences);
+        // A token is subject to the current state of its key. Of its own claims only the audience,
+        // the scope and the authorization details limit it further.
+        let parse = |text: &str| Some((SignedToken::verify(services, text)?, None));
+        verify(services, presented, parse, async |token: SignedToken| {
+            let bounds = token_bounds(services, &token.claims, audiences);
             let bounds = bounds.ok_or(AuthError::Target(TargetError::NotAllowed))?;
-            let CredentialLookup { record, details } =
-                find_key_of_token(services, &claims, bounds.audiences.clone(), detail).await?;
-            let context = record.context;
+            let (context, details) = find_key_of_token(services, &token, bounds.audiences.clone(), detail).await?;
+            let SignedToken { typ, claims, .. } = token;
             let is_profile = typ == TokenTypeHeader::ACCESS_TOKEN
                 || context.audiences.iter().any(|audience| audience.token_profile.typ == typ);
             if !is_profile {
@@ -62,13 +61,14 @@ pub(crate) async fn resolve_token<T>(
         })
         .await
     } else {
-        let bounds = CredentialBounds { scope: None, audiences: audiences.cloned().unwrap_or_default() };
+        let audiences = audiences.cloned().unwrap_or_default();
+        let bounds = CredentialBounds { audiences, ..CredentialBounds::default() };
         let request = ExchangeParameters { targets: bounds.audiences.clone(), ..ExchangeParameters::default() };
         verify_api_key(services, presented, &request, detail, async |context| Ok(rule(context, &bounds)?)).await
     };
     match verified {
         Ok(verified) => Ok(Some(verified)),
-        Err(AuthError::Credential(_) | AuthError::Target(_) | AuthError::Scope(_)) => Ok(None),
+        Err(AuthError::Credential(_) | AuthError::Target(_) | AuthError::Scope(_) | AuthError::Lifetime(_)) => Ok(None),
         Err(
             error @ (AuthError::OnBehalfOf(_) | AuthError::Throttled(_) | AuthError::Limited(_) | AuthError::Failed(_)),
         ) => Err(error),
@@ -103,7 +103,13 @@ fn token_bounds(
     }
     let scope = claims.scope.iter().flat_map(|scope| scope.split_ascii_whitespace()).map(str::parse);
     let scp = claims.scp.iter().flatten().map(|name| name.parse());
-    Some(CredentialBounds { scope: Some(scope.chain(scp).collect::<Result<_, _>>().ok()?), audiences })
+    let authorization_details = claims.authorization_details.clone();
+    let record_bound = claims.is_record_bound();
+    let scope = match &authorization_details {
+        Some(details) if record_bound => permissions_of(details),
+        Some(_) | None => scope.chain(scp).collect::<Result<_, _>>().ok()?,
+    };
+    Some(CredentialBounds { scope: Some(scope), authorization_details, record_bound, audiences })
 }
 
 #[cfg(test)]

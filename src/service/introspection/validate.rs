@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         access::permission::PermissionSet,
-        exchange::validation::{CredentialRequirements, Principals, find_missing_permissions},
+        exchange::validation::{self, CredentialRequirements, Principals, ValidatedAccess},
     },
     service::{
         Error, Services, api_keys::types::ApiKeyView, credentials::error::AuthError,
@@ -17,8 +17,7 @@ use crate::{
 pub struct ValidationResult {
     pub key: ApiKeyView,
     pub principals: Principals,
-    /// The required permissions that are not in effect.
-    pub missing: PermissionSet,
+    pub validated: ValidatedAccess,
 }
 
 /// Validates a key, or a token and the key that it was issued for. Returns `None` if it is not
@@ -30,12 +29,17 @@ pub async fn validate(
 ) -> Result<Option<ValidationResult>, AuthError> {
     let audiences = required.audience.clone().map(|audience| [audience].into());
     let verified = resolve_token(services, value, audiences.as_ref(), LookupDetail::Full, |context, bounds| {
-        find_missing_permissions(context, required, bounds, &services.settings.limits)
+        validation::validate(context, required, bounds, &services.settings.limits)
     });
     let Some(verified) = verified.await? else { return Ok(None) };
     // A missing part of the look-up is a fault of Keyswap, not of the key.
     let details = verified.details.ok_or_else(|| Error::internal("the look-up returned no details"))?;
     let (key, principals) = details;
-    let key = ApiKeyView::new(key, verified.context.now, &services.settings);
-    Ok(Some(ValidationResult { key, principals, missing: verified.decision }))
+    let mut key = ApiKeyView::new(key, verified.context.now, &services.settings);
+    let validated = verified.decision;
+    if validated.access.record_bound {
+        // A service that reads only the permissions would serve the key at every resource.
+        key.key.attributes.permissions = PermissionSet::default();
+    }
+    Ok(Some(ValidationResult { key, principals, validated }))
 }

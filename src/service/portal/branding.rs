@@ -2,10 +2,11 @@
 
 use crate::{
     domain::{
+        common::preconditions::{Preconditions, StoredObject},
         events::{EventType, NewEvent},
         portal::branding::Branding,
     },
-    service::{Error, Services, caller::Caller, common::version::require_version},
+    service::{Error, Services, caller::Caller},
     store::{self, NoEvent, Outcome},
 };
 
@@ -23,12 +24,12 @@ pub async fn put(
     services: &Services,
     caller: &Caller,
     branding: Branding,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<(Branding, i64), Error> {
     services
         .change(caller, move |tx, _| {
             let (before, version) = store::portal::branding::read_branding_for_update(tx)?;
-            require_version(version, if_version)?;
+            preconditions.check(StoredObject::Version(version))?;
             if before == branding {
                 return Ok(Outcome::without_event((branding, version), NoEvent::Unchanged));
             }

@@ -20,11 +20,11 @@ use crate::{
     service::{
         Services,
         credentials::{
-            caller::authenticate_console_session, client::management_exchange_request, error::AuthError,
-            request_context::RequestContext, verify::PresentedCredential,
+            client::management_exchange_request, error::AuthError, request_context::RequestContext,
+            verify::PresentedCredential,
         },
         exchange::{IssuedToken, issue_token},
-        introspection::revoke::{self, RevocationError},
+        introspection::revoke,
     },
     store::Outcome,
     telemetry::labels::RequestForm,
@@ -50,10 +50,8 @@ pub async fn sign_in(services: &Services, key: &str, call: &RequestContext) -> R
     let limits = Limits { default_ttl: services.settings.limits.max_ttl, ..services.settings.limits.clone() };
     let issued = issue_token(services, presented, &request, |context| {
         let grant = grant::decide(context, &request, &limits)?;
-        let authority = CallerPermissions {
-            scope: grant.scope.clone(),
-            tenant_scope: TenantScope::of(&context.key.ownership.owner_scope),
-        };
+        let tenant_scope = TenantScope::of(&context.key.ownership.owner_scope);
+        let authority = CallerPermissions { scope: tenant_scope.restrict(&grant.scope), tenant_scope };
         // The console page begins with this action.
         if authority.allows::<ReadOwnIdentity>() {
             Ok(grant)
@@ -63,7 +61,7 @@ pub async fn sign_in(services: &Services, key: &str, call: &RequestContext) -> R
     });
     let IssuedToken { token, claims, .. } = match issued.await {
         Ok(issued) => issued,
-        Err(AuthError::Scope(_) | AuthError::Target(_)) => return Ok(None),
+        Err(AuthError::Scope(_) | AuthError::Target(_) | AuthError::Lifetime(_)) => return Ok(None),
         Err(denied) => return Err(denied),
     };
     let lasts = Span::from_secs(claims.expires_in().unsigned_abs());
@@ -77,12 +75,10 @@ pub async fn sign_in(services: &Services, key: &str, call: &RequestContext) -> R
     Ok(Some(SignedIn { token, lasts }))
 }
 
-/// Revokes a session. A session that is no longer valid is ignored.
-pub async fn sign_out(services: &Services, session: &str, call: &RequestContext) -> Result<(), RevocationError> {
-    let caller = match authenticate_console_session(services, session, call).await {
-        // The session has already ended.
-        Err(AuthError::Credential(_)) => return Ok(()),
-        caller => caller?,
-    };
-    revoke::revoke(services, &caller, session).await
+/// Revokes a session, also while its key is suspended. A session that has ended is ignored.
+pub async fn sign_out(services: &Services, session: &str, call: &RequestContext) -> Result<(), AuthError> {
+    match revoke::revoke_held_token(services, session, call).await {
+        Err(AuthError::Credential(_)) => Ok(()),
+        revoked => revoked,
+    }
 }

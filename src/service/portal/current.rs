@@ -8,9 +8,10 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         access::{
+            key_visibility::KeyVisibility,
             owner::{OwnerScope, OwnerType},
             permission::{AssignableOwnerType, Permission, PermissionName, PermissionSet},
-            policy::{KeyVisibility, ObjectRights},
+            policy::ObjectRights,
             role::{Role, RoleName},
         },
         common::{
@@ -80,7 +81,7 @@ const MAX_OFFERED_PERMISSIONS: i64 = 1000;
 /// Returns the user that the caller acts on behalf of and what the user may do; `None` if the
 /// caller acts on behalf of no user.
 pub async fn current(services: &Services, caller: &Caller) -> Result<Option<CurrentUser>, Error> {
-    let Some(owner_scope) = caller.on_behalf_of.clone() else { return Ok(None) };
+    let Some(owner_scope) = caller.user_scope.clone() else { return Ok(None) };
     let Some(user) = owner_scope.user().cloned() else { return Ok(None) };
     let organization = owner_scope.organization().cloned();
     let (enabled, authority, holdings) =

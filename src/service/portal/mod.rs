@@ -1,6 +1,6 @@
 //! Portal sessions: short-lived access of a user's browser to `/v1`, with the permissions of the
-//! user's roles. These are read on every call and not stored in the session, so blocking, demoting
-//! or deleting the user takes effect on the next call.
+//! user's roles. The user and the key that opened the session are read on every call, so blocking,
+//! demoting or deleting the user, and revoking the key, take effect on the next call.
 
 pub mod branding;
 pub mod console;
@@ -11,29 +11,33 @@ pub mod page;
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{credential, encryption::SecretKind, master_keys::MasterKeys},
+    crypto::{credential, master_keys::MasterKeys},
     domain::{
-        access::{owner::OwnerScope, policy::GrantablePermissions},
+        access::{owner::OwnerScope, policy::SESSIONS},
         common::{
             derived_id::{CredentialId, PortalSessionId},
-            id::{OrganizationId, UserId},
+            encryption::RowCipher as _,
+            id::{KeyId, OrganizationId, UserId},
+            page::{Page, PageRequest},
             time::{Span, Timestamp},
         },
         credentials::format::{ApiKeyValue, Prefix, Secret},
         events::{EventType, NewEvent},
-        portal::session::{PortalSession, PortalSessionKind},
+        portal::session::{PortalSession, PortalSessionFilter, PortalSessionKind},
     },
     service::{
         Error, Services,
         access::owners::{self, DirectoryEntry},
         caller::Caller,
+        common::idempotency::{self, IdempotencyRequest, IdempotentOutcome},
     },
-    store::{self, Outcome, Tx, portal::sessions::StoredPortalSession},
+    store::{self, Conn, NoEvent, Outcome, Tx, portal::sessions::StoredPortalSession},
 };
 
 /// A new session, for the only response that contains its token.
 #[derive(Debug)]
 pub struct OpenedSession {
+    pub id: PortalSessionId,
     pub token: ApiKeyValue,
     pub expires_at: Timestamp,
     /// The URL of the hosted page, for the user's browser. It contains a single-use code that the
@@ -51,25 +55,34 @@ pub async fn open(
     caller: &Caller,
     user: UserId,
     organization: Option<OrganizationId>,
-) -> Result<OpenedSession, Error> {
-    if !caller.authority.may_act_on_behalf_of_users() {
-        return Err(Error::Forbidden("keyswap:keys"));
-    }
-    let (factory, grantable) = (SessionFactory::of(services), caller.holdings.clone());
+    once: Option<IdempotencyRequest>,
+) -> Result<IdempotentOutcome<OpenedSession, PortalSession>, Error> {
+    let opener = caller.origin.actor.source_key().filter(|_| caller.authority.may_manage_portal_sessions());
+    let opened_by = opener.ok_or(Error::Forbidden(SESSIONS))?.clone();
+    let factory = SessionFactory::of(services);
     let base =
         services.settings.portal.public_url.as_ref().map_or_else(|| services.issuer().to_owned(), ToString::to_string);
     services
         .change(caller, move |tx, _| {
+            if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
+                let (found, now) = (store::portal::sessions::find(tx, &id.parse()?)?, tx.now());
+                let session = found.map(|stored| stored.session).filter(|session| now < session.expires_at);
+                let existing = IdempotentOutcome::Existing(session.ok_or(Error::NotFound("portal session"))?);
+                return Ok(Outcome::without_event(existing, NoEvent::AlreadyRecorded));
+            }
             let owner_scope = lock_user_entry(tx, &user, organization.as_ref())?.owner_scope;
-            let (token, session) =
-                factory.create(tx, PortalSessionKind::Token, owner_scope.clone(), grantable.clone())?;
-            let (code, code_session) = factory.create(tx, PortalSessionKind::Code, owner_scope, grantable)?;
+            let source = SessionSource { owner_scope, opened_by, parent_id: None };
+            let (token, session) = factory.create(tx, PortalSessionKind::Token, source.clone())?;
+            let source = SessionSource { parent_id: Some(session.id.clone()), ..source };
+            let (code, code_session) = factory.create(tx, PortalSessionKind::Code, source)?;
             let page = if organization.is_some() { "organization-keys" } else { "user-keys" };
             // In the fragment, which browsers do not send to servers or proxies, nor in `Referer`.
             let url = Zeroizing::new(format!("{base}/portal/{page}#code={}", code.expose()));
             // The event of the sign-in names the code by its id; this links the two.
             let event = creation_event(&session).with_data("code", code_session.id.as_str());
-            Ok(Outcome::event(OpenedSession { token, expires_at: session.expires_at, url }, event))
+            idempotency::record_object(tx, once.as_ref(), session.id.as_str())?;
+            let opened = OpenedSession { id: session.id, token, expires_at: session.expires_at, url };
+            Ok(Outcome::event(IdempotentOutcome::New(opened), event))
         })
         .await
 }
@@ -80,6 +93,29 @@ fn creation_event(session: &PortalSession) -> NewEvent {
         .with_organization(session.owner_scope.organization())
         .with_data("user", user)
         .with_data("kind", session.kind.as_str())
+        .with_data("opened_by", session.opened_by.as_str())
+}
+
+/// Lists the sessions that match `filter` and have not expired, with unspent codes.
+pub async fn list(
+    services: &Services,
+    caller: &Caller,
+    filter: PortalSessionFilter,
+    page: PageRequest,
+) -> Result<Page<PortalSession>, Error> {
+    if !caller.authority.may_manage_portal_sessions() {
+        return Err(Error::Forbidden(SESSIONS));
+    }
+    let read = move |connection: &mut Conn, now| store::portal::sessions::list(connection, &filter, &page, now);
+    Ok(services.store.read_at(read).await?)
+}
+
+/// What a new session depends on.
+#[derive(Debug, Clone)]
+struct SessionSource {
+    owner_scope: OwnerScope,
+    opened_by: KeyId,
+    parent_id: Option<PortalSessionId>,
 }
 
 /// The dependencies of session creation.
@@ -97,23 +133,23 @@ impl SessionFactory {
         &self,
         tx: &mut Tx<'_>,
         kind: PortalSessionKind,
-        owner_scope: OwnerScope,
-        grantable_permissions: GrantablePermissions,
+        source: SessionSource,
     ) -> Result<(ApiKeyValue, PortalSession), Error> {
         let id = CredentialId::generate(tx.entropy())?;
         let secret = Secret::generate(tx.entropy())?;
         let value = ApiKeyValue::format(&Prefix::portal_session(), &id, &secret);
-        let encrypted = credential::encrypt(&self.master, SecretKind::PortalSession, &id, &secret, tx.entropy())?;
         let ttl = if kind == PortalSessionKind::Code { SIGN_IN_CODE_TTL } else { self.ttl };
         let session = PortalSession {
             id: PortalSessionId::from(&id),
             kind,
-            owner_scope,
+            parent_id: source.parent_id,
+            owner_scope: source.owner_scope,
+            opened_by: source.opened_by,
             created_at: tx.now(),
-            created_by: tx.creator(),
             expires_at: tx.now().plus(ttl),
-            grantable_permissions,
         };
+        let digest = credential::hash_secret(&id, &secret);
+        let encrypted = self.master.encrypt(&session.encode(), digest.expose(), tx.entropy())?;
         let stored = StoredPortalSession {
             session: session.clone(),
             encrypted_secret: encrypted.bytes,
@@ -139,7 +175,9 @@ fn lock_user_entry(
     }
     match owners::find_user(tx, user, organization)? {
         None => Err(Error::invalid("organization_id", "the user is not a member of this organization")),
-        Some(entry) if entry.blocked => Err(Error::invalid("user_id", "the user is blocked: unblock them first")),
+        Some(entry) if entry.blocked => {
+            Err(Error::invalid("user_id", "the user is blocked or locked: unblock or unlock them first"))
+        }
         Some(entry) => Ok(entry),
     }
 }

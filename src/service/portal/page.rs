@@ -5,17 +5,18 @@ use crate::{
     domain::{
         common::time::Span,
         credentials::{error::CredentialError, format::ApiKeyValue},
-        events::{Actor, EventType, NewEvent},
-        portal::session::PortalSessionKind,
+        portal::session::{PortalSession, PortalSessionKind},
     },
     service::{
-        Error, Services,
+        Conflict, Error, Services,
         credentials::{
+            brute_force::Source,
             error::AuthError,
             request_context::RequestContext,
-            session::{VerifiedSession, parse_session_token, verify_session},
+            session::{parse_session_token, session_origin, verify_session, verify_session_to_end},
+            session_end,
         },
-        portal::{SessionFactory, creation_event},
+        portal::{SessionFactory, SessionSource, creation_event},
     },
     store::{self, NoEvent, Outcome},
 };
@@ -27,56 +28,83 @@ pub struct SignedIn {
     pub lasts: Span,
 }
 
-/// Exchanges a code for a page session, which replaces the session `replaced`, if any. Every fault
-/// of the code yields `AuthError::Credential`.
+/// The page session that a browser has already.
+#[derive(Debug, Clone, Copy)]
+pub struct CurrentSession<'a> {
+    pub cookie: Option<&'a str>,
+    /// Whether it may be replaced if it belongs to another user.
+    pub may_be_replaced: bool,
+}
+
+/// Exchanges a code for a page session, which replaces the current one. Every fault of the code
+/// yields `AuthError::Credential`. A code is not spent if the session of another user would be
+/// replaced without consent. Otherwise, the link of a stranger could sign in the stranger, and the
+/// user would create keys for the stranger.
 pub async fn sign_in(
     services: &Services,
     code: &str,
-    replaced: Option<&str>,
+    current: CurrentSession<'_>,
     call: &RequestContext,
 ) -> Result<SignedIn, AuthError> {
-    let VerifiedSession { id: code, user, grantable_permissions } =
-        verify_session(services, code, PortalSessionKind::Code, call.source).await?;
+    let verified = verify_session(services, code, &[PortalSessionKind::Code], call.source).await?;
+    let replaced = find_page_session(services, current.cookie).await?;
+    if let Some(session) = &replaced
+        && let Some(user) = session.owner_scope.user()
+        && verified.session.owner_scope.user() != Some(user)
+        && !current.may_be_replaced
+    {
+        return Err(Error::from(Conflict::AnotherUserSignedIn(user.clone())).into());
+    }
     let (factory, lasts) = (SessionFactory::of(services), services.settings.portal.session_ttl);
-    let origin = call.origin(Actor::PortalSession(code.clone()), user.owner_scope.user().cloned());
+    let (origin, code) = (session_origin(&verified.session, call), verified.session);
     let cookie = services
         .store
         .run_transaction(origin, move |tx| {
-            // Of two concurrent requests with the same code, only one deletes it.
-            if !store::portal::sessions::delete(tx, &code)? {
+            // The session of the code may have ended since the code was verified, without the code
+            // if it had expired by then. Of two concurrent requests with the same code, only one
+            // deletes it.
+            let is_in_force = store::portal::sessions::lock_with_parent(tx, &code)? && code.expires_at > tx.now();
+            if !is_in_force || !store::portal::sessions::delete(tx, &code.id)? {
                 return Ok(Outcome::without_event(None, NoEvent::Unchanged));
             }
-            let (cookie, session) =
-                factory.create(tx, PortalSessionKind::Page, user.owner_scope, grantable_permissions)?;
+            let PortalSession { owner_scope, opened_by, parent_id, .. } = code;
+            let source = SessionSource { owner_scope, opened_by, parent_id };
+            let (cookie, session) = factory.create(tx, PortalSessionKind::Page, source)?;
             Ok::<_, Error>(Outcome::event(Some(cookie), creation_event(&session)))
         })
         .await?;
     let cookie = cookie.ok_or(CredentialError::Unknown)?;
     if let Some(replaced) = replaced {
         // If this fails, the replaced session expires by itself soon.
-        let _ = sign_out(services, replaced, call).await;
+        let _ = end(services, replaced, call).await;
     }
     Ok(SignedIn { cookie, lasts })
 }
 
-/// Ends a page session. A value that is not a valid page session is ignored.
+/// Ends a page session, also while its user is blocked or its opener is suspended. A value that is
+/// not a page session is ignored.
 pub async fn sign_out(services: &Services, cookie: &str, call: &RequestContext) -> Result<(), AuthError> {
-    if parse_session_token(cookie).is_none() {
-        return Ok(());
+    match find_page_session(services, Some(cookie)).await? {
+        Some(session) => end(services, session, call).await,
+        None => Ok(()),
     }
-    let VerifiedSession { id, user, .. } =
-        match verify_session(services, cookie, PortalSessionKind::Page, call.source).await {
-            // The session is no longer valid.
-            Err(AuthError::Credential(_)) => return Ok(()),
-            session => session?,
-        };
-    let origin = call.origin(Actor::PortalSession(id.clone()), user.owner_scope.user().cloned());
+}
+
+/// Returns the session of a cookie, unless it has ended. The browser sends an expired cookie by
+/// itself, so it does not count as a failure of its source.
+async fn find_page_session(services: &Services, cookie: Option<&str>) -> Result<Option<PortalSession>, AuthError> {
+    let Some(cookie) = cookie.filter(|cookie| parse_session_token(cookie).is_some()) else { return Ok(None) };
+    match verify_session_to_end(services, cookie, &[PortalSessionKind::Page], Source::UNKNOWN).await {
+        Err(AuthError::Credential(_)) => Ok(None),
+        session => session.map(Some),
+    }
+}
+
+async fn end(services: &Services, session: PortalSession, call: &RequestContext) -> Result<(), AuthError> {
     services
         .store
-        .run_transaction(origin, move |tx| {
-            let ended = store::portal::sessions::delete(tx, &id)?.then(|| {
-                NewEvent::new(EventType::PortalSessionEnded, &id).with_organization(user.owner_scope.organization())
-            });
+        .run_transaction(session_origin(&session, call), move |tx| {
+            let ended = session_end::delete(tx, &session)?;
             Ok(Outcome::events_unless(NoEvent::Unchanged, (), ended.into_iter().collect()))
         })
         .await

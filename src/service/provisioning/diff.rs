@@ -182,6 +182,7 @@ impl ComparableResource for Audience {
             "aud_claim": profile.aud_claim,
             "status": profile.status,
             "claims": profile.claims,
+            "record_bound": self.record_bound,
         })
     }
 }

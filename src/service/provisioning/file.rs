@@ -115,7 +115,8 @@ fn read_audience(table: &mut TableReader<'_>) -> Option<NewAudience> {
         claims: Some(table.optional("claims")),
         status: Some(table.optional("status")),
     };
-    Some(NewAudience { identifier: identifier?, permissions, token_ttl, token_profile })
+    let record_bound = table.optional("record_bound").unwrap_or_default();
+    Some(NewAudience { identifier: identifier?, permissions, token_ttl, token_profile, record_bound })
 }
 
 fn read_service_client(table: &mut TableReader<'_>) -> Option<DesiredServiceClient> {
@@ -301,7 +302,7 @@ mod tests {
             "audience[a b].token_ttl: give a length of time",
             "audience[a b].claims: must be an object of claims",
             "service_client[ci].permissions: must be a list",
-            "service_client[ci].metadata: metadata must be a JSON object",
+            "service_client[ci].metadata: must be a JSON object",
             "extra: is unknown; expected permission, role, audience, service_client",
         ];
         assert_eq!(found.len(), begins.len(), "{found:#?}");

@@ -15,7 +15,7 @@ use crate::{
             audience::{AcceptedPermissions, Audience, BuiltIn},
             token_profile::{TokenProfile, TokenProfilePatch},
         },
-        common::time::Span,
+        common::{json::MetadataPatch, preconditions::Preconditions, time::Span},
         directory::service_client::ServiceClient,
         events::NewEvent,
     },
@@ -112,11 +112,19 @@ impl ConfigurationRun {
         let stored = StoredConfiguration::lock(tx, desired, prune)?;
         for input in desired.permissions.iter().flatten() {
             let before = stored.permissions.iter().find(|permission| permission.name == input.name);
-            self.record_effect(input.name.as_str(), before, permissions::put_in(tx, input.clone(), None))?;
+            self.record_effect(
+                input.name.as_str(),
+                before,
+                permissions::put_in(tx, input.clone(), &Preconditions::default()),
+            )?;
         }
         for input in desired.roles.iter().flatten() {
             let before = stored.roles.iter().find(|role| role.name == input.name);
-            self.record_effect(input.name.as_str(), before, roles::put_in(tx, input.clone(), None))?;
+            self.record_effect(
+                input.name.as_str(),
+                before,
+                roles::put_in(tx, input.clone(), &Preconditions::default()),
+            )?;
         }
         for input in desired.audiences.iter().flatten() {
             let before = stored.audiences.iter().find(|audience| audience.identifier == input.identifier);
@@ -194,7 +202,11 @@ impl ConfigurationRun {
                 created.map(|(client, event)| WriteResult::Created(client, event))
             }
             [before] => {
-                let patch = ServiceClientPatch { name: None, permissions: Some(permissions), metadata: Some(metadata) };
+                let patch = ServiceClientPatch {
+                    name: None,
+                    permissions: Some(permissions),
+                    metadata: Some(MetadataPatch::Replace(metadata)),
+                };
                 service_clients::patch_in(tx, before.clone(), patch, &self.caller, &self.settings)
             }
             [..] => {
@@ -216,7 +228,7 @@ impl ConfigurationRun {
         let mut administrator = None;
         for client in &stored.clients {
             if desired.service_clients.iter().flatten().all(|input| input.name != client.name) {
-                let deleted = service_clients::delete_in(tx, client, &self.settings);
+                let deleted = service_clients::delete_in(tx, client, &self.caller, &self.settings);
                 self.record_deletion(client, deleted)?;
                 administrator = administrator.or_else(|| client.permissions.contains(&admin).then_some(client));
             }
@@ -235,7 +247,7 @@ impl ConfigurationRun {
         }
         for role in &stored.roles {
             if desired.roles.iter().flatten().all(|input| input.name != role.name) {
-                let deleted = roles::delete_in(tx, &role.name, None);
+                let deleted = roles::delete_in(tx, &role.name, &Preconditions::default());
                 self.record_deletion(role, deleted)?;
             }
         }
@@ -243,7 +255,7 @@ impl ConfigurationRun {
         let Some(inputs) = &desired.permissions else { return Ok(()) };
         for permission in stored.permissions.iter().filter(|permission| !permission.built_in) {
             if inputs.iter().all(|input| input.name != permission.name) {
-                let deleted = permissions::delete_in(tx, &permission.name, None);
+                let deleted = permissions::delete_in(tx, &permission.name, &Preconditions::default());
                 self.record_deletion(permission, deleted)?;
             }
         }
@@ -267,5 +279,6 @@ fn build_audience_patch(audience: &Audience, desired: NewAudience) -> AudiencePa
         permissions: (accepts != audience.accepts).then_some(desired.permissions),
         token_ttl: (!has_same_ttl).then_some(desired.token_ttl),
         token_profile: if has_same_profile { TokenProfilePatch::default() } else { desired.token_profile },
+        record_bound: (desired.record_bound != audience.record_bound).then_some(desired.record_bound),
     }
 }

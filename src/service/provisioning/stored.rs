@@ -2,11 +2,7 @@
 
 use crate::{
     domain::{
-        access::{
-            audience::Audience,
-            permission::Permission,
-            role::{Role, RoleSet},
-        },
+        access::{audience::Audience, permission::Permission, role::Role},
         common::page::{Page, PageRequest},
         directory::service_client::ServiceClient,
     },
@@ -42,8 +38,7 @@ pub(crate) struct StoredConfiguration {
 }
 
 impl StoredConfiguration {
-    /// Reads and locks the resources until the transaction ends. As in every other transaction,
-    /// resources that carry permissions are locked before permissions, which prevents deadlocks.
+    /// Reads and locks the resources until the transaction ends, in the common order of locks.
     pub(crate) fn lock(tx: &mut Tx<'_>, desired: &DesiredConfiguration, prune: bool) -> Result<Self, StoreError> {
         let mut clients = Vec::new();
         if let Some(named) = &desired.service_clients {
@@ -66,11 +61,11 @@ impl StoredConfiguration {
                 audiences.extend(audiences::find_for_change(tx, &id)?);
             }
         }
-        let mut role_names: RoleSet = desired.roles.iter().flatten().map(|role| role.name.clone()).collect();
+        let mut role_names: Vec<_> = desired.roles.iter().flatten().map(|role| role.name.clone()).collect();
         if prune && desired.roles.is_some() {
-            role_names = list_all_pages(tx, roles::list)?.into_iter().map(|role| role.name).collect();
+            role_names.extend(list_all_pages(tx, roles::list)?.into_iter().map(|role| role.name));
         }
-        let roles = roles::find_many_for_update(tx, &role_names)?;
+        let roles = roles::find_many_for_update(tx, &role_names.into_iter().collect())?;
         // Includes permissions that the other sections only refer to. The rules of each resource
         // would otherwise lock them one by one, out of the common order.
         let mut permission_names = desired.permission_names();

@@ -101,7 +101,7 @@ pub fn list_running(connection: &mut Conn) -> Result<Vec<Replica>, StoreError> {
 
 /// Whether a replica updated its entry within twice its `replica_staleness`.
 pub(crate) fn is_running(replica: &Replica, now: Timestamp) -> bool {
-    let staleness = replica.timing.max_snapshot_age;
+    let staleness = replica.timing.replica_staleness;
     replica.last_heartbeat_at.plus(staleness + staleness) >= now
 }
 

@@ -18,7 +18,7 @@ use crate::{
             rotation_state::SigningKeyItem,
         },
     },
-    store::signing::signing_keys,
+    store::signing::{manifest, stored_keys},
 };
 
 /// The result of an emergency revocation, with its worst-case consequences.
@@ -37,7 +37,7 @@ pub struct Revocation {
 /// at once.
 pub async fn revoke(services: &Services, caller: &Caller, kid: SigningKeyId) -> Result<Revocation, Error> {
     // From the database: the snapshot in memory omits keys that it cannot parse.
-    let published = services.store.read(|connection| signing_keys::list(connection, true)).await?;
+    let published = services.store.read(stored_keys::list_rows).await?;
     let algorithm = published.into_iter().find(|key| key.info.kid == kid).map(|key| key.info.algorithm);
     // One key follows the successor. The other is the successor if there is no usable next key.
     let mut publisher = KeyPublisher::generate(services, algorithm.into_iter().chain(algorithm)).await?;
@@ -59,7 +59,7 @@ fn revoke_key(
     change.transition(&key, SigningKeyState::Revoked)?;
     let mut successor = None;
     if key.state == SigningKeyState::Active {
-        let mut stored = signing_keys::list(change.tx, true)?.into_iter();
+        let mut stored = manifest::list_for_change(change.tx)?.into_iter();
         let next = stored.find(|next| next.info.state == SigningKeyState::Next && next.info.algorithm == key.algorithm);
         let next = match next {
             Some(next) if is_usable_for_signing(&publisher.master_keys, &next) => next.info,

@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
 use crate::{
     crypto::master_keys::MasterKeys,
@@ -75,6 +76,14 @@ impl KeyCache {
         self.view()
     }
 
+    /// Returns a snapshot whose refresh began after this call. Concurrent callers share a refresh.
+    pub(crate) async fn reload(&self) -> Result<Arc<KeySnapshot>, Unavailable> {
+        let called_at = Instant::now();
+        let is_newer = || self.view.load().seen_at >= called_at;
+        self.gate.refresh_if_stale(is_newer, self.refresh()).await;
+        if is_newer() { Ok(self.view()) } else { Err(Unavailable::StaleSigningKeys) }
+    }
+
     /// Returns a snapshot for publication. Tries for a limited time to refresh an outdated
     /// snapshot, because verifiers cache what a process publishes after it was suspended. If the
     /// database is unavailable, the outdated snapshot is better than none.
@@ -90,7 +99,7 @@ impl KeyCache {
         // The acceptance applies to one loaded snapshot, whatever its generation. Another rollback
         // needs another acceptance.
         let rollback_accepted = self.rollback_accepted.swap(false, Ordering::Relaxed);
-        if view.generation < before.generation && !rollback_accepted {
+        if view.counter < before.counter && !rollback_accepted {
             // Published keys must remain published (invariant K3) until an operator has decided.
             // The previous snapshot ages and stops signing.
             return Err(Unavailable::RolledBack.into());

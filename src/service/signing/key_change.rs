@@ -16,7 +16,10 @@ use crate::{
             rotation_state::RotationState,
         },
     },
-    store::{self, Lock, NoEvent, Outcome, StoreError, Tx, signing::signing_keys},
+    store::{
+        self, Lock, NoEvent, Outcome, StoreError, Tx,
+        signing::{manifest, signing_keys},
+    },
 };
 
 /// A change of signing keys in progress.
@@ -42,7 +45,8 @@ pub(crate) async fn run<T: Send + 'static>(
             tx.lock(Lock::SigningKeys)?;
             // After the wait for the lock.
             let now = store::now(tx)?;
-            let state = RotationState::read(tx, &settings, now)?;
+            let keys = manifest::list_for_change(tx)?;
+            let state = RotationState::read(tx, &settings, now, keys)?;
             if let Some(reference) = reference {
                 if reference.is_steady_until(now, settings.timing.clock_skew) == Some(false) {
                     return Err(Unavailable::ClockUnsteady.into());
@@ -60,7 +64,8 @@ pub(crate) async fn run<T: Send + 'static>(
 impl KeyChange<'_, '_> {
     /// Reads the keys again, with the changes that were made.
     pub fn reload(&mut self) -> Result<(), StoreError> {
-        self.state = RotationState::read(self.tx, self.settings, self.state.now)?;
+        let keys = manifest::list_for_change(self.tx)?;
+        self.state = RotationState::read(self.tx, self.settings, self.state.now, keys)?;
         Ok(())
     }
 
@@ -136,7 +141,7 @@ impl KeyChange<'_, '_> {
         match signing_keys::transition_state(self.tx, key, to, self.state.now) {
             Ok(true) => {}
             Ok(false) | Err(StoreError::Conflict(_)) => {
-                return Err(Conflict::ChangedConcurrently("signing key").into());
+                return Err(Conflict::ChangedConcurrently(format!("signing key {}", key.kid)).into());
             }
             Err(error) => return Err(error.into()),
         }

@@ -2,19 +2,25 @@
 
 use crate::{
     crypto::{
-        encryption::SecretKind,
+        encryption::private_key_row,
         master_keys::MasterKeys,
         signer::{PrivateKeyDer, Signer},
     },
     domain::{
-        common::time::{Span, Timestamp},
+        common::{
+            encryption::RowCipher as _,
+            time::{Span, Timestamp},
+        },
         events::{EventType, NewEvent},
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState},
     },
     service::{Error, Services, Unavailable},
     store::{
         self, Lock, Tx,
-        signing::signing_keys::{self, StoredSigningKey},
+        signing::{
+            manifest, signing_keys,
+            stored_keys::{self, StoredSigningKey},
+        },
     },
 };
 
@@ -59,8 +65,9 @@ impl KeyPublisher {
     /// Generates a key for each of `algorithms` that has no next key.
     pub async fn generate_missing(services: &Services, mut algorithms: Vec<Algorithm>) -> Result<Self, Error> {
         if !algorithms.is_empty() {
-            let keys = services.store.read(|connection| signing_keys::list(connection, true)).await?;
-            algorithms.retain(|algorithm| !has_next(&keys, *algorithm));
+            let encryption = services.store.encryption();
+            let found = services.store.read(move |connection| manifest::list(connection, &encryption)).await?;
+            algorithms.retain(|algorithm| !has_next(&found.keys, *algorithm));
         }
         Self::generate(services, algorithms).await
     }
@@ -76,8 +83,7 @@ impl KeyPublisher {
         let Some(position) = self.keys.iter().position(|(of, _)| *of == algorithm) else { return Ok(None) };
         let (_, der) = self.keys.swap_remove(position);
         let jwk = Signer::from_pkcs8(algorithm, &der)?.jwk().clone();
-        let encrypted =
-            self.master_keys.encrypt(SecretKind::SigningKey, jwk.kid.as_str(), der.expose(), tx.entropy())?;
+        let encrypted = self.master_keys.encrypt(&private_key_row(jwk.kid.as_str()), der.expose(), tx.entropy())?;
         let is_active = publication.state == SigningKeyState::Active;
         let info = SigningKeyMetadata {
             kid: jwk.kid.clone(),
@@ -96,7 +102,7 @@ impl KeyPublisher {
         let stored = StoredSigningKey {
             info: info.clone(),
             public_jwk: serde_json::to_string(&jwk)?,
-            encrypted_private_key: Some((encrypted.bytes, encrypted.master_version)),
+            encrypted_private_key: Some(encrypted),
         };
         signing_keys::insert(tx, &stored)?;
         let kind = if is_active { EventType::SigningKeyActivated } else { EventType::SigningKeyPublished };
@@ -112,7 +118,7 @@ impl KeyPublisher {
         // Held until the audience is committed: no concurrent rotation can conclude that no
         // audience requires the algorithm.
         tx.lock(Lock::SigningKeys)?;
-        if has_next(&signing_keys::list(tx, true)?, algorithm) {
+        if has_next(&manifest::list_for_change(tx)?, algorithm) {
             return Ok(Vec::new());
         }
         let now = store::now(tx)?;
@@ -122,12 +128,13 @@ impl KeyPublisher {
     }
 
     /// Publishes a next key of the configured algorithm if there is none. On a new database it also
-    /// publishes the first key, which signs at once.
+    /// publishes the first key, which signs at once. Keys that were altered outside of Keyswap
+    /// count as well: they must not keep it from starting with the others.
     pub fn ensure_signing_keys(&mut self, tx: &mut Tx<'_>, algorithm: Algorithm) -> Result<Vec<NewEvent>, Error> {
         tx.lock(Lock::SigningKeys)?;
-        let keys = signing_keys::list(tx, false)?;
+        let keys = stored_keys::list_rows(tx)?;
         let publications: &[Publication] = match keys.as_slice() {
-            [] => &Publication::FIRST,
+            [] if manifest::is_new(tx)? => &Publication::FIRST,
             keys if has_next(keys, algorithm) => &[],
             [..] => &[Publication::NEXT],
         };

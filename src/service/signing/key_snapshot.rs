@@ -2,7 +2,7 @@
 
 use crate::{
     crypto::{
-        encryption::{Encrypted, SecretKind},
+        encryption::private_key_row,
         jwk::PublicJwk,
         master_keys::MasterKeys,
         signer::{PrivateKeyDer, Signer},
@@ -10,15 +10,18 @@ use crate::{
     },
     domain::{
         access::token_profile::TokenTypeHeader,
-        common::{derived_id::SigningKeyId, time::Timestamp},
+        common::{derived_id::SigningKeyId, encryption::RowCipher as _, time::Timestamp},
         exchange::claims::Claims,
         signing::{Algorithm, SigningKeyMetadata, SigningKeyState},
     },
     service::{Error, Unavailable, common::document::CachedDocument},
-    store::{self, Clock, Store, StoreError, signing::signing_keys::StoredSigningKey},
+    store::{
+        self, Clock, Store, StoreError,
+        signing::{manifest::AuthenticSigningKeys, stored_keys::StoredSigningKey},
+    },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
         Arc,
@@ -37,7 +40,8 @@ pub struct KeySnapshot {
     /// The fallback key. It signs if neither the requested nor the configured algorithm has an
     /// active key.
     fallback_key: Option<Arc<TokenSigner>>,
-    verifiers: Vec<TokenVerifier>,
+    /// The published keys, as verifiers of tokens.
+    verifiers: Vec<(SigningKeyId, TokenVerifier)>,
     pub jwks: CachedDocument,
     /// One JWKS for each algorithm, with the keys of this algorithm only.
     pub jwks_by_algorithm: BTreeMap<Algorithm, CachedDocument>,
@@ -47,9 +51,10 @@ pub struct KeySnapshot {
     /// Shared with all snapshots. Set while an operator must decide whether signing may continue.
     halted: Arc<AtomicBool>,
     pub(crate) seen_at: Instant,
-    /// Sum of the versions of all signing keys. It never decreases, except in a rolled back
-    /// database.
-    pub(crate) generation: i64,
+    /// Keys whose rows were altered outside of Keyswap. They are neither published nor trusted.
+    pub(crate) altered: BTreeSet<SigningKeyId>,
+    /// The counter of the manifest. It never decreases, except in a rolled back database.
+    pub(crate) counter: i64,
     /// The database's clock at the refresh.
     as_of: Timestamp,
     /// The machine's clock at the refresh.
@@ -127,14 +132,25 @@ impl KeySnapshot {
         self.seen_at.elapsed()
     }
 
-    /// Verifies a token for `audience` with the published keys and returns its claims.
-    pub fn verify(&self, token: &str, issuer: &str, audience: &str) -> Option<Claims> {
-        self.verifiers.iter().find_map(|verifier| verifier.verify(token, issuer, audience))
+    /// Verifies a token for `audience` with the published keys. Returns the key that verifies it,
+    /// and its claims.
+    pub fn verify(&self, token: &str, issuer: &str, audience: &str) -> Option<(&SigningKeyMetadata, Claims)> {
+        self.verify_with(|verifier| verifier.verify(token, issuer, audience))
     }
 
-    /// Verifies a token for any audience with the published keys and returns its `typ` and claims.
-    pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(TokenTypeHeader, Claims)> {
-        self.verifiers.iter().find_map(|verifier| verifier.verify_any(token, issuer))
+    /// Like `verify`, for a token for any audience. Returns its `typ` as well.
+    pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(&SigningKeyMetadata, (TokenTypeHeader, Claims))> {
+        self.verify_with(|verifier| verifier.verify_any(token, issuer))
+    }
+
+    fn verify_with<T>(&self, verify: impl Fn(&TokenVerifier) -> Option<T>) -> Option<(&SigningKeyMetadata, T)> {
+        let (kid, verified) = self.verifiers.iter().find_map(|(kid, one)| Some((kid, verify(one)?)))?;
+        Some((self.find_published(kid)?, verified))
+    }
+
+    /// Returns the metadata of a published key.
+    pub fn find_published(&self, kid: &SigningKeyId) -> Option<&SigningKeyMetadata> {
+        self.published.iter().map(|(info, _)| info).find(|info| info.kid == *kid)
     }
 }
 
@@ -155,10 +171,15 @@ impl SnapshotLoader {
     pub(crate) async fn load(&self, previous: Option<&KeySnapshot>) -> Result<KeySnapshot, Error> {
         // The age of a snapshot counts from the start of the query.
         let (seen_at, machine_time) = (Instant::now(), self.clock.now());
+        let (encryption, is_first) = (self.store.encryption(), previous.is_none());
         let (as_of, stored, required) = self
             .store
-            .read_at(|connection, now| {
-                let keys = store::signing::signing_keys::list(connection, false)?;
+            .read_at(move |connection, now| {
+                let keys = match store::signing::manifest::list(connection, &encryption) {
+                    // A server does not start with this; a command can repair it.
+                    Err(StoreError::Altered { .. }) if is_first => AuthenticSigningKeys::default(),
+                    found => found?,
+                };
                 Ok::<_, StoreError>((now, keys, store::access::audiences::list_required_algorithms(connection)?))
             })
             .await?;
@@ -172,13 +193,19 @@ impl SnapshotLoader {
             unusable: Vec::new(),
             halted: Arc::clone(&self.halted),
             seen_at,
-            generation: stored.iter().map(|key| key.info.version).sum(),
+            altered: stored.altered,
+            counter: stored.counter,
             as_of,
             machine_time,
             max_age: self.max_age,
         };
+        for kid in &snapshot.altered {
+            if !previous.is_some_and(|previous| previous.altered.contains(kid)) {
+                tracing::error!(%kid, "a signing key was altered outside of Keyswap; see `keyswap integrity list`");
+            }
+        }
         let mut first_published = BTreeMap::new();
-        for key in stored {
+        for key in stored.keys {
             // The rows are ordered by publication time, so the first row of an algorithm is its
             // earliest.
             first_published.entry(key.info.algorithm).or_insert(key.info.published_at);
@@ -206,7 +233,8 @@ impl SnapshotLoader {
             snapshot.unusable.push(key.info.kid);
             return;
         };
-        snapshot.verifiers.extend(TokenVerifier::new(&jwk));
+        let verifier = TokenVerifier::new(&jwk);
+        snapshot.verifiers.extend(verifier.map(|verifier| (key.info.kid.clone(), verifier)));
         if matches!(key.info.state, SigningKeyState::Active | SigningKeyState::Next) {
             // A next key that cannot sign is reported before it becomes active.
             let is_next = key.info.state == SigningKeyState::Next;
@@ -257,8 +285,6 @@ pub(crate) fn is_usable_for_signing(master_keys: &MasterKeys, key: &StoredSignin
 }
 
 fn decrypt(master_keys: &MasterKeys, key: &StoredSigningKey) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let encrypted = key.encrypted_private_key.clone();
-    let (bytes, master_version) = encrypted.ok_or_else(|| Error::internal("no private half"))?;
-    let encrypted = Encrypted { master_version, bytes };
-    Ok(master_keys.decrypt(SecretKind::SigningKey, key.info.kid.as_str(), &encrypted)?)
+    let encrypted = key.encrypted_private_key.as_ref().ok_or_else(|| Error::internal("no private half"))?;
+    Ok(master_keys.decrypt(&private_key_row(key.info.kid.as_str()), encrypted)?)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::{
-    domain::signing::Algorithm,
+    domain::{access::audience::Identifier, signing::Algorithm},
     service::{
         Error, Services,
         common::document::CachedDocument,
@@ -63,11 +63,48 @@ pub struct ServerMetadata<'a> {
     introspection_signing_alg_values_supported: BTreeSet<Algorithm>,
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: &'static [&'static str],
+    // draft-ietf-oauth-status-list §9.1.
+    status_list_aggregation_endpoint: String,
+    service_documentation: String,
+}
+
+/// Metadata of `/v1` as a protected resource (RFC 9728 §2).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ResourceMetadata {
+    /// The identifier of the management audience.
+    #[schema(value_type = Identifier)]
+    resource: String,
+    authorization_servers: [String; 1],
+    bearer_methods_supported: &'static [&'static str],
+    resource_name: &'static str,
+    resource_documentation: String,
+}
+
+/// The URL of the metadata of `/v1`: the well-known part is between the host and the path of
+/// the resource (RFC 9728 §3.1).
+pub fn resource_metadata_url(issuer: &str) -> String {
+    let path_begins = issuer.find("://").and_then(|scheme| issuer[scheme + 3..].find('/').map(|at| scheme + 3 + at));
+    let (origin, path) = issuer.split_at(path_begins.unwrap_or(issuer.len()));
+    format!("{origin}/.well-known/oauth-protected-resource{path}/v1")
+}
+
+pub fn resource_metadata(services: &Services) -> Result<CachedDocument, Error> {
+    let issuer = services.issuer();
+    CachedDocument::new(&ResourceMetadata {
+        resource: services.settings.management_audience.to_string(),
+        authorization_servers: [issuer.to_owned()],
+        bearer_methods_supported: &["header"],
+        resource_name: "Keyswap management API",
+        resource_documentation: format!("{issuer}/docs"),
+    })
 }
 
 pub fn metadata(services: &Services) -> Result<CachedDocument, Error> {
     let issuer = services.issuer();
     let view = services.keys.view();
+    // Another algorithm signs until a key of the configured one may sign.
+    let configured = services.settings.signing_keys.algorithm;
+    let signing = view.select_signer_at_refresh(configured).map(|signer| signer.jwk().alg);
     let algorithms: BTreeSet<_> = view.published.iter().map(|(info, _)| info.algorithm).collect();
     CachedDocument::new(&ServerMetadata {
         issuer,
@@ -79,11 +116,29 @@ pub fn metadata(services: &Services) -> Result<CachedDocument, Error> {
         // authentication takes place.
         token_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "none"],
         subject_types_supported: &["public"],
-        id_token_signing_alg_values_supported: algorithms.clone(),
+        id_token_signing_alg_values_supported: algorithms,
         introspection_endpoint: format!("{issuer}/oauth/introspect"),
         introspection_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "Bearer"],
-        introspection_signing_alg_values_supported: algorithms,
+        introspection_signing_alg_values_supported: signing.into_iter().chain([configured]).collect(),
         revocation_endpoint: format!("{issuer}/oauth/revoke"),
         revocation_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post"],
+        status_list_aggregation_endpoint: format!("{issuer}/v1/status-lists"),
+        service_documentation: format!("{issuer}/docs"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn well_known_part_precedes_the_path() {
+        for (issuer, url) in [
+            ("https://keys.test", "https://keys.test/.well-known/oauth-protected-resource/v1"),
+            ("https://keys.test/t1", "https://keys.test/.well-known/oauth-protected-resource/t1/v1"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/.well-known/oauth-protected-resource/v1"),
+        ] {
+            assert_eq!(resource_metadata_url(issuer), url);
+        }
+    }
 }

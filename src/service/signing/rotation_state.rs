@@ -13,7 +13,10 @@ use crate::{
         },
     },
     service::{Services, replicas},
-    store::{self, Conn, StoreError, signing::replicas::Replica},
+    store::{
+        self, Conn, StoreError,
+        signing::{replicas::Replica, stored_keys::StoredSigningKey},
+    },
     telemetry::metrics::SigningKeys,
 };
 use serde::Serialize;
@@ -103,12 +106,24 @@ pub(crate) struct RotationState {
 
 impl RotationState {
     pub(crate) async fn load(services: &Services) -> Result<Self, StoreError> {
-        let settings = services.settings.clone();
-        services.store.read_at(move |connection, now| Self::read(connection, &settings, now)).await
+        let (settings, encryption) = (services.settings.clone(), services.store.encryption());
+        services
+            .store
+            .read_at(move |connection, now| {
+                let keys = store::signing::manifest::list(connection, &encryption)?.keys;
+                Self::read(connection, &settings, now, keys)
+            })
+            .await
     }
 
-    pub(crate) fn read(connection: &mut Conn, settings: &Settings, now: Timestamp) -> Result<Self, StoreError> {
-        let keys = store::signing::signing_keys::list(connection, false)?.into_iter().map(|key| key.info).collect();
+    /// `keys` are those that Keyswap has written.
+    pub(crate) fn read(
+        connection: &mut Conn,
+        settings: &Settings,
+        now: Timestamp,
+        keys: Vec<StoredSigningKey>,
+    ) -> Result<Self, StoreError> {
+        let keys = keys.into_iter().map(|key| key.info).collect();
         let replicas = store::signing::replicas::list(connection)?;
         let required = store::access::audiences::list_required_algorithms(connection)?;
         let (last, stability) = store::signing::clock::read(connection)?;
@@ -174,7 +189,7 @@ impl RotationState {
             rules: EffectiveRules {
                 rotation_period: self.rules.rotation_period,
                 verifier_cache_ttl: timing.verifier_cache_ttl,
-                replica_staleness: timing.max_snapshot_age,
+                replica_staleness: timing.replica_staleness,
                 verifier_leeway: timing.verifier_leeway,
                 clock_skew: timing.clock_skew,
                 max_ttl: timing.max_ttl,

@@ -80,7 +80,7 @@ struct UnsignedList {
 }
 
 /// Verifies that the lists are current, and signs those that are not, that have reached half of
-/// their lifetime, or whose signing key is no longer published. Of several replicas, one writes;
+/// their `ttl`, or whose signing key is no longer published. Of several replicas, one writes;
 /// the others find the work done.
 pub async fn build_lists(services: &Services) -> Result<(), Error> {
     let mut has_completed = services.status_lists.has_completed_build.lock().await;
@@ -160,10 +160,14 @@ fn plan_build(connection: &mut Conn, inputs: &BuildInputs, now: Timestamp) -> Re
         || seq != before.event_cursor
         || before.revoked_token_count != before.included_revoked_token_count
         || before.next_expiration.is_some_and(|end| end <= now);
+    // A verifier may refuse a list at `iat` + `ttl`, so a list is signed again long before. Another
+    // replica may have signed it a moment ago, which bounds the number of signatures as well.
+    let half_ttl = i64::try_from(inputs.ttl).unwrap_or(i64::MAX).saturating_mul(1000) / 2;
     let is_old = |list: &StatusListInfo| {
         infos.get(&list.id).is_none_or(|info| {
-            let (lived, left) = (now.millis() - info.issued_at.millis(), info.expires_at.millis() - now.millis());
-            left <= lived || lived < 0 || !inputs.published.contains(&info.kid)
+            // `iat` is in whole seconds.
+            let age = now.millis() - info.issued_at.seconds() * 1000;
+            !(0..half_ttl).contains(&age) || !inputs.published.contains(&info.kid)
         })
     };
     if !has_news && !lists.iter().any(is_old) {
@@ -245,8 +249,8 @@ fn content_digest(id: &StatusListId, statuses: &StatusArray, inputs: &BuildInput
     sha256_hex(&[terms.as_bytes(), statuses.as_bytes()].concat())
 }
 
-/// How long a verifier may use a list, in seconds. At most half of the lifetime of a list, which is
-/// signed again at that age.
+/// How long a verifier may use a list after `iat`, in seconds. At most half of the lifetime of a
+/// list. A list is signed again at half of this age.
 pub fn ttl(services: &Services) -> u64 {
     services.settings.status_lists.ttl.as_secs().min(services.settings.limits.max_ttl.as_secs() / 2).max(1)
 }

@@ -4,9 +4,9 @@
 pub mod build;
 pub mod cache;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use serde::Serialize;
 
 use crate::{
     domain::{
@@ -31,33 +31,75 @@ use crate::{
 
 pub use build::build_lists;
 
+/// A list to serve, and the time for which it may be used from now on.
+#[derive(Debug)]
+pub struct CurrentStatusList {
+    pub list: Arc<ServedStatusList>,
+    /// Until `iat` + `ttl`, in whole seconds: 0 in the last second.
+    pub max_age: u64,
+}
+
 /// Returns a list, identical on every replica. A list that was just created is signed now, so that
-/// no token refers to a missing list.
-pub async fn get(services: &Services, id: &StatusListId) -> Result<Arc<ServedStatusList>, Error> {
+/// no token refers to a missing list. A list that has reached three quarters of its `ttl` is signed
+/// again: the background job, which signs at half, is late. No list is returned at or after `iat` +
+/// `ttl`, where verifiers may refuse it.
+pub async fn get(services: &Services, id: &StatusListId) -> Result<CurrentStatusList, Error> {
+    require_fresh(services).await?;
     let lists = &services.status_lists;
-    // A verifier uses a list for its whole `ttl`, regardless of cache headers, so lists that may be
-    // outdated are not served. Without a response, verifiers correctly use the list they have until
-    // its `ttl` ends.
-    let is_fresh = || lists.is_fresh(services.settings.timing.max_snapshot_age);
-    lists.gate.refresh_if_stale(is_fresh, refresh(services)).await;
-    if !is_fresh() {
+    let ttl = Duration::from_secs(build::ttl(services));
+    let is_recent = || find_cached(services, id).is_none_or(|list| lists.age(&list) < ttl * 3 / 4);
+    // A list whose renewal fails is served as long as it may be used.
+    lists.build_gate.refresh_if_stale(is_recent, update(services)).await;
+    let list = match find_cached(services, id) {
+        Some(list) => list,
+        None => load_new(services, id).await?,
+    };
+    let left = ttl.saturating_sub(lists.age(&list));
+    if left.is_zero() {
         return Err(Unavailable::StatusListsStale.into());
     }
-    let cached = || lists.view.load().lists.get(id).cloned();
-    if let Some(list) = cached() {
-        return Ok(list);
-    }
+    Ok(CurrentStatusList { list, max_age: left.as_secs() })
+}
+
+/// Returns the URLs of all lists (§9 of the draft), which verifiers may fetch in advance.
+pub async fn aggregate(services: &Services) -> Result<CachedDocument, Error> {
+    require_fresh(services).await?;
+    let status_lists = services.status_lists.uris(services.issuer());
+    CachedDocument::new(&StatusListAggregation { status_lists })
+}
+
+/// The URLs of all status lists.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct StatusListAggregation {
+    status_lists: Vec<String>,
+}
+
+/// Refreshes the lists in memory if they may be outdated. A verifier uses a list regardless of
+/// cache headers, so lists that may be outdated are not served. Without a response, verifiers
+/// correctly use the list they have until its `ttl` ends.
+async fn require_fresh(services: &Services) -> Result<(), Error> {
+    let lists = &services.status_lists;
+    let is_fresh = || lists.is_fresh(services.settings.timing.replica_staleness);
+    lists.gate.refresh_if_stale(is_fresh, refresh(services)).await;
+    if is_fresh() { Ok(()) } else { Err(Unavailable::StatusListsStale.into()) }
+}
+
+fn find_cached(services: &Services, id: &StatusListId) -> Option<Arc<ServedStatusList>> {
+    services.status_lists.view.load().lists.get(id).cloned()
+}
+
+/// Loads a list that was created since the last refresh, and signs it if necessary.
+async fn load_new(services: &Services, id: &StatusListId) -> Result<Arc<ServedStatusList>, Error> {
     let requested = id.clone();
     if !services.store.read(move |connection| store::status_lists::exists(connection, &requested)).await? {
         return Err(Error::NotFound("status list"));
     }
     refresh(services).await?;
-    if let Some(list) = cached() {
+    if let Some(list) = find_cached(services, id) {
         return Ok(list);
     }
-    build_lists(services).await?;
-    refresh(services).await?;
-    cached().ok_or(Error::Unavailable(Unavailable::StatusListNotBuilt))
+    update(services).await?;
+    find_cached(services, id).ok_or(Error::Unavailable(Unavailable::StatusListNotBuilt))
 }
 
 /// Builds and refreshes the lists.
@@ -69,7 +111,7 @@ pub async fn update(services: &Services) -> Result<(), Error> {
 /// Loads the lists that were signed since the last refresh. After a failure the lists in memory
 /// stay unchanged.
 pub async fn refresh(services: &Services) -> Result<(), Error> {
-    let seen_at = Instant::now();
+    let seen_at = services.status_lists.clock.monotonic_elapsed();
     let before = services.status_lists.view.load_full();
     let (as_of, lists) = services
         .store
@@ -80,10 +122,10 @@ pub async fn refresh(services: &Services) -> Result<(), Error> {
                 let list = match known.filter(|list| list.version == version) {
                     Some(list) => Some(Arc::clone(list)),
                     None => match signed_lists::find(connection, &id)? {
-                        Some(ServedList { jwt, version, expires_at }) => {
+                        Some(ServedList { jwt, version, issued_at, expires_at }) => {
                             let plain = CachedDocument::from_bytes(jwt.into_bytes());
                             let gzip = plain.compress()?;
-                            Some(Arc::new(ServedStatusList { version, expires_at, plain, gzip }))
+                            Some(Arc::new(ServedStatusList { version, issued_at, expires_at, plain, gzip }))
                         }
                         None => known.cloned(),
                     },
@@ -129,7 +171,7 @@ pub async fn assign_token_index(
         exp: grant.expires_at,
     };
     let assign = move |tx: &mut Tx<'_>| store::status_lists::assign_token_index(tx, &token);
-    let index = services.store.run_internal(NoEvent::InternalState, assign).await?;
+    let index = services.store.run_count(NoEvent::InternalState, assign).await?;
     let context = load_key(services, KeySelector::Credential(grant.credential_id)).await?;
     let context = context.ok_or(CredentialError::Unknown)?;
     context.key.check_in_force(context.now, &services.settings.limits)?;

@@ -5,7 +5,7 @@
 use crate::{
     domain::{
         common::id::WebhookId,
-        events::EventFilter,
+        event_filter::EventFilter,
         webhooks::{
             WebhookState,
             delivery::{Delivery, DeliveryState},

@@ -4,9 +4,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    crypto::{encryption::Encrypted, master_keys::MasterKeys, webhook::WebhookSecret},
+    crypto::{master_keys::MasterKeys, webhook::WebhookSecret},
     domain::{
-        common::{id::WebhookId, time::Timestamp},
+        common::{encryption::Encrypted, id::WebhookId, time::Timestamp},
         webhooks::{Webhook, WebhookUrl},
     },
     outbound::{Outbound, RequestError, WebhookResponse},

@@ -14,9 +14,10 @@ use crate::{
     domain::{
         common::{
             id::{OrganizationId, WebhookId},
-            json::deserialize_nullable,
+            json::{deserialize_nullable, deserialize_present},
             name::Description,
             page::{Page, PageRequest},
+            preconditions::{Preconditions, StoredObject},
             time::{Span, Timestamp},
         },
         events::{EventType, NewEvent},
@@ -25,10 +26,7 @@ use crate::{
     service::{
         Conflict, Error, InputFault, Services,
         caller::Caller,
-        common::{
-            idempotency::{self, CreateOutcome, IdempotencyRequest},
-            version::require_version,
-        },
+        common::idempotency::{self, IdempotencyRequest, IdempotentOutcome},
     },
     store::{self, NoEvent, Outcome, Tx, webhooks},
 };
@@ -57,6 +55,8 @@ pub struct NewWebhook {
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookPatch {
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     pub url: Option<WebhookUrl>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
     pub description: Option<Option<Description>>,
@@ -64,6 +64,8 @@ pub struct WebhookPatch {
     pub event_types: Option<Option<EventTypeFilter>>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
     pub organization_id: Option<Option<OrganizationId>>,
+    #[serde(default, deserialize_with = "deserialize_present")]
+    #[schema(nullable = false)]
     pub state: Option<Activation>,
 }
 
@@ -88,14 +90,13 @@ pub async fn create(
     caller: &Caller,
     new: NewWebhook,
     once: Option<IdempotencyRequest>,
-) -> Result<CreateOutcome<WebhookWithSecret, Webhook>, Error> {
+) -> Result<IdempotentOutcome<WebhookWithSecret, Webhook>, Error> {
     require_allowed_url(services, &new.url)?;
     let master_keys = services.master_keys.clone();
     services
         .change(caller, move |tx, _| {
-            if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
-                let existing = webhooks::find(tx, &id.parse()?)?.ok_or(NOT_FOUND)?;
-                return Ok(Outcome::without_event(CreateOutcome::Existing(existing), NoEvent::AlreadyRecorded));
+            if let Some(existing) = find_earlier(tx, once.as_ref())? {
+                return Ok(Outcome::without_event(existing, NoEvent::AlreadyRecorded));
             }
             if webhooks::count(tx)? >= MAX_WEBHOOKS {
                 return Err(Conflict::TooManyWebhooks(MAX_WEBHOOKS).into());
@@ -120,9 +121,9 @@ pub async fn create(
                 version: 1,
             };
             webhooks::insert(tx, &webhook, &(encrypted.bytes, encrypted.master_version))?;
-            idempotency::record_created_object(tx, once.as_ref(), webhook.id.as_str())?;
+            idempotency::record_object(tx, once.as_ref(), webhook.id.as_str())?;
             let event = NewEvent::new(EventType::WebhookCreated, &webhook.id);
-            Ok(Outcome::event(CreateOutcome::New(WebhookWithSecret { webhook, secret }), event))
+            Ok(Outcome::event(IdempotentOutcome::New(WebhookWithSecret { webhook, secret }), event))
         })
         .await
 }
@@ -140,12 +141,12 @@ pub async fn patch(
     caller: &Caller,
     id: WebhookId,
     patch: WebhookPatch,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<Webhook, Error> {
     let reachable = patch.url.as_ref().map_or(Ok(()), |url| require_allowed_url(services, url));
     services
         .change(caller, move |tx, _| {
-            let mut webhook = find_for_change(tx, &id, if_version)?;
+            let mut webhook = find_for_change(tx, &id, &preconditions)?;
             reachable?;
             let before = webhook.clone();
             apply_patch(&mut webhook, patch);
@@ -196,29 +197,45 @@ fn apply_patch(webhook: &mut Webhook, patch: WebhookPatch) {
     }
 }
 
-pub async fn delete(services: &Services, caller: &Caller, id: WebhookId, if_version: Option<i64>) -> Result<(), Error> {
+pub async fn delete(
+    services: &Services,
+    caller: &Caller,
+    id: WebhookId,
+    preconditions: Preconditions,
+) -> Result<(), Error> {
     services
         .change(caller, move |tx, _| {
-            find_for_change(tx, &id, if_version)?;
+            find_for_change(tx, &id, &preconditions)?;
             webhooks::delete(tx, &id)?;
             Ok(Outcome::event((), NewEvent::new(EventType::WebhookDeleted, &id)))
         })
         .await
 }
 
-/// Replaces the secret. The previous one signs as well for `overlap`, so that the receiver can
+/// A rotation of the secret of a webhook.
+#[derive(Debug, Clone)]
+pub struct SecretRotation {
+    pub id: WebhookId,
+    /// How long the previous secret signs as well.
+    pub overlap: Span,
+    pub preconditions: Preconditions,
+}
+
+/// Replaces the secret. The previous one signs as well for the overlap, so that the receiver can
 /// switch without an interruption.
 pub async fn rotate_secret(
     services: &Services,
     caller: &Caller,
-    id: WebhookId,
-    overlap: Span,
-    if_version: Option<i64>,
-) -> Result<WebhookWithSecret, Error> {
+    SecretRotation { id, overlap, preconditions }: SecretRotation,
+    once: Option<IdempotencyRequest>,
+) -> Result<IdempotentOutcome<WebhookWithSecret, Webhook>, Error> {
     let master_keys = services.master_keys.clone();
     services
         .change(caller, move |tx, _| {
-            let mut webhook = find_for_change(tx, &id, if_version)?;
+            if let Some(existing) = find_earlier(tx, once.as_ref())? {
+                return Ok(Outcome::without_event(existing, NoEvent::AlreadyRecorded));
+            }
+            let mut webhook = find_for_change(tx, &id, &preconditions)?;
             if overlap > MAX_SECRET_OVERLAP {
                 return Err(Error::invalid("overlap", format!("may be {MAX_SECRET_OVERLAP} at most")));
             }
@@ -230,14 +247,25 @@ pub async fn rotate_secret(
             webhook.version += 1;
             let until = old_secret_until.map(|until: Timestamp| until.to_string());
             let event = NewEvent::new(EventType::WebhookSecretRotated, &id).with_data("old_secret_until", until);
-            Ok(Outcome::event(WebhookWithSecret { webhook, secret }, event))
+            idempotency::record_object(tx, once.as_ref(), id.as_str())?;
+            Ok(Outcome::event(IdempotentOutcome::New(WebhookWithSecret { webhook, secret }), event))
         })
         .await
 }
 
-fn find_for_change(tx: &mut Tx<'_>, id: &WebhookId, if_version: Option<i64>) -> Result<Webhook, Error> {
+/// The current state of the webhook that an earlier request with the same idempotency key has
+/// created or given a new secret.
+fn find_earlier<N>(
+    tx: &mut Tx<'_>,
+    once: Option<&IdempotencyRequest>,
+) -> Result<Option<IdempotentOutcome<N, Webhook>>, Error> {
+    let Some(id) = idempotency::earlier(tx, once)? else { return Ok(None) };
+    Ok(Some(IdempotentOutcome::Existing(webhooks::find(tx, &id.parse()?)?.ok_or(NOT_FOUND)?)))
+}
+
+fn find_for_change(tx: &mut Tx<'_>, id: &WebhookId, preconditions: &Preconditions) -> Result<Webhook, Error> {
     let webhook = webhooks::find_for_change(tx, id)?.ok_or(NOT_FOUND)?;
-    require_version(webhook.version, if_version)?;
+    preconditions.check(StoredObject::Version(webhook.version))?;
     Ok(webhook)
 }
 

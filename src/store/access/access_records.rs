@@ -1,80 +1,86 @@
 //! Access records. Their principals, admins and statements are stored in tables of their own.
 
-use std::collections::BTreeMap;
-
-use diesel::{
-    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, NullableExpressionMethods, OptionalExtension, QueryDsl,
-    Queryable, RunQueryDsl, Selectable, SelectableHelper,
-};
-
 use serde_json::json;
 
 use crate::{
     domain::{
-        access::access_record::{AccessRecord, Principal, RecordAdmin, RecordVisibility, Statement},
+        access::{
+            access_record::{AccessRecord, RecordVisibility},
+            role::RoleName,
+        },
         common::{
             id::{AccessRecordId, GenerationId, OrganizationId},
-            name::DisplayName,
             page::{Page, PageRequest},
-            time::Timestamp,
         },
-        events::ActorRef,
     },
     store::{
+        access::stored_access_record::{AccessRecordRow, StoredAccessRecord},
         column_types::ResourcePatterns,
         dialect::bulk::{self, BulkTable},
-        error::StoreError,
-        pool::Conn,
-        rows::{lock_row, selectable, values},
+        prelude::*,
+        row_encryption::AuthenticatedRow,
+        row_versions,
         schema::{
-            access_record_admins, access_record_principals, access_record_statements,
-            access_record_statements_with_roles, access_records, organizations,
+            access_record_admins, access_record_parts, access_record_principals, access_record_statement_roles,
+            access_record_statements, access_records, organizations,
         },
-        transaction::Tx,
     },
 };
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = access_records)]
-struct Row {
-    id: AccessRecordId,
-    name: DisplayName,
-    organization_id: Option<OrganizationId>,
-    generation_id: Option<GenerationId>,
-    created_at: Timestamp,
-    created_by: ActorRef,
-    version: i64,
+/// Returns the subject of the events of a record.
+fn subject(id: &AccessRecordId) -> String {
+    format!("access_record:{id}")
 }
 
-selectable!(access_record_admins => RecordAdmin { user = user_id, generation_id });
-
-selectable!(access_record_statements_with_roles => Statement { roles, resources as ResourcePatterns });
-
 pub fn insert(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError> {
+    tx.versions.insert(subject(&record.id), record.version);
     let organization = record.organization.as_ref();
+    let tag = tx.encrypt(&record.encode(), &[])?;
     diesel::insert_into(access_records::table)
         .values(values!(access_records, record =>
             id, name, organization_id = organization.map(|(id, _)| id),
             generation_id = organization.map(|(_, generation_id)| generation_id), created_at, created_by,
-            version,
+            granted_by, version, tag = tag.bytes, master_version = tag.master_version,
         ))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
     insert_parts(tx, record)
 }
 
-/// Writes back a record that was read by `find_for_update` and modified. Increments its version.
+/// Writes back a record with its parts. A record that was modified has the next version.
 pub fn update(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError> {
+    tx.versions.insert(subject(&record.id), record.version);
+    let tag = tx.encrypt(&record.encode(), &[])?;
     diesel::update(access_records::table.find(&record.id))
-        .set((access_records::name.eq(&record.name), access_records::version.eq(access_records::version + 1)))
-        .execute(&mut **tx)?;
+        .set(values!(access_records, record =>
+            name, granted_by, version, tag = tag.bytes, master_version = tag.master_version,
+        ))
+        .execute_in(tx)?;
     delete_parts(tx, &record.id)?;
     insert_parts(tx, record)
 }
 
-pub fn delete(tx: &mut Tx<'_>, id: &AccessRecordId) -> Result<(), StoreError> {
+pub fn delete(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError> {
+    tx.versions.insert(subject(&record.id), record.version + 1);
+    delete_rows(tx, &record.id)
+}
+
+fn delete_rows(tx: &mut Tx<'_>, id: &AccessRecordId) -> Result<(), StoreError> {
     delete_parts(tx, id)?;
-    diesel::delete(access_records::table.find(id)).execute(&mut **tx)?;
-    Ok(())
+    diesel::delete(access_records::table.find(id)).execute_in(tx)
+}
+
+/// Deletes the records of deleted organizations that use a role, so that the role can be deleted
+/// without altering them.
+pub(crate) fn delete_orphaned_with_role(tx: &mut Tx<'_>, role: &RoleName) -> Result<(), StoreError> {
+    let with_role = access_record_statement_roles::table
+        .filter(access_record_statement_roles::role.eq(role))
+        .select(access_record_statement_roles::record_id);
+    let orphaned: Vec<AccessRecordId> = access_records::table
+        .filter(diesel::dsl::not(organization_generation_matches!()))
+        .filter(access_records::id.eq_any(with_role))
+        .select(access_records::id)
+        .load_all(tx)?;
+    orphaned.iter().try_for_each(|id| delete_rows(tx, id))
 }
 
 /// Deletes up to `most` records of deleted organizations and returns how many were deleted.
@@ -83,20 +89,18 @@ pub fn delete_orphaned(tx: &mut Tx<'_>, most: i64) -> Result<usize, StoreError> 
         .filter(diesel::dsl::not(organization_generation_matches!()))
         .select(access_records::id)
         .limit(most)
-        .load(&mut **tx)?;
+        .load_all(tx)?;
     for id in &left {
-        delete(tx, id)?;
+        delete_rows(tx, id)?;
     }
     Ok(left.len())
 }
 
 fn delete_parts(tx: &mut Tx<'_>, id: &AccessRecordId) -> Result<(), StoreError> {
     diesel::delete(access_record_principals::table.filter(access_record_principals::record_id.eq(id)))
-        .execute(&mut **tx)?;
-    diesel::delete(access_record_admins::table.filter(access_record_admins::record_id.eq(id))).execute(&mut **tx)?;
-    diesel::delete(access_record_statements::table.filter(access_record_statements::record_id.eq(id)))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)?;
+    diesel::delete(access_record_admins::table.filter(access_record_admins::record_id.eq(id))).execute_in(tx)?;
+    diesel::delete(access_record_statements::table.filter(access_record_statements::record_id.eq(id))).execute_in(tx)
 }
 
 const STATEMENT_ROLES: BulkTable = BulkTable {
@@ -118,7 +122,7 @@ fn insert_parts(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError
                 access_record_principals::principal_id.eq(principal.id()),
                 access_record_principals::position.eq(position),
             ))
-            .execute(&mut **tx)?;
+            .execute_in(tx)?;
     }
     for (position, admin) in (0_i32..).zip(&record.admins) {
         diesel::insert_into(access_record_admins::table)
@@ -128,7 +132,7 @@ fn insert_parts(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError
                 access_record_admins::user_id.eq(&admin.user),
                 access_record_admins::position.eq(position),
             ))
-            .execute(&mut **tx)?;
+            .execute_in(tx)?;
     }
     for (position, statement) in (0_i32..).zip(&record.statements) {
         diesel::insert_into(access_record_statements::table)
@@ -137,29 +141,94 @@ fn insert_parts(tx: &mut Tx<'_>, record: &AccessRecord) -> Result<(), StoreError
                 access_record_statements::position.eq(position),
                 access_record_statements::resources.eq(ResourcePatterns(statement.resources.clone())),
             ))
-            .execute(&mut **tx)?;
+            .execute_in(tx)?;
         let role_row = |role| json!({ "record_id": id, "position": position, "role": role });
         bulk::upsert_rows(tx, &STATEMENT_ROLES, &statement.roles.iter().map(role_row).collect::<Vec<_>>())?;
     }
     Ok(())
 }
 
+/// Records with their parts.
+macro_rules! records_query {
+    () => {
+        access_records::table
+            .inner_join(access_record_parts::table.on(access_record_parts::record_id.eq(access_records::id)))
+            .select(AccessRecordRow::as_select())
+    };
+}
+
+fn load(found: Vec<AccessRecordRow>) -> Result<Vec<StoredAccessRecord>, StoreError> {
+    found.into_iter().map(StoredAccessRecord::try_from).collect()
+}
+
 /// Finds a record, unless its organization was deleted. An organization that was created again with
 /// the same id does not bring its records back.
 pub fn find(connection: &mut Conn, id: &AccessRecordId) -> Result<Option<AccessRecord>, StoreError> {
-    let row: Option<Row> = access_records::table
-        .filter(access_records::id.eq(id))
-        .filter(organization_generation_matches!())
-        .select(Row::as_select())
-        .first(connection)
-        .optional()?;
-    Ok(load_parts(connection, row.into_iter().collect())?.pop())
+    Ok(find_stored(connection, id)?.map(|stored| stored.record))
 }
 
-/// Like `find`, but locks the record until the end of the change.
+fn find_stored(connection: &mut Conn, id: &AccessRecordId) -> Result<Option<StoredAccessRecord>, StoreError> {
+    let row: Option<AccessRecordRow> = records_query!()
+        .filter(access_records::id.eq(id))
+        .filter(organization_generation_matches!())
+        .load_first(connection)?;
+    row.map(StoredAccessRecord::try_from).transpose()
+}
+
+/// Like `find`, but locks the record until the end of the change. Returns `StoreError::Altered` if
+/// it was altered outside of Keyswap, and `StoreError::OlderVersion` if an older one was put back.
 pub fn find_for_update(tx: &mut Tx<'_>, id: &AccessRecordId) -> Result<Option<AccessRecord>, StoreError> {
     lock_row!(tx, access_records, id);
-    find(tx, id)
+    let Some(stored) = find_stored(tx, id)? else { return Ok(None) };
+    stored.verify(tx)?;
+    row_versions::require_newest_version(tx, "access_records", id.as_str(), subject(id), stored.record.version)?;
+    Ok(Some(stored.record))
+}
+
+/// Returns records with these ids, to be checked.
+pub fn find_to_check(connection: &mut Conn, ids: &[String]) -> Result<Vec<AuthenticatedRow>, StoreError> {
+    let found: Vec<AccessRecordRow> = records_query!().filter(access_records::id.eq_any(ids)).load_all(connection)?;
+    let to_check = |stored: StoredAccessRecord| AuthenticatedRow {
+        id: stored.record.id.to_string(),
+        encoded: stored.encode(),
+        subject: subject(&stored.record.id),
+        version: stored.record.version,
+        encrypted: stored.tag,
+    };
+    Ok(load(found)?.into_iter().map(to_check).collect())
+}
+
+/// Returns the records that name one of these principals, either within the given generation of an
+/// organization or outside any organization, whether Keyswap has written them or not.
+pub fn find_of_principals(
+    connection: &mut Conn,
+    unique_ids: &[&str],
+    organization: Option<(&OrganizationId, &GenerationId)>,
+) -> Result<Vec<StoredAccessRecord>, StoreError> {
+    let of_principals = access_record_principals::table
+        .filter(access_record_principals::unique_id.eq_any(unique_ids.to_vec()))
+        .select(access_record_principals::record_id);
+    let query = records_query!().filter(access_records::id.eq_any(of_principals)).order(access_records::id.asc());
+    let found: Vec<AccessRecordRow> = match organization {
+        Some((id, generation_id)) => query
+            .filter(access_records::organization_id.eq(id))
+            .filter(access_records::generation_id.eq(generation_id))
+            .load_all(connection)?,
+        None => query.filter(access_records::organization_id.is_null()).load_all(connection)?,
+    };
+    load(found)
+}
+
+/// Like `find_of_principals`. Returns `StoreError::Altered` if one of the records was altered
+/// outside of Keyswap: records limit as well.
+pub(crate) fn find_authentic_of_principals(
+    tx: &mut Tx<'_>,
+    unique_ids: &[&str],
+    organization: Option<(&OrganizationId, &GenerationId)>,
+) -> Result<Vec<StoredAccessRecord>, StoreError> {
+    let found = find_of_principals(tx, unique_ids, organization)?;
+    found.iter().try_for_each(|stored| stored.verify(tx))?;
+    Ok(found)
 }
 
 /// Returns the records within `reach`, newest first.
@@ -171,9 +240,10 @@ pub fn list(
     // This is a join, because for a correlated subquery the planner would read every organization.
     let organization = organizations::generation_id.nullable().eq(access_records::generation_id);
     let mut query = access_records::table
+        .inner_join(access_record_parts::table.on(access_record_parts::record_id.eq(access_records::id)))
         .left_join(organizations::table.on(organization))
         .filter(access_records::generation_id.is_null().or(organizations::generation_id.nullable().is_not_null()))
-        .select(Row::as_select())
+        .select(AccessRecordRow::as_select())
         .into_boxed();
     query = match reach {
         RecordVisibility::All => query,
@@ -193,63 +263,8 @@ pub fn list(
     if let Some(after) = &page.cursor {
         query = query.filter(access_records::id.lt(after.clone()));
     }
-    let rows: Vec<Row> = query.order(access_records::id.desc()).limit(page.limit + 1).load(connection)?;
-    let records = load_parts(connection, rows)?;
-    Ok(Page::from_rows(records, page.limit, |record| record.id.to_string()))
-}
-
-/// Loads the principals, admins and statements of the records.
-fn load_parts(connection: &mut Conn, rows: Vec<Row>) -> Result<Vec<AccessRecord>, StoreError> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ids: Vec<_> = rows.iter().map(|row| &row.id).collect();
-    let mut principals: BTreeMap<AccessRecordId, Vec<Principal>> = group_by_record(
-        access_record_principals::table
-            .filter(access_record_principals::record_id.eq_any(ids.clone()))
-            .order(access_record_principals::position.asc())
-            .select((
-                access_record_principals::record_id,
-                (
-                    access_record_principals::kind,
-                    access_record_principals::principal_id,
-                    access_record_principals::unique_id,
-                ),
-            ))
-            .load(connection)?,
-    );
-    let mut admins: BTreeMap<AccessRecordId, Vec<RecordAdmin>> = group_by_record(
-        access_record_admins::table
-            .filter(access_record_admins::record_id.eq_any(ids.clone()))
-            .order(access_record_admins::position.asc())
-            .select((access_record_admins::record_id, RecordAdmin::as_select()))
-            .load(connection)?,
-    );
-    let mut statements: BTreeMap<AccessRecordId, Vec<Statement>> = group_by_record(
-        access_record_statements_with_roles::table
-            .filter(access_record_statements_with_roles::record_id.eq_any(ids))
-            .order(access_record_statements_with_roles::position.asc())
-            .select((access_record_statements_with_roles::record_id, Statement::as_select()))
-            .load(connection)?,
-    );
-    let record = |row: Row| AccessRecord {
-        principals: principals.remove(&row.id).unwrap_or_default(),
-        admins: admins.remove(&row.id).unwrap_or_default(),
-        statements: statements.remove(&row.id).unwrap_or_default(),
-        organization: row.organization_id.zip(row.generation_id),
-        id: row.id,
-        name: row.name,
-        created_at: row.created_at,
-        created_by: row.created_by,
-        version: row.version,
-    };
-    Ok(rows.into_iter().map(record).collect())
-}
-
-fn group_by_record<T>(rows: Vec<(AccessRecordId, T)>) -> BTreeMap<AccessRecordId, Vec<T>> {
-    let mut groups: BTreeMap<AccessRecordId, Vec<T>> = BTreeMap::new();
-    for (record, part) in rows {
-        groups.entry(record).or_default().push(part);
-    }
-    groups
+    let rows: Vec<AccessRecordRow> =
+        query.order(access_records::id.desc()).limit(page.limit + 1).load_all(connection)?;
+    let records = load(rows)?.into_iter().map(|stored| stored.record).collect();
+    Ok(Page::from_rows(records, page.limit, |record: &AccessRecord| record.id.to_string()))
 }

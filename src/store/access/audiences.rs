@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use diesel::{AsChangeset, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
-
 use crate::{
     domain::{
         access::{
@@ -13,25 +11,34 @@ use crate::{
             token_profile::{AudienceClaimFormat, ScopeClaimFormat, StatusSubject, TokenProfile, TokenTypeHeader},
         },
         common::{
+            encryption::Encrypted,
             id::AudienceId,
             page::{Page, PageRequest},
         },
         signing::Algorithm,
     },
     store::{
-        column_types::Json,
-        error::StoreError,
-        pool::Conn,
-        rows::{load_page, lock_row, selectable},
+        column_types::{Flag, Json},
+        prelude::*,
+        row_encryption::AuthenticatedRow,
+        row_versions,
         schema::audiences,
-        transaction::Tx,
     },
 };
 
 selectable!(every_backend: audiences => Audience {
-    id, identifier, accepts = (built_in, permissions), token_ttl, token_profile: TokenProfile, built_in, created_at,
-    version,
+    id, identifier, accepts = (built_in, permissions), token_ttl, token_profile: TokenProfile, record_bound as Flag,
+    built_in, created_at, version,
 });
+
+/// An audience, with the tag that authenticates it.
+#[derive(Debug)]
+pub struct AuthenticatedAudience {
+    pub audience: Audience,
+    pub tag: Encrypted,
+}
+
+selectable!(every_backend: audiences => AuthenticatedAudience { audience: Audience, tag = (tag, master_version) });
 
 selectable!(every_backend: audiences => TokenProfile { algorithm, typ, scope_claim, aud_claim, claims, status });
 
@@ -49,55 +56,73 @@ struct TokenProfileColumns<'a> {
 
 /// Returns `Conflict` if the identifier is in use.
 pub fn insert(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
+    tx.versions.insert(subject(&audience.id), audience.version);
+    let tag = tx.encrypt(&audience.encode(), &[])?;
     diesel::insert_into(audiences::table)
         .values((
             audiences::id.eq(&audience.id),
             audiences::identifier.eq(&audience.identifier),
             audiences::permissions.eq(listed_permissions(&audience.accepts)),
             audiences::token_ttl.eq(audience.token_ttl),
+            audiences::record_bound.eq(Flag(audience.record_bound)),
             audiences::built_in.eq(audience.built_in),
+            (audiences::tag.eq(tag.bytes), audiences::master_version.eq(tag.master_version)),
             audiences::created_at.eq(audience.created_at),
             audiences::version.eq(audience.version),
             token_profile_columns(&audience.token_profile),
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
+/// Writes back an audience that was read by `find_for_change`, modified, and given the next
+/// version.
 pub fn update(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
+    tx.versions.insert(subject(&audience.id), audience.version);
+    let tag = tx.encrypt(&audience.encode(), &[])?;
     diesel::update(audiences::table.find(&audience.id))
         .set((
             audiences::identifier.eq(&audience.identifier),
             audiences::permissions.eq(listed_permissions(&audience.accepts)),
             audiences::token_ttl.eq(audience.token_ttl),
-            audiences::version.eq(audiences::version + 1),
+            audiences::record_bound.eq(Flag(audience.record_bound)),
+            audiences::version.eq(audience.version),
+            (audiences::tag.eq(tag.bytes), audiences::master_version.eq(tag.master_version)),
             token_profile_columns(&audience.token_profile),
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
-pub fn delete(tx: &mut Tx<'_>, id: &AudienceId) -> Result<(), StoreError> {
-    diesel::delete(audiences::table.find(id)).execute(&mut **tx)?;
-    Ok(())
+pub fn delete(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
+    tx.versions.insert(subject(&audience.id), audience.version + 1);
+    diesel::delete(audiences::table.find(&audience.id)).execute_in(tx)
+}
+
+/// Returns the subject of the events of an audience.
+fn subject(id: &AudienceId) -> String {
+    format!("audience:{id}")
 }
 
 pub fn find(connection: &mut Conn, id: &AudienceId) -> Result<Option<Audience>, StoreError> {
-    Ok(audiences::table.find(id).select(Audience::as_select()).first(connection).optional()?)
+    audiences::table.find(id).select(Audience::as_select()).load_first(connection)
 }
 
-/// Like `find`, but locks the audience until the end of the change.
+pub fn find_authenticated(connection: &mut Conn, id: &AudienceId) -> Result<Option<AuthenticatedAudience>, StoreError> {
+    audiences::table.find(id).select(AuthenticatedAudience::as_select()).load_first(connection)
+}
+
+/// Like `find`, but locks the audience until the end of the change. Returns `StoreError::Altered`
+/// if it was altered outside of Keyswap, and `StoreError::OlderVersion` if an older row was put
+/// back.
 pub fn find_for_change(tx: &mut Tx<'_>, id: &AudienceId) -> Result<Option<Audience>, StoreError> {
     lock_row!(tx, audiences, id);
-    find(tx, id)
+    let Some(AuthenticatedAudience { audience, tag }) = find_authenticated(tx, id)? else { return Ok(None) };
+    tx.decrypt(&audience.encode(), &tag, "audiences", id.as_str())?;
+    row_versions::require_newest_version(tx, "audiences", id.as_str(), subject(id), audience.version)?;
+    Ok(Some(audience))
 }
 
 pub fn find_built_in(connection: &mut Conn, kind: BuiltIn) -> Result<Option<Audience>, StoreError> {
-    Ok(audiences::table
-        .filter(audiences::built_in.eq(kind))
-        .select(Audience::as_select())
-        .first(connection)
-        .optional()?)
+    audiences::table.filter(audiences::built_in.eq(kind)).select(Audience::as_select()).load_first(connection)
 }
 
 /// Returns the existing audiences among `identifiers`.
@@ -105,10 +130,10 @@ pub fn find_by_identifiers(
     connection: &mut Conn,
     identifiers: &BTreeSet<Identifier>,
 ) -> Result<Vec<Audience>, StoreError> {
-    Ok(audiences::table
+    audiences::table
         .filter(audiences::identifier.eq_any(identifiers))
         .select(Audience::as_select())
-        .load(connection)?)
+        .load_all(connection)
 }
 
 pub fn list(connection: &mut Conn, page: &PageRequest) -> Result<Page<Audience>, StoreError> {
@@ -122,7 +147,7 @@ pub fn list_required_algorithms(connection: &mut Conn) -> Result<BTreeSet<Algori
         .filter(audiences::algorithm.is_not_null())
         .select(audiences::algorithm)
         .distinct()
-        .load(connection)?;
+        .load_all(connection)?;
     Ok(required.into_iter().flatten().collect())
 }
 
@@ -135,8 +160,33 @@ pub fn find_identifiers_with_permission(
         .filter(crate::store::access::permissions::permissions_contain(permission))
         .select(audiences::identifier)
         .limit(10)
-        .load(connection)?;
+        .load_all(connection)?;
     Ok(found)
+}
+
+/// Returns audiences with these ids, to be checked.
+pub fn find_to_check(connection: &mut Conn, ids: &[String]) -> Result<Vec<AuthenticatedRow>, StoreError> {
+    let found: Vec<AuthenticatedAudience> = audiences::table
+        .filter(audiences::id.eq_any(ids))
+        .select(AuthenticatedAudience::as_select())
+        .load_all(connection)?;
+    let to_check = |AuthenticatedAudience { audience, tag }: AuthenticatedAudience| AuthenticatedRow {
+        id: audience.id.to_string(),
+        encoded: audience.encode(),
+        encrypted: tag,
+        subject: subject(&audience.id),
+        version: audience.version,
+    };
+    Ok(found.into_iter().map(to_check).collect())
+}
+
+/// Makes an audience authentic as it is, with the version of `audience`.
+pub fn accept(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
+    let tag = tx.encrypt(&audience.encode(), &[])?;
+    let tag = (audiences::tag.eq(tag.bytes), audiences::master_version.eq(tag.master_version));
+    diesel::update(audiences::table.find(&audience.id))
+        .set((audiences::version.eq(audience.version), tag))
+        .execute_in(tx)
 }
 
 fn listed_permissions(accepted: &AcceptedPermissions) -> Option<&PermissionSet> {

@@ -2,79 +2,45 @@
 
 use crate::{
     domain::{
-        access::{
-            access_record::{EffectiveStatement, Statement},
-            resource::ResourcePattern,
-        },
+        access::access_record::{AccessRecord, EffectiveStatement},
         common::id::{GenerationId, OrganizationId},
+        events::ActorRef,
     },
     store::{
-        access::roles::read_permissions_of_roles,
-        columns::{parsed, permission_set},
-        error::StoreError,
-        pool::Conn,
-        schema::{access_record_principals, access_record_statements_with_roles, access_records},
+        access::{access_records, stored_access_record::StoredAccessRecord},
+        prelude::*,
     },
 };
-use diesel::prelude::*;
-use serde::Deserialize;
 
-/// Returns the rules of the records that name this principal, either within the given generation of
-/// an organization or outside any organization.
-pub fn find_rules_of_principal(
-    connection: &mut Conn,
-    unique_id: &str,
-    organization: Option<(&OrganizationId, &GenerationId)>,
-) -> Result<Vec<EffectiveStatement>, StoreError> {
-    let of_principal = access_record_principals::table
-        .filter(access_record_principals::unique_id.eq(unique_id.to_owned()))
-        .select(access_record_principals::record_id);
-    let mut query = access_records::table
-        .inner_join(
-            access_record_statements_with_roles::table
-                .on(access_record_statements_with_roles::record_id.eq(access_records::id)),
-        )
-        .filter(access_records::id.eq_any(of_principal))
-        .select(Statement::as_select())
-        .into_boxed();
-    query = match organization {
-        Some((id, generation_id)) => {
-            query.filter(access_records::organization_id.eq(id)).filter(access_records::generation_id.eq(generation_id))
+/// Selects records by who granted them.
+#[derive(Debug, Clone)]
+pub enum GrantedBy {
+    Anyone,
+    /// Callers that act for no user.
+    Operators,
+    OtherThan(ActorRef),
+}
+
+impl GrantedBy {
+    fn includes(&self, record: &AccessRecord) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::Operators => record.is_granted_by_operator(),
+            Self::OtherThan(actor) => record.granted_by != *actor,
         }
-        None => query.filter(access_records::organization_id.is_null()),
-    };
-    let rows: Vec<Statement> = query.load(connection)?;
-    rows.into_iter()
-        .map(|Statement { roles, resources }| {
-            Ok(EffectiveStatement { permissions: read_permissions_of_roles(connection, &roles)?, resources })
-        })
-        .collect()
+    }
 }
 
-/// A statement, as the view `key_owner_status` returns it.
-#[derive(Deserialize)]
-pub(crate) struct ViewStatement {
-    permissions: String,
-    resources: String,
-}
-
-/// Parses the `access` column of the view. The column is null for keys without access records,
-/// which are most keys.
-pub(crate) fn parse_rules(column: Option<&str>) -> Result<Vec<EffectiveStatement>, StoreError> {
-    let Some(text) = column else { return Ok(Vec::new()) };
-    let given: Vec<ViewStatement> =
-        serde_json::from_str(text).map_err(|error| StoreError::invalid_data(format!("access: {error}")))?;
-    given
-        .into_iter()
-        .map(|given| {
-            Ok(EffectiveStatement {
-                permissions: permission_set(&given.permissions)?,
-                resources: parse_resource_patterns(&given.resources)?,
-            })
-        })
-        .collect()
-}
-
-fn parse_resource_patterns(column: &str) -> Result<Vec<ResourcePattern>, StoreError> {
-    column.split(' ').map(|text| parsed("resource", text)).collect()
+/// Returns the statements of the records that name one of these principals, either within the given
+/// generation of an organization or outside any organization. Returns `StoreError::Altered` if such
+/// a record was altered outside of Keyswap.
+pub fn find_statements_of_principals(
+    tx: &mut Tx<'_>,
+    unique_ids: &[&str],
+    organization: Option<(&OrganizationId, &GenerationId)>,
+    granted_by: &GrantedBy,
+) -> Result<Vec<EffectiveStatement>, StoreError> {
+    let found = access_records::find_authentic_of_principals(tx, unique_ids, organization)?;
+    let granted = found.into_iter().filter(|stored| granted_by.includes(&stored.record));
+    Ok(granted.flat_map(StoredAccessRecord::into_statements).collect())
 }

@@ -17,3 +17,4 @@ pub mod audiences;
 pub mod effective_statements;
 pub mod permissions;
 pub mod roles;
+pub mod stored_access_record;

@@ -1,8 +1,6 @@
 //! The permission catalog.
 
 use diesel::{
-    EscapeExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper,
-    TextExpressionMethods,
     dsl::{Escape, Like, sql},
     expression::SqlLiteral,
     sql_types::Text,
@@ -15,11 +13,8 @@ use crate::{
     },
     store::{
         column_types::{Flag, OwnerTypes},
-        error::StoreError,
-        pool::Conn,
-        rows::{load_page, lock_row, selectable, values},
+        prelude::*,
         schema::permissions,
-        transaction::Tx,
     },
 };
 
@@ -34,8 +29,7 @@ pub fn insert(tx: &mut Tx<'_>, permission: &Permission) -> Result<(), StoreError
             name, description, assignable_to = OwnerTypes(permission.assignable_to.clone()),
             built_in = Flag(permission.built_in), created_at, version,
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 pub fn update(tx: &mut Tx<'_>, permission: &Permission) -> Result<(), StoreError> {
@@ -45,17 +39,15 @@ pub fn update(tx: &mut Tx<'_>, permission: &Permission) -> Result<(), StoreError
             permissions::assignable_to.eq(OwnerTypes(permission.assignable_to.clone())),
             permissions::version.eq(permissions::version + 1),
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 pub fn delete(tx: &mut Tx<'_>, name: &PermissionName) -> Result<(), StoreError> {
-    diesel::delete(permissions::table.find(name)).execute(&mut **tx)?;
-    Ok(())
+    diesel::delete(permissions::table.find(name)).execute_in(tx)
 }
 
 pub fn find(connection: &mut Conn, name: &PermissionName) -> Result<Option<Permission>, StoreError> {
-    Ok(permissions::table.find(name).select(Permission::as_select()).first(connection).optional()?)
+    permissions::table.find(name).select(Permission::as_select()).load_first(connection)
 }
 
 /// Returns the permissions among `names` that are in the catalog, and locks them: they cannot be
@@ -66,10 +58,7 @@ pub fn find_many_for_update(tx: &mut Tx<'_>, names: &PermissionSet) -> Result<Ve
     for name in names.iter() {
         lock_row!(tx, permissions, name);
     }
-    Ok(permissions::table
-        .filter(permissions::name.eq_any(names.iter()))
-        .select(Permission::as_select())
-        .load(&mut **tx)?)
+    permissions::table.filter(permissions::name.eq_any(names.iter())).select(Permission::as_select()).load_all(tx)
 }
 
 /// Returns a page of the catalog. Unlike most lists, it is sorted by name.

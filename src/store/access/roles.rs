@@ -1,6 +1,5 @@
 //! Roles.
 
-use diesel::prelude::*;
 use serde_json::json;
 
 use crate::{
@@ -12,15 +11,13 @@ use crate::{
         common::page::{Page, PageRequest},
     },
     store::{
+        access::access_records::delete_orphaned_with_role,
         dialect::bulk::{self, BulkTable},
-        error::StoreError,
-        pool::Conn,
-        rows::{load_page, lock_row, selectable, values},
+        prelude::*,
         schema::{
             access_record_statement_roles, access_records, member_roles, role_permissions, roles,
             roles_with_permissions, user_roles,
         },
-        transaction::Tx,
     },
 };
 
@@ -30,15 +27,15 @@ selectable!(roles_with_permissions => Role { name, description, permissions, cre
 pub fn insert(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {
     diesel::insert_into(roles::table)
         .values(values!(roles, role => name, description, created_at, version))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
     insert_permissions(tx, role)
 }
 
 pub fn update(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {
     diesel::update(roles::table.find(&role.name))
         .set((roles::description.eq(&role.description), roles::version.eq(roles::version + 1)))
-        .execute(&mut **tx)?;
-    diesel::delete(role_permissions::table.filter(role_permissions::role.eq(&role.name))).execute(&mut **tx)?;
+        .execute_in(tx)?;
+    diesel::delete(role_permissions::table.filter(role_permissions::role.eq(&role.name))).execute_in(tx)?;
     insert_permissions(tx, role)
 }
 
@@ -56,12 +53,12 @@ fn insert_permissions(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {
 }
 
 pub fn delete(tx: &mut Tx<'_>, name: &RoleName) -> Result<(), StoreError> {
-    diesel::delete(roles::table.find(name)).execute(&mut **tx)?;
-    Ok(())
+    delete_orphaned_with_role(tx, name)?;
+    diesel::delete(roles::table.find(name)).execute_in(tx)
 }
 
 pub fn find(connection: &mut Conn, name: &RoleName) -> Result<Option<Role>, StoreError> {
-    Ok(roles_with_permissions::table.find(name).select(Role::as_select()).first(connection).optional()?)
+    roles_with_permissions::table.find(name).select(Role::as_select()).load_first(connection)
 }
 
 /// Returns the existing roles among `names` and locks them: they cannot be deleted before the end
@@ -77,10 +74,10 @@ pub fn find_many_for_update(tx: &mut Tx<'_>, names: &RoleSet) -> Result<Vec<Role
 
 /// Returns the existing roles among `names`.
 pub fn find_by_names(connection: &mut Conn, names: &RoleSet) -> Result<Vec<Role>, StoreError> {
-    Ok(roles_with_permissions::table
+    roles_with_permissions::table
         .filter(roles_with_permissions::name.eq_any(names.iter()))
         .select(Role::as_select())
-        .load(connection)?)
+        .load_all(connection)
 }
 
 /// Returns the permissions of all these roles.
@@ -100,23 +97,26 @@ pub fn find_names_with_permission(
     connection: &mut Conn,
     permission: &PermissionName,
 ) -> Result<Vec<String>, StoreError> {
-    Ok(role_permissions::table
+    role_permissions::table
         .filter(role_permissions::permission.eq(permission))
         .select(role_permissions::role)
         .limit(10)
-        .load(connection)?)
+        .load_all(connection)
 }
 
 /// Returns the ids of users and members that have a role and of access records that use it, at most
 /// 10 of each.
 pub fn find_role_assignments(connection: &mut Conn, role: &RoleName) -> Result<Vec<String>, StoreError> {
-    let mut found: Vec<String> =
-        user_roles::table.filter(user_roles::role.eq(role)).select(user_roles::user_id).limit(10).load(connection)?;
+    let mut found: Vec<String> = user_roles::table
+        .filter(user_roles::role.eq(role))
+        .select(user_roles::user_id)
+        .limit(10)
+        .load_all(connection)?;
     let members: Vec<(String, String)> = member_roles::table
         .filter(member_roles::role.eq(role))
         .select((member_roles::organization_id, member_roles::user_id))
         .limit(10)
-        .load(connection)?;
+        .load_all(connection)?;
     found.extend(members.into_iter().map(|(organization, user)| format!("{user} in {organization}")));
     let records: Vec<String> = access_records::table
         .inner_join(
@@ -127,7 +127,7 @@ pub fn find_role_assignments(connection: &mut Conn, role: &RoleName) -> Result<V
         .select(access_records::id)
         .distinct()
         .limit(10)
-        .load(connection)?;
+        .load_all(connection)?;
     found.extend(records);
     Ok(found)
 }

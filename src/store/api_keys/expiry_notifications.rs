@@ -1,7 +1,5 @@
 //! Keys that expire soon or have expired, and whose expiry notification is due.
 
-use diesel::{ExpressionMethods, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper};
-
 use crate::{
     domain::{
         common::{
@@ -10,7 +8,7 @@ use crate::{
         },
         credentials::expiry_notification::{self, NOTIFICATION_SCHEDULE},
     },
-    store::{error::StoreError, pool::Conn, schema::api_keys, transaction::Tx},
+    store::{prelude::*, schema::api_keys},
 };
 
 /// A key whose expiry notification is due. `days` is the number of days before the expiration, and
@@ -47,19 +45,19 @@ pub fn take_due(tx: &mut Tx<'_>, most: i64) -> Result<Vec<DueNotification>, Stor
     // reset the notification.
     diesel::update(api_keys::table.filter(api_keys::id.eq_any(&ids)))
         .set(api_keys::version.eq(api_keys::version))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
     let rows: Vec<Row> = api_keys::table
         .filter(api_keys::id.eq_any(&ids))
         .order((api_keys::expires_at.asc(), api_keys::id.asc()))
         .select(Row::as_select())
-        .load(&mut **tx)?;
+        .load_all(tx)?;
     let due = rows.into_iter().filter_map(|row| due_notification(row, now)).collect::<Vec<_>>();
     for (_, days) in NOTIFICATION_SCHEDULE {
         let notified: Vec<_> = due.iter().filter(|one| one.days == days).map(|one| &one.key).collect();
         if !notified.is_empty() {
             diesel::update(api_keys::table.filter(api_keys::id.eq_any(notified)))
                 .set(api_keys::notified_days.eq(Some(days)))
-                .execute(&mut **tx)?;
+                .execute_in(tx)?;
         }
     }
     Ok(due)
@@ -71,8 +69,7 @@ pub fn reset(tx: &mut Tx<'_>, key: &KeyId, end: Option<Timestamp>) -> Result<(),
     let now = tx.now();
     diesel::update(api_keys::table.find(key))
         .set(api_keys::notified_days.eq(end.and_then(|end| expiry_notification::due_notification_days(end, now))))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Runs one query for each value of the last notification. The index contains both columns, so each

@@ -2,8 +2,13 @@
 
 use crate::{
     domain::{
-        access::{audience::Identifier, permission::PermissionSet},
+        access::{
+            audience::Identifier,
+            owner::{Owner, OwnerScope},
+            permission::PermissionSet,
+        },
         common::{
+            id::{GenerationId, KeyId, UserId},
             json::Metadata,
             name::{Description, DisplayName},
             time::{Span, Timestamp},
@@ -11,62 +16,60 @@ use crate::{
         credentials::api_key::{ApiKeyAttributes, KeyLifecycle},
     },
     store::{
-        column_types::Json,
-        columns::{parsed, parsed_metadata, permission_set, span},
-        error::StoreError,
+        column_types::{Count, Flag, Json},
+        prelude::*,
         schema::{api_keys, key_owner_status},
     },
 };
-use diesel::{AsChangeset, Insertable, Queryable, Selectable};
 
-/// Declares `KeyRow`, and the same row as read from the view, with the columns that have another
-/// name there. Exchanges read the view only.
+/// Declares `KeyRow`, and the same row as read from the view, in which the id has another name.
+/// Exchanges read the view only.
 macro_rules! key_rows {
-    ($($(#[$in_view:meta])? $field:ident: $type:ty,)*) => {
-        #[derive(Queryable, Selectable)]
-        #[diesel(table_name = api_keys)]
+    ($($field:ident $(= $columns:tt)?: $type:ty,)*) => {
+        #[derive(Clone)]
         pub(crate) struct KeyRow {
+            pub id: KeyId,
             $(pub $field: $type,)*
         }
 
-        #[derive(Queryable, Selectable)]
-        #[diesel(table_name = key_owner_status)]
+        selectable!(every_backend: api_keys => KeyRow { id, $($field $(= $columns)?),* });
+
         pub(crate) struct KeyRowInView {
-            $($(#[$in_view])? $field: $type,)*
+            id: KeyId,
+            $($field: $type,)*
         }
+
+        selectable!(every_backend: key_owner_status => KeyRowInView { id = key_id, $($field $(= $columns)?),* });
 
         impl From<KeyRowInView> for KeyRow {
             fn from(row: KeyRowInView) -> Self {
-                Self { $($field: row.$field,)* }
+                Self { id: row.id, $($field: row.$field,)* }
             }
         }
     };
 }
 
+// Exchanges need neither the names, the metadata nor the creator, so these are not parsed.
 key_rows! {
-    #[diesel(column_name = key_id)]
-    id: String,
     name: String,
+    owner = (owner_type, owner_id): Owner,
+    owner_scope = (user_id, organization_id, generation_id): OwnerScope,
+    creator_id: Option<UserId>,
+    creator_generation_id: Option<GenerationId>,
     description: Option<String>,
-    owner_type: String,
-    owner_id: Option<String>,
-    organization_id: Option<String>,
-    permissions: String,
-    audiences: Option<String>,
+    permissions: PermissionSet,
+    audiences: Option<Json<Vec<Identifier>>>,
     metadata: String,
-    max_token_ttl: Option<i64>,
+    max_token_ttl: Option<Span>,
+    exchanges_per_minute: Option<Count>,
+    record_bound: Flag,
+    expires_at: Option<Timestamp>,
     suspended_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
-    deleted_at: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
+    archived_at = deleted_at: Option<Timestamp>,
     created_at: Timestamp,
     created_by: String,
     version: i64,
-    user_id: Option<String>,
-    generation_id: Option<String>,
-    creator_id: Option<String>,
-    creator_generation_id: Option<String>,
-    exchanges_per_minute: Option<i32>,
 }
 
 /// The columns of the attributes, for an insert or an update.
@@ -79,7 +82,8 @@ pub(crate) struct AttributeColumns<'a> {
     audiences: Option<Json<Vec<Identifier>>>,
     metadata: &'a Metadata,
     max_token_ttl: Option<Span>,
-    exchanges_per_minute: Option<i32>,
+    exchanges_per_minute: Option<Count>,
+    record_bound: Flag,
     expires_at: Option<Timestamp>,
 }
 
@@ -92,36 +96,15 @@ impl<'a> From<&'a ApiKeyAttributes> for AttributeColumns<'a> {
             audiences: attributes.audiences.clone().map(Json),
             metadata: &attributes.metadata,
             max_token_ttl: attributes.max_token_ttl,
-            exchanges_per_minute: attributes.exchanges_per_minute.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)),
+            exchanges_per_minute: attributes.exchanges_per_minute.map(Count),
+            record_bound: Flag(attributes.record_bound),
             expires_at: attributes.expires_at,
         }
     }
 }
 
-pub(crate) fn attributes(row: &KeyRow) -> Result<ApiKeyAttributes, StoreError> {
-    Ok(ApiKeyAttributes {
-        name: parsed("key name", &row.name)?,
-        description: row.description.as_deref().map(|text| parsed("key description", text)).transpose()?,
-        permissions: permission_set(&row.permissions)?,
-        audiences: audiences(row.audiences.as_deref())?,
-        metadata: parsed_metadata(&row.metadata)?,
-        max_token_ttl: span(row.max_token_ttl),
-        exchanges_per_minute: limit(row.exchanges_per_minute),
-        expires_at: row.expires_at,
-    })
-}
-
-pub(crate) fn lifecycle(row: &KeyRow) -> KeyLifecycle {
-    KeyLifecycle { suspended_at: row.suspended_at, revoked_at: row.revoked_at, expires_at: row.expires_at }
-}
-
-pub(crate) fn limit(column: Option<i32>) -> Option<u32> {
-    column.and_then(|limit| u32::try_from(limit).ok())
-}
-
-pub(crate) fn audiences(column: Option<&str>) -> Result<Option<Vec<Identifier>>, StoreError> {
-    column
-        .map(serde_json::from_str)
-        .transpose()
-        .map_err(|error| StoreError::invalid_data(format!("audiences: {error}")))
+impl KeyRow {
+    pub(crate) const fn lifecycle(&self) -> KeyLifecycle {
+        KeyLifecycle { suspended_at: self.suspended_at, revoked_at: self.revoked_at, expires_at: self.expires_at }
+    }
 }

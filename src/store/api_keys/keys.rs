@@ -2,37 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use diesel::{
-    BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl,
-    SelectableHelper,
-};
-
 use crate::{
     domain::{
-        access::{permission::PermissionName, policy::KeyVisibility},
+        access::{key_visibility::KeyVisibility, permission::PermissionName},
         common::{
             id::KeyId,
             page::{Page, PageRequest},
             time::Timestamp,
         },
         credentials::{
-            api_key::{ApiKey, Credential, KeyFilter},
+            api_key::{ApiKey, ApiKeyAttributes, Credential, KeyFilter},
+            creator::CreatorFilter,
             expiry_notification,
         },
         events::ActorRef,
     },
     store::{
         api_keys::{
-            credentials::{CredentialRow, NewCredential, credential_from_row, insert_credential},
-            key_row::{AttributeColumns, KeyRow, attributes},
-            owner_status::{self, OwnerRow},
+            authentication,
+            credentials::{CredentialRow, NewCredential, insert_credential},
+            key_row::{AttributeColumns, KeyRow},
+            owner_status::{self, OwnerRow, ownership},
         },
-        columns::parsed,
-        error::StoreError,
-        pool::Conn,
-        rows::{lock_row, values},
+        column_types::Json,
+        columns::{parsed, parsed_metadata},
+        dialect,
+        prelude::*,
         schema::{api_keys, credential_uses, credentials, service_clients},
-        transaction::Tx,
     },
 };
 
@@ -49,10 +45,12 @@ pub fn insert(tx: &mut Tx<'_>, key: &ApiKey, credential: &NewCredential) -> Resu
                 organization_id = owner_scope.organization(), user_id = owner_scope.user(), generation_id = owner_scope.generation_id(),
                 creator_id = ownership.creator_membership.as_ref().map(|(user, _)| user),
                 creator_generation_id = ownership.creator_membership.as_ref().map(|(_, generation_id)| generation_id),
-                suspended_at, revoked_at, created_at, created_by, version, notified_days = notified_days,
+                suspended_at, revoked_at, created_at, created_by, creator_key_id = tx.creator_key().cloned(),
+                version, notified_days = notified_days,
             ),
         ))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
+    tx.versions.insert(authentication::subject(&key.id), key.version);
     insert_credential(tx, &key.id, credential)
 }
 
@@ -65,22 +63,43 @@ pub fn update(tx: &mut Tx<'_>, key: &ApiKey) -> Result<(), StoreError> {
                 suspended_at, revoked_at, deleted_at = key.archived_at, version = api_keys::version + 1,
             ),
         ))
-        .execute(&mut **tx)?;
+        .execute_in(tx)?;
+    tx.keys.mark_changed(&key.id);
     Ok(())
 }
 
 /// Finds a key, archived or not, with the credentials that have not expired at `now`.
 pub fn find(connection: &mut Conn, id: &KeyId, now: Timestamp) -> Result<Option<ApiKey>, StoreError> {
-    let row: Option<KeyRow> = api_keys::table.find(id).select(KeyRow::as_select()).first(connection).optional()?;
+    let row: Option<KeyRow> = api_keys::table.find(id).select(KeyRow::as_select()).load_first(connection)?;
     let Some(row) = row else { return Ok(None) };
     Ok(load_owners_and_credentials(connection, vec![row], now)?.pop())
 }
 
-/// Like `find`, but locks the key until the end of the change.
+/// Returns whether there are keys.
+pub fn exist(connection: &mut Conn) -> Result<bool, StoreError> {
+    let found: Option<KeyId> = api_keys::table.select(api_keys::id).load_first(connection)?;
+    Ok(found.is_some())
+}
+
+/// Like `find`, but locks the key until the end of the change. Returns `StoreError::Altered` if the
+/// key was altered outside of Keyswap.
 pub fn find_for_change(tx: &mut Tx<'_>, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
     lock_row!(tx, api_keys, id);
+    let row: Option<KeyRow> = api_keys::table.find(id).select(KeyRow::as_select()).load_first(tx)?;
+    let Some(row) = row else { return Ok(None) };
+    authentication::verify_for_change(tx, &row)?;
     let now = tx.now();
-    find(tx, id, now)
+    Ok(load_owners_and_credentials(tx, vec![row], now)?.pop())
+}
+
+/// Like `find_for_change`, for a change that revokes the key. An older row that was put back is
+/// ended as it is, and becomes the newest one.
+pub fn find_for_revocation(tx: &mut Tx<'_>, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+    match find_for_change(tx, id) {
+        Err(StoreError::OlderVersion { .. }) => authentication::make_newest(tx, id)?,
+        found => return found,
+    }
+    find_for_change(tx, id)
 }
 
 /// Returns the keys within `reach` that match `filter`, newest first.
@@ -125,6 +144,11 @@ pub fn list(
     if let Some(user) = &filter.user {
         query = query.filter(api_keys::user_id.eq(user));
     }
+    query = match &filter.created_by {
+        None => query,
+        Some(CreatorFilter::WithKey(key)) => query.filter(api_keys::creator_key_id.eq(key)),
+        Some(CreatorFilter::By(actor)) => query.filter(api_keys::created_by.eq(actor)),
+    };
     if let Some(since) = filter.unused_since {
         let used = credentials::table
             .inner_join(credential_uses::table)
@@ -135,7 +159,7 @@ pub fn list(
     if let Some(after) = &page.cursor {
         query = query.filter(api_keys::id.lt(after.clone()));
     }
-    let rows: Vec<KeyRow> = query.order(api_keys::id.desc()).limit(page.limit + 1).load(connection)?;
+    let rows: Vec<KeyRow> = query.order(api_keys::id.desc()).limit(page.limit + 1).load_all(connection)?;
     let keys = load_owners_and_credentials(connection, rows, now)?;
     Ok(Page::from_rows(keys, page.limit, |key| key.id.to_string()))
 }
@@ -150,14 +174,27 @@ pub fn find_service_client_keys_with_permission(
         .filter(service_clients::deleted_at.is_null())
         .filter(crate::store::access::permissions::permissions_contain(permission))
         .select(service_clients::id)
-        .load(connection)?;
+        .load_all(connection)?;
     let rows: Vec<KeyRow> = api_keys::table
         .filter(api_keys::owner_id.eq_any(clients))
         .filter(api_keys::owner_type.eq("service_client"))
         .filter(api_keys::revoked_at.is_null())
         .filter(api_keys::suspended_at.is_null())
         .select(KeyRow::as_select())
-        .load(connection)?;
+        .load_all(connection)?;
+    load_owners_and_credentials(connection, rows, now)
+}
+
+/// Returns the ids of the keys that were created with `id`, and with keys that were created with
+/// it, except for those that are revoked: at most `limit`, in their order.
+pub fn find_descendants(connection: &mut Conn, id: &KeyId, limit: i64) -> Result<Vec<String>, StoreError> {
+    dialect::find_descendants(connection, id, limit)
+}
+
+/// Returns the keys with these ids, in the order of the ids.
+pub fn find_many(connection: &mut Conn, ids: &[String], now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
+    let rows = api_keys::table.filter(api_keys::id.eq_any(ids)).order(api_keys::id.asc()).select(KeyRow::as_select());
+    let rows: Vec<KeyRow> = rows.load_all(connection)?;
     load_owners_and_credentials(connection, rows, now)
 }
 
@@ -170,7 +207,7 @@ pub fn find_ids_with_permission(connection: &mut Conn, permission: &PermissionNa
         .filter(crate::store::access::permissions::permissions_contain(permission))
         .select(api_keys::id)
         .limit(10)
-        .load(connection)?;
+        .load_all(connection)?;
     Ok(found)
 }
 
@@ -184,41 +221,32 @@ macro_rules! credentials_query {
     };
 }
 
-/// Completes a key whose row was already read with the credentials that have not expired at `now`.
-pub(crate) fn load_key_credentials(
-    connection: &mut Conn,
-    row: KeyRow,
-    owner: OwnerRow,
-    now: Timestamp,
-) -> Result<ApiKey, StoreError> {
-    let missing = || StoreError::invalid_data("a key without its row");
-    load_credentials_of_keys(connection, vec![(row, owner, now)])?.pop().ok_or_else(missing)?
-}
+/// A key whose row was already read, with its owner, and the time at which its credentials must not
+/// have expired.
+pub(crate) type KeyWithOwner = (KeyRow, OwnerRow, Timestamp);
 
-/// Like `load_key_credentials`, for many keys in the given order. Invalid data of one key does not
-/// affect the others.
+/// Completes keys with their credentials, in the given order.
 pub(crate) fn load_credentials_of_keys(
     connection: &mut Conn,
-    rows: Vec<(KeyRow, OwnerRow, Timestamp)>,
-) -> Result<Vec<Result<ApiKey, StoreError>>, StoreError> {
+    rows: Vec<KeyWithOwner>,
+) -> Result<Vec<ApiKey>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|(row, ..)| row.id.clone()).collect();
     let found: Vec<(CredentialRow, Option<Timestamp>)> = match ids.as_slice() {
         // This statement is prepared once, whereas SQLite prepares a statement with a list each
         // time.
-        [one] => credentials_query!().filter(credentials::key_id.eq(one)).load(connection)?,
-        several => credentials_query!().filter(credentials::key_id.eq_any(several)).load(connection)?,
+        [one] => credentials_query!().filter(credentials::key_id.eq(one)).load_all(connection)?,
+        several => credentials_query!().filter(credentials::key_id.eq_any(several)).load_all(connection)?,
     };
-    let mut of_key: BTreeMap<String, Vec<(CredentialRow, Option<Timestamp>)>> = BTreeMap::new();
-    for credential in found {
-        of_key.entry(credential.0.key_id.clone()).or_default().push(credential);
+    let mut of_key: BTreeMap<KeyId, Vec<Credential>> = BTreeMap::new();
+    for (row, last_used_at) in found {
+        of_key.entry(row.key_id.clone()).or_default().push(row.with_last_use(last_used_at));
     }
-    let build = |(row, owner, now): (KeyRow, OwnerRow, Timestamp)| {
-        let found = of_key.get(&row.id).cloned().unwrap_or_default();
-        let all = found.into_iter().map(credential_from_row).collect::<Result<Vec<_>, _>>()?;
-        let is_accepted = |credential: &Credential| credential.expires_at.is_none_or(|end| end > now);
-        build_key(row, &owner, all.into_iter().filter(is_accepted).collect())
+    let complete = |(row, owner, now): KeyWithOwner| {
+        let all = of_key.get(&row.id).into_iter().flatten();
+        let accepted = all.filter(|credential| credential.expires_at.is_none_or(|end| end > now));
+        build_key(row, owner, accepted.cloned().collect())
     };
-    Ok(rows.into_iter().map(build).collect())
+    rows.into_iter().map(complete).collect()
 }
 
 /// Completes the keys with their owner status and their credentials.
@@ -233,21 +261,30 @@ fn load_owners_and_credentials(
         let owner = owners.remove(&row.id).unwrap_or_default();
         (row, owner, now)
     };
-    let rows = rows.into_iter().map(with_owner).collect();
-    load_credentials_of_keys(connection, rows)?.into_iter().collect()
+    load_credentials_of_keys(connection, rows.into_iter().map(with_owner).collect())
 }
 
-fn build_key(row: KeyRow, owner: &OwnerRow, credentials: Vec<Credential>) -> Result<ApiKey, StoreError> {
+fn build_key(row: KeyRow, owner: OwnerRow, credentials: Vec<Credential>) -> Result<ApiKey, StoreError> {
     Ok(ApiKey {
-        ownership: owner_status::ownership(&row, owner)?,
-        id: parsed("key id", &row.id)?,
-        attributes: attributes(&row)?,
+        attributes: ApiKeyAttributes {
+            name: parsed("key name", &row.name)?,
+            description: row.description.as_deref().map(|text| parsed("key description", text)).transpose()?,
+            permissions: row.permissions,
+            audiences: row.audiences.map(|Json(audiences)| audiences),
+            metadata: parsed_metadata(&row.metadata)?,
+            max_token_ttl: row.max_token_ttl,
+            exchanges_per_minute: row.exchanges_per_minute.map(u32::from),
+            record_bound: row.record_bound.into(),
+            expires_at: row.expires_at,
+        },
+        created_by: ActorRef::from_stored(&row.created_by),
+        ownership: ownership(row.owner, row.owner_scope, row.creator_id.zip(row.creator_generation_id), owner),
+        id: row.id,
         suspended_at: row.suspended_at,
         revoked_at: row.revoked_at,
-        archived_at: row.deleted_at,
+        archived_at: row.archived_at,
         credentials,
         created_at: row.created_at,
-        created_by: ActorRef::from_stored(&row.created_by),
         version: row.version,
     })
 }

@@ -1,3 +1,4 @@
+pub mod authentication;
 pub mod credentials;
 pub mod expiry_notifications;
 pub mod key_row;

@@ -1,10 +1,8 @@
 //! Service clients.
 
-use diesel::{BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper};
-
 use crate::{
     domain::{
-        access::{owner::OwnerScope, permission::PermissionName, policy::KeyVisibility},
+        access::{key_visibility::KeyVisibility, owner::OwnerScope, permission::PermissionName},
         common::{
             id::{GenerationId, ServiceClientId},
             name::DisplayName,
@@ -12,13 +10,7 @@ use crate::{
         },
         directory::service_client::ServiceClient,
     },
-    store::{
-        error::StoreError,
-        pool::Conn,
-        rows::{load_page, lock_row, selectable, values},
-        schema::service_clients,
-        transaction::Tx,
-    },
+    store::{prelude::*, schema::service_clients},
 };
 
 selectable!(service_clients => ServiceClient {
@@ -38,8 +30,7 @@ pub fn insert(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError>
             id, name, owner_type = owner_type, user_id = owner_scope.user(), organization_id = owner_scope.organization(),
             generation_id = owner_scope.generation_id(), permissions, metadata, created_at, created_by, version,
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 pub fn update(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError> {
@@ -47,27 +38,22 @@ pub fn update(tx: &mut Tx<'_>, client: &ServiceClient) -> Result<(), StoreError>
         .set(values!(service_clients, client =>
             name, permissions, metadata, version = service_clients::version + 1,
         ))
-        .execute(&mut **tx)?;
-    Ok(())
+        .execute_in(tx)
 }
 
 /// Marks a service client as deleted. Its keys stop working at once, because their owner is
 /// deleted.
 pub fn delete(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<(), StoreError> {
     let now = tx.now();
-    diesel::update(service_clients::table.find(id))
-        .set(service_clients::deleted_at.eq(Some(now)))
-        .execute(&mut **tx)?;
-    Ok(())
+    diesel::update(service_clients::table.find(id)).set(service_clients::deleted_at.eq(Some(now))).execute_in(tx)
 }
 
 pub fn find(connection: &mut Conn, id: &ServiceClientId) -> Result<Option<ServiceClient>, StoreError> {
-    Ok(service_clients::table
+    service_clients::table
         .find(id)
         .filter(service_clients::deleted_at.is_null())
         .select(ServiceClient::as_select())
-        .first(connection)
-        .optional()?)
+        .load_first(connection)
 }
 
 /// Like `find`, but locks the service client until the end of the change.
@@ -120,7 +106,7 @@ pub fn list_ids_of_account(
     if let Some(names) = names {
         query = query.filter(service_clients::name.eq_any(names));
     }
-    Ok(query.order(service_clients::id.asc()).load(connection)?)
+    query.order(service_clients::id.asc()).load_all(connection)
 }
 
 /// Returns how many service clients a user has under one generation id of the user or membership.
@@ -129,7 +115,7 @@ pub fn count(connection: &mut Conn, of: &GenerationId) -> Result<i64, StoreError
         .filter(service_clients::generation_id.eq(of))
         .filter(service_clients::user_id.is_not_null())
         .filter(service_clients::deleted_at.is_null());
-    Ok(found.count().get_result(connection)?)
+    found.count().load_one(connection)
 }
 
 /// Returns the ids of at most 10 service clients that have a permission.
@@ -139,6 +125,6 @@ pub fn find_ids_with_permission(connection: &mut Conn, permission: &PermissionNa
         .filter(crate::store::access::permissions::permissions_contain(permission))
         .select(service_clients::id)
         .limit(10)
-        .load(connection)?;
+        .load_all(connection)?;
     Ok(found)
 }

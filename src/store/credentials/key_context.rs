@@ -11,20 +11,27 @@ use crate::{
             audience::{Audience, Identifier},
             claim_map::{ClaimSourceObject, ClaimSourceValues},
         },
-        common::{derived_id::CredentialId, id::KeyId, time::Timestamp},
+        common::{
+            derived_id::CredentialId,
+            encryption::Encrypted,
+            id::{KeyId, StatusListId},
+            time::Timestamp,
+        },
         exchange::key_context::{KeyContext, KeyProperties},
+        status_lists::StatusListIndex,
     },
     store::{
-        access::effective_statements,
+        access::{audiences::AuthenticatedAudience, stored_access_record::StoredAccessRecord},
         api_keys::{
-            key_row::{self, KeyRow, KeyRowInView},
+            key_row::{KeyRow, KeyRowInView},
             owner_status::{OwnerRow, ownership},
         },
-        columns,
+        column_types::{Count, Flag, Json},
+        columns::parsed_metadata,
+        credentials::key_statements,
         pool::keyswap_now,
         prelude::*,
         schema::{audiences, credentials, key_owner_status},
-        status_lists,
     },
 };
 
@@ -33,12 +40,23 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct KeyRecord {
     pub context: KeyContext,
+    /// The tags of the audiences, in their order.
+    pub audience_tags: Vec<Encrypted>,
+    /// The access records of the key. The context has the statements of those that are authentic
+    /// once these are verified.
+    pub access_records: Vec<StoredAccessRecord>,
     pub encrypted_secret: Vec<u8>,
     pub master_version: i32,
 }
 
-/// The result or the error for each credential that exists.
-pub(crate) type ResultsByCredential<T> = BTreeMap<CredentialId, Result<T, StoreError>>;
+/// The level of detail of a lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LookupDetail {
+    /// The context of a decision.
+    Context,
+    /// The context, and the data that validation returns.
+    Full,
+}
 
 /// Selects the key to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,10 +80,10 @@ struct Row {
     credential: CredentialRow,
     #[diesel(embed)]
     owner: OwnerRow,
-    #[diesel(select_expression = key_owner_status::access_statements)]
-    access: Option<String>,
+    #[diesel(select_expression = key_owner_status::has_access_records)]
+    has_access_records: Flag,
     #[diesel(embed)]
-    audience: Option<Audience>,
+    audience: Option<AuthenticatedAudience>,
     #[diesel(select_expression = keyswap_now(), select_expression_type = keyswap_now)]
     now: Timestamp,
 }
@@ -73,13 +91,13 @@ struct Row {
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = credentials)]
 struct CredentialRow {
-    id: String,
+    id: CredentialId,
     encrypted_secret: Vec<u8>,
     master_version: i32,
     expires_at: Option<Timestamp>,
     replaced_at: Option<Timestamp>,
-    status_list: Option<String>,
-    status_index: Option<i32>,
+    status_list: Option<StatusListId>,
+    status_index: Option<Count>,
 }
 
 /// The query of `Row` for the audiences that match `$on`.
@@ -100,16 +118,18 @@ pub fn load(
     selector: &KeySelector,
     targets: &BTreeSet<Identifier>,
 ) -> Result<Option<KeyRecord>, StoreError> {
-    Ok(read(connection, selector, targets)?.map(|(record, ..)| record))
+    Ok(read(connection, selector, targets, LookupDetail::Context)?.map(|(record, _)| record))
 }
 
-/// Like `read`, for many credentials: in one query on PostgreSQL, in one transaction on SQLite.
-/// Credentials that do not exist are omitted. Invalid data of one key does not affect the others.
+/// Like `read`, for many credentials: in one query on PostgreSQL, in one transaction on SQLite, and
+/// one query more for each key with access records.
+/// Credentials that do not exist are omitted.
 pub(crate) fn read_many(
     connection: &mut Conn,
     ids: &[CredentialId],
     targets: &BTreeSet<Identifier>,
-) -> Result<ResultsByCredential<RecordWithRows>, StoreError> {
+    detail: LookupDetail,
+) -> Result<BTreeMap<CredentialId, RecordWithRows>, StoreError> {
     let names: Vec<_> = targets.iter().map(Identifier::as_str).collect();
     let found: Vec<Row> = match connection {
         // On SQLite there are no round trips to save, and a statement with a list cannot be
@@ -132,24 +152,23 @@ pub(crate) fn read_many(
             key_query!(audiences::identifier.eq_any(names)).filter(credentials::id.eq_any(ids)).load::<Row>(inner)?
         }
     };
-    let mut rows_by_credential: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    let mut rows_by_credential: BTreeMap<CredentialId, Vec<Row>> = BTreeMap::new();
     for row in found {
-        rows_by_credential.entry(row.credential.id.clone()).or_default().push(row);
+        rows_by_credential.entry(row.credential.id).or_default().push(row);
     }
     let mut all = BTreeMap::new();
     for (id, rows) in rows_by_credential {
-        if let Some(read) = build_record(rows) {
-            all.insert(columns::parsed("credential id", &id)?, read);
-        }
+        all.extend(build_record(connection, rows, detail)?.map(|record| (id, record)));
     }
     Ok(all)
 }
 
-/// Like `load`, with the rows that the record was read from.
+/// Like `load`, with the rows that the record was read from if `detail` requires them.
 pub(crate) fn read(
     connection: &mut Conn,
     selector: &KeySelector,
     targets: &BTreeSet<Identifier>,
+    detail: LookupDetail,
 ) -> Result<Option<RecordWithRows>, StoreError> {
     // Nearly every request has one target. A statement without a list is prepared once, whereas
     // SQLite binds a list only by spelling out its elements.
@@ -174,55 +193,64 @@ pub(crate) fn read(
         [one] => load_rows!(audiences::identifier.eq(*one)),
         several => load_rows!(audiences::identifier.eq_any(several.to_vec())),
     };
-    build_record(found).transpose()
+    build_record(connection, found, detail)
 }
 
-/// A record, and the rows that it was read from.
-pub(crate) type RecordWithRows = (KeyRecord, KeyRow, OwnerRow);
+/// A record, and the rows that it was read from, for `LookupDetail::Full`.
+pub(crate) type RecordWithRows = (KeyRecord, Option<(KeyRow, OwnerRow)>);
 
 /// Builds the record from the rows of one key. There is one row for each audience of each selected
 /// credential.
-fn build_record(found: Vec<Row>) -> Option<Result<RecordWithRows, StoreError>> {
+fn build_record(
+    connection: &mut Conn,
+    found: Vec<Row>,
+    detail: LookupDetail,
+) -> Result<Option<RecordWithRows>, StoreError> {
     // The newest credential that has not expired is selected. After a rotation is cancelled, the
     // newest credential is an expired one.
     let is_accepted = |row: &Row| row.credential.expires_at.is_none_or(|end| end > row.now);
     let first_accepted = found.iter().position(is_accepted).unwrap_or_default();
     let mut found = found.into_iter().skip(first_accepted);
-    let first = found.next()?;
-    Some(build_record_from(first, found))
-}
-
-fn build_record_from(first: Row, others: impl Iterator<Item = Row>) -> Result<RecordWithRows, StoreError> {
-    let Row { key, credential, owner, access, audience, now } = first;
+    let Some(Row { key, credential, owner, has_access_records, audience, now }) = found.next() else {
+        return Ok(None);
+    };
     let key = KeyRow::from(key);
     // These are the rows of the same credential, one for each further audience. Other credentials
     // of the key are ignored.
-    let others = others.filter(|row| row.credential.id == credential.id).map(|row| row.audience);
-    let audiences: Vec<_> = [audience].into_iter().chain(others).flatten().collect();
+    let others = found.filter(|row| row.credential.id == credential.id).map(|row| row.audience);
+    let audiences = [audience].into_iter().chain(others).flatten();
+    let (audiences, audience_tags): (Vec<_>, Vec<_>) =
+        audiences.map(|AuthenticatedAudience { audience, tag }| (audience, tag)).unzip();
     let columns = [(ClaimSourceObject::ApiKeyMetadata, Some(key.metadata.as_str()))];
     let sources = parse_claim_sources(&audiences, columns.into_iter().chain(owner.claim_sources()))?;
-    let context = KeyContext {
-        now,
-        key: KeyProperties {
-            id: columns::parsed("key id", &key.id)?,
-            credential_id: columns::parsed("credential id", &credential.id)?,
-            credential_expires_at: credential.expires_at,
-            credential_replaced_at: credential.replaced_at,
-            ownership: ownership(&key, &owner)?,
-            permissions: columns::permission_set(&key.permissions)?,
-            audiences: key_row::audiences(key.audiences.as_deref())?,
-            max_token_ttl: columns::span(key.max_token_ttl),
-            exchanges_per_minute: key_row::limit(key.exchanges_per_minute),
-            lifecycle: key_row::lifecycle(&key),
-            created_at: key.created_at,
-            access_statements: effective_statements::parse_rules(access.as_deref())?,
-            status: status_lists::parse_status_index(credential.status_list.as_deref(), credential.status_index)?,
-        },
-        audiences,
-        sources,
+    let access_records = match has_access_records {
+        Flag(true) => key_statements::find_records_of_key(connection, &key, &owner)?,
+        Flag(false) => Vec::new(),
+    };
+    let rows = (detail == LookupDetail::Full).then(|| (key.clone(), owner.clone()));
+    let status = credential.status_list.zip(credential.status_index);
+    let lifecycle = key.lifecycle();
+    let key = KeyProperties {
+        id: key.id,
+        credential_id: credential.id,
+        credential_expires_at: credential.expires_at,
+        credential_replaced_at: credential.replaced_at,
+        ownership: ownership(key.owner, key.owner_scope, key.creator_id.zip(key.creator_generation_id), owner),
+        permissions: key.permissions,
+        audiences: key.audiences.map(|Json(audiences)| audiences),
+        max_token_ttl: key.max_token_ttl,
+        exchanges_per_minute: key.exchanges_per_minute.map(u32::from),
+        record_bound: key.record_bound.into(),
+        lifecycle,
+        created_at: key.created_at,
+        version: key.version,
+        access_statements: Vec::new(),
+        metadata: key.metadata,
+        status: status.map(|(list, Count(index))| StatusListIndex { list, index }),
     };
     let CredentialRow { encrypted_secret, master_version, .. } = credential;
-    Ok((KeyRecord { context, encrypted_secret, master_version }, key, owner))
+    let context = KeyContext { now, key, audiences, sources };
+    Ok(Some((KeyRecord { context, audience_tags, access_records, encrypted_secret, master_version }, rows)))
 }
 
 /// Collects the metadata that the audiences map to claims. A column is parsed only if an audience
@@ -235,7 +263,7 @@ fn parse_claim_sources<'a>(
     for (object, column) in columns {
         let is_read = audiences.iter().any(|audience| audience.token_profile.claims.uses_object(object));
         if let Some(text) = column.filter(|_| is_read) {
-            sources.insert(object, columns::parsed_metadata(text)?.into_map());
+            sources.insert(object, parsed_metadata(text)?.into_map());
         }
     }
     Ok(sources)

@@ -9,14 +9,11 @@ use crate::{
         common::derived_id::CredentialId,
         credentials::api_key::ApiKey,
         directory::Organization,
-        exchange::validation::{OwnerOrganization, Principals},
+        exchange::validation::{OwnerOrganization, OwnerUser, Principals},
     },
     store::{
-        api_keys::{
-            keys::{load_credentials_of_keys, load_key_credentials},
-            owner_status::OwnerRow,
-        },
-        credentials::key_context::{self, KeyRecord, KeySelector, RecordWithRows, ResultsByCredential},
+        api_keys::{key_row::KeyRow, keys::load_credentials_of_keys, owner_status::OwnerRow},
+        credentials::key_context::{self, KeyRecord, KeySelector, LookupDetail},
         directory::organizations,
         prelude::*,
     },
@@ -34,15 +31,6 @@ pub struct CredentialQuery {
     pub detail: LookupDetail,
 }
 
-/// The level of detail of a lookup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LookupDetail {
-    /// The context of a decision.
-    Context,
-    /// The context, and the data that validation returns.
-    Full,
-}
-
 /// The result of a lookup.
 #[derive(Debug, Clone)]
 pub struct CredentialLookup {
@@ -54,70 +42,56 @@ pub struct CredentialLookup {
 /// Like `key_context::load`, in the detail of the query. The details take a second query, and a
 /// third one if the key belongs to an organization.
 pub fn find(connection: &mut Conn, query: &CredentialQuery) -> Result<Option<CredentialLookup>, StoreError> {
-    let Some((record, row, owner_status)) = key_context::read(connection, &query.by, &query.targets)? else {
-        return Ok(None);
-    };
-    if query.detail == LookupDetail::Context {
-        return Ok(Some(CredentialLookup { record, details: None }));
+    let Some(found) = key_context::read(connection, &query.by, &query.targets, query.detail)? else { return Ok(None) };
+    match found {
+        (record, None) => Ok(Some(CredentialLookup { record, details: None })),
+        (record, Some(rows)) => Ok(load_details(connection, vec![(record, rows)])?.pop()),
     }
-    let key = load_key_credentials(connection, row, owner_status.clone(), record.context.now)?;
-    let organization = match key.ownership.owner_scope.organization() {
-        None => None,
-        Some(id) => organizations::find(connection, id)?,
-    };
-    let principals = build_principals(&key, &owner_status, organization)?;
-    Ok(Some(CredentialLookup { record, details: Some((key, principals)) }))
 }
 
 /// Like `find`, for many credentials: in one query on PostgreSQL, in one transaction on SQLite. The
 /// details take the same number of queries as for one credential. Credentials that do not exist are
-/// omitted. Invalid data of one key does not affect the others.
+/// omitted.
 pub(crate) fn find_many(
     connection: &mut Conn,
     ids: &[CredentialId],
     targets: &BTreeSet<Identifier>,
     detail: LookupDetail,
-) -> Result<ResultsByCredential<CredentialLookup>, StoreError> {
-    let found = key_context::read_many(connection, ids, targets)?;
-    if detail == LookupDetail::Context {
-        let without_details = |(record, ..): RecordWithRows| CredentialLookup { record, details: None };
-        return Ok(found.into_iter().map(|(id, found)| (id, found.map(without_details))).collect());
-    }
-    let (mut all, mut records, mut rows) = (BTreeMap::new(), Vec::new(), Vec::new());
-    for (id, found) in found {
+) -> Result<BTreeMap<CredentialId, CredentialLookup>, StoreError> {
+    let (mut all, mut records) = (BTreeMap::new(), Vec::new());
+    for (id, found) in key_context::read_many(connection, ids, targets, detail)? {
         match found {
-            Err(error) => drop(all.insert(id, Err(error))),
-            Ok((record, row, owner_status)) => {
-                rows.push((row, owner_status.clone(), record.context.now));
-                records.push((id, record, owner_status));
-            }
+            (record, None) => drop(all.insert(id, CredentialLookup { record, details: None })),
+            (record, Some(rows)) => records.push((record, rows)),
         }
     }
-    let keys = load_credentials_of_keys(connection, rows)?;
-    let homes = keys.iter().flatten().filter_map(|key| key.ownership.owner_scope.organization().cloned());
-    let organizations = organizations::find_many(connection, &homes.collect())?;
-    for ((id, record, owner_status), key) in records.into_iter().zip(keys) {
-        let found = key.and_then(|key| {
-            let organization = key.ownership.owner_scope.organization().and_then(|id| organizations.get(id)).cloned();
-            let principals = build_principals(&key, &owner_status, organization)?;
-            Ok(CredentialLookup { record, details: Some((key, principals)) })
-        });
-        all.insert(id, found);
+    if !records.is_empty() {
+        let found = load_details(connection, records)?;
+        all.extend(found.into_iter().map(|found| (found.record.context.key.credential_id, found)));
     }
     Ok(all)
 }
 
-fn build_principals(
-    key: &ApiKey,
-    owner_status: &OwnerRow,
-    organization: Option<Organization>,
-) -> Result<Principals, StoreError> {
-    Ok(Principals {
-        user: owner_status.user(&key.ownership.owner_scope)?,
-        organization: organization.map(|found| OwnerOrganization {
-            id: found.id,
-            name: found.name,
-            metadata: found.metadata,
-        }),
-    })
+fn load_details(
+    connection: &mut Conn,
+    found: Vec<(KeyRecord, (KeyRow, OwnerRow))>,
+) -> Result<Vec<CredentialLookup>, StoreError> {
+    let users = found.iter().map(|(_, (key, owner))| owner.user(&key.owner_scope)).collect::<Result<Vec<_>, _>>()?;
+    let ids = found.iter().filter_map(|(_, (key, _))| key.owner_scope.organization().cloned()).collect();
+    let organizations = organizations::find_many(connection, &ids)?;
+    let (records, rows): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .map(|(record, (key, owner))| {
+            let now = record.context.now;
+            (record, (key, owner, now))
+        })
+        .unzip();
+    let keys = load_credentials_of_keys(connection, rows)?;
+    let complete = |((record, key), user): ((KeyRecord, ApiKey), Option<OwnerUser>)| {
+        let organization = key.ownership.owner_scope.organization().and_then(|id| organizations.get(id)).cloned();
+        let organization =
+            organization.map(|Organization { id, name, metadata, .. }| OwnerOrganization { id, name, metadata });
+        CredentialLookup { record, details: Some((key, Principals { user, organization })) }
+    };
+    Ok(records.into_iter().zip(keys).zip(users).map(complete).collect())
 }

@@ -1,12 +1,13 @@
-//! Tokens that were revoked individually, and the other data that a presented token depends on.
+//! Tokens that were revoked individually, and the credentials that tokens were issued for.
 
 use crate::{
     domain::{
         common::{
+            derived_id::CredentialId,
             id::KeyId,
             time::{Span, Timestamp},
         },
-        exchange::claims::{Claims, SourceCredential, TokenState},
+        exchange::claims::Claims,
     },
     store::{
         prelude::*,
@@ -15,38 +16,20 @@ use crate::{
     },
 };
 
-/// Returns the state of a token, other than that of its key.
-pub fn read_token_state(connection: &mut Conn, claims: &Claims, now: Timestamp) -> Result<TokenState, StoreError> {
-    Ok(TokenState {
-        revoked: is_revoked(connection, &claims.jti)?,
-        source_credential: find_source_credential(connection, claims, now)?,
-    })
-}
-
-fn find_source_credential(
-    connection: &mut Conn,
-    claims: &Claims,
-    now: Timestamp,
-) -> Result<SourceCredential, StoreError> {
+/// Returns the credential of its key that a token was issued for, by the status list index of the
+/// token.
+pub fn find_source_credential(connection: &mut Conn, claims: &Claims) -> Result<Option<CredentialId>, StoreError> {
+    let Some(index) = claims.status_list_index() else { return Ok(None) };
     let of_key = credentials::table.filter(credentials::key_id.eq(&claims.key_id)).into_boxed();
-    let Some(index) = claims.status_list_index() else {
-        let oldest_accepted = of_key
-            .filter(credentials::expires_at.is_null().or(credentials::expires_at.gt(now)))
-            .order(credentials::created_at.asc())
-            .select(credentials::created_at)
-            .load_first(connection)?;
-        return Ok(SourceCredential::Unidentified { oldest_accepted });
-    };
-    // The index belongs to the token itself or to its credential.
-    let own = status_lists::find_token_status(connection, &claims.jti)?.filter(|token| token.place == index);
-    let of_index = match own {
-        Some(token) => of_key.filter(credentials::id.eq(token.credential)),
+    // The index belongs to the token itself or, if it has none of its own, to its credential.
+    let of_index = match status_lists::find_token_status(connection, &claims.jti)? {
+        Some(token) if token.place == index => of_key.filter(credentials::id.eq(token.credential)),
+        Some(_) => return Ok(None),
         None => of_key
             .filter(credentials::status_list.eq(index.list))
             .filter(credentials::status_index.eq(i32::try_from(index.index).ok())),
     };
-    let end: Option<Option<Timestamp>> = of_index.select(credentials::expires_at).load_first(connection)?;
-    Ok(SourceCredential::Identified { accepted: end.is_some_and(|end| end.is_none_or(|end| end > now)) })
+    of_index.select(credentials::id).load_first(connection)
 }
 
 /// Returns whether the token itself was revoked.

@@ -3,7 +3,7 @@
 use diesel::{QueryableByName, RunQueryDsl, pg::Pg, sql_types::Text, sqlite::Sqlite};
 use serde::Serialize;
 
-use crate::store::{error::StoreError, pool::Conn};
+use crate::store::{error::StoreError, pool::Conn, transaction::Tx};
 
 /// A table whose rows are read and written in bulk.
 pub struct BulkTable {
@@ -20,7 +20,7 @@ pub struct BulkTable {
 /// Returns the rows with these keys, in the order of the keys, and locks them until the end of the
 /// change. Each key serializes to an object whose members are the key columns.
 pub fn select_rows_for_update<R>(
-    connection: &mut Conn,
+    tx: &mut Tx<'_>,
     bulk: &BulkTable,
     keys: &[impl Serialize],
 ) -> Result<Vec<R>, StoreError>
@@ -30,10 +30,13 @@ where
     if keys.is_empty() {
         return Ok(Vec::new());
     }
+    for key in keys {
+        tx.check_row_order(bulk.table, key)?;
+    }
     let json = serde_json::to_string(keys)?;
     let (table, from) = (bulk.table, bulk.read_from);
     let order = bulk.key_columns(&format!("{from}.{{}}"), ", ");
-    match connection {
+    match &mut **tx {
         Conn::Sqlite(inner) => {
             let on = bulk.key_columns(&format!("{from}.{{}} = given.value ->> '{{}}'"), " AND ");
             // CROSS JOIN makes SQLite look up each key instead of scanning the table.

@@ -135,6 +135,23 @@ pub fn for_each_inactive_credential(
     for_each_row(connection, diesel::sql_query(query), with)
 }
 
+/// Returns the ids of the keys that were created with `key`, directly or with such keys, without
+/// those that are revoked or whose end with their owner is recorded. A key that ended with its
+/// creator is included, because this end depends on a setting. Keys are found through revoked keys
+/// as well.
+pub fn find_descendants(connection: &mut Conn, key: &KeyId, limit: i64) -> Result<Vec<String>, StoreError> {
+    // UNION keeps each id once, so that the recursion ends.
+    let query = diesel::sql_query(
+        "WITH RECURSIVE descendants (id) AS (SELECT id FROM api_keys WHERE creator_key_id = $1 \
+         UNION SELECT k.id FROM descendants JOIN api_keys k ON k.creator_key_id = descendants.id) \
+         SELECT k.id AS value FROM descendants JOIN api_keys k ON k.id = descendants.id \
+         WHERE k.revoked_at IS NULL AND (k.ended_with IS NULL OR k.ended_with = 'creator_left') \
+         ORDER BY k.id LIMIT $2",
+    );
+    let found: Vec<SettingRow> = query.bind::<Text, _>(key.as_str()).bind::<BigInt, _>(limit).load(connection)?;
+    Ok(found.into_iter().map(|row| row.value).collect())
+}
+
 /// Calls `with` for each row of a result that may have millions of rows. At most one row is in
 /// memory at a time.
 pub fn for_each_row<Q, R>(connection: &mut Conn, query: Q, mut with: impl FnMut(R)) -> Result<(), StoreError>

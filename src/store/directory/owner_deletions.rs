@@ -5,14 +5,13 @@ use crate::{
     domain::{
         access::{
             owner::{OwnerScope, OwnerType},
-            owner_status::{Deleted, OwnerStatus},
+            owner_status::{DeletionCause, OwnerStatus},
         },
         common::id::{GenerationId, KeyId, OrganizationId, ServiceClientId, UserId},
         credentials::expiry_notification::EXPIRED_DAYS,
     },
     store::{
-        api_keys::{key_row::KeyRow, owner_status},
-        columns::parsed,
+        api_keys::{authentication, key_row::KeyRow, owner_status},
         prelude::*,
         schema::{api_keys, owner_deletions},
     },
@@ -36,7 +35,7 @@ pub struct EndedKey {
 }
 
 /// Records an owner deletion.
-pub fn record_deletion(tx: &mut Tx<'_>, departed: &DeletedOwner, gone: Deleted) -> Result<(), StoreError> {
+pub fn record_deletion(tx: &mut Tx<'_>, departed: &DeletedOwner, gone: DeletionCause) -> Result<(), StoreError> {
     let id: GenerationId = tx.generate_id()?;
     let now = tx.now();
     let (owner_scope, client) = match departed {
@@ -71,7 +70,7 @@ pub(crate) type KeyQuery<'a> = api_keys::BoxedQuery<'a, <Conn as diesel::Connect
 #[diesel(table_name = owner_deletions)]
 pub(crate) struct OwnerDeletion {
     id: GenerationId,
-    cause: Deleted,
+    cause: DeletionCause,
     user_id: Option<UserId>,
     organization_id: Option<OrganizationId>,
     service_client_id: Option<ServiceClientId>,
@@ -87,15 +86,16 @@ impl OwnerDeletion {
             (_, Some(client)) => {
                 keys.filter(api_keys::owner_id.eq(client)).filter(api_keys::owner_type.eq(OwnerType::ServiceClient))
             }
-            (Deleted::CreatorLeft, None) => keys
+            (DeletionCause::CreatorLeft, None) => keys
                 .filter(api_keys::creator_id.eq(self.user_id.clone()))
                 .filter(api_keys::creator_generation_id.eq(self.generation_id.clone())),
-            (Deleted::OrganizationDeleted, None) => {
+            (DeletionCause::OrganizationDeleted, None) => {
                 keys.filter(api_keys::organization_id.eq(self.organization_id.clone()))
             }
-            (Deleted::UserDeleted | Deleted::MemberLeft | Deleted::ServiceClientDeleted, None) => keys
-                .filter(api_keys::user_id.eq(self.user_id.clone()))
-                .filter(api_keys::generation_id.eq(self.generation_id.clone())),
+            (DeletionCause::UserDeleted | DeletionCause::MemberLeft | DeletionCause::ServiceClientDeleted, None) => {
+                keys.filter(api_keys::user_id.eq(self.user_id.clone()))
+                    .filter(api_keys::generation_id.eq(self.generation_id.clone()))
+            }
         }
     }
 }
@@ -105,11 +105,12 @@ pub(crate) fn list_pending(connection: &mut Conn) -> Result<Vec<OwnerDeletion>, 
     owner_deletions::table.order(owner_deletions::id.asc()).select(OwnerDeletion::as_select()).load_all(connection)
 }
 
-/// Returns whether the event for the end of the key has been recorded.
-pub fn is_end_notified(connection: &mut Conn, key: &KeyId) -> Result<bool, StoreError> {
-    let noticed: Option<Option<i32>> =
-        api_keys::table.find(key).select(api_keys::notified_days).load_first(connection)?;
-    Ok(noticed.flatten() == Some(EXPIRED_DAYS))
+/// Returns whether the event for the permanent end of the key with its owner has been recorded. The
+/// end with its creator is not permanent, because it depends on a setting.
+pub fn is_end_recorded(connection: &mut Conn, key: &KeyId) -> Result<bool, StoreError> {
+    let cause: Option<Option<DeletionCause>> =
+        api_keys::table.find(key).select(api_keys::ended_with).load_first(connection)?;
+    Ok(cause.flatten().is_some_and(|cause| cause != DeletionCause::CreatorLeft))
 }
 
 /// Examines up to `most` keys of the first owner deletion and returns the keys that ended with it,
@@ -119,7 +120,7 @@ pub fn take_ended_keys(
     tx: &mut Tx<'_>,
     most: i64,
     ends_with_creator: bool,
-) -> Result<Option<(Deleted, Vec<EndedKey>)>, StoreError> {
+) -> Result<Option<(DeletionCause, Vec<EndedKey>)>, StoreError> {
     let first: Option<OwnerDeletion> =
         owner_deletions::table.order(owner_deletions::id.asc()).select(OwnerDeletion::as_select()).load_first(tx)?;
     let Some(deletion) = first else { return Ok(None) };
@@ -139,13 +140,16 @@ pub fn take_ended_keys(
     };
     // An organization that was created again has new keys with the same organization id. Only the
     // owner status of each key distinguishes them.
-    let statuses = owner_status::find_many(tx, &ids)?;
+    let mut owners = owner_status::find_many(tx, &ids)?;
     let mut ended = Vec::new();
-    for key in &rows {
-        let status = statuses.get(&key.id).cloned().unwrap_or_default();
-        if let OwnerStatus::Deleted(_) = owner_status::ownership(key, &status)?.root_owner_status(ends_with_creator) {
-            let organization = key.organization_id.as_deref().map(|id| parsed("organization id", id)).transpose()?;
-            ended.push(EndedKey { key: parsed("key id", &key.id)?, organization });
+    for key in rows {
+        let owner = owners.remove(&key.id).unwrap_or_default();
+        let organization = key.owner_scope.organization().cloned();
+        let creator = key.creator_id.zip(key.creator_generation_id);
+        let ownership = owner_status::ownership(key.owner, key.owner_scope, creator, owner);
+        if let OwnerStatus::Deleted(_) = ownership.owner_status(ends_with_creator) {
+            tx.versions.insert(authentication::subject(&key.id), key.version);
+            ended.push(EndedKey { key: key.id, organization });
         }
     }
     let ended_ids: Vec<_> = ended.iter().map(|ended| &ended.key).collect();

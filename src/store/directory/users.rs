@@ -22,20 +22,24 @@ use crate::{
 };
 
 selectable_by_name!(users_with_roles => User {
-    id, generation_id, blocked_at, profile, metadata, roles, created_at, version,
+    id, generation_id, blocked_at, locked_at, lock_reason, profile, metadata, roles, created_at, version,
 });
 
 /// Returns `Conflict` if the user exists.
 pub fn insert(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
     diesel::insert_into(users::table)
-        .values(values!(users, user => id, generation_id, blocked_at, profile, metadata, created_at, version))
+        .values(values!(users, user =>
+            id, generation_id, blocked_at, locked_at, lock_reason, profile, metadata, created_at, version,
+        ))
         .execute_in(tx)?;
     insert_roles(tx, slice::from_ref(user))
 }
 
 pub fn update(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
     diesel::update(users::table.find(&user.id))
-        .set(values!(users, user => blocked_at, profile, metadata, version = users::version + 1))
+        .set(values!(users, user =>
+            blocked_at, locked_at, lock_reason, profile, metadata, version = users::version + 1,
+        ))
         .execute_in(tx)?;
     replace_roles(tx, slice::from_ref(user))
 }
@@ -71,8 +75,19 @@ pub fn find_for_change(tx: &mut Tx<'_>, id: &UserId) -> Result<Option<User>, Sto
 const BULK: BulkTable = BulkTable {
     table: "users",
     read_from: "users_with_roles",
-    columns: &["id", "generation_id", "blocked_at", "profile", "metadata", "created_at", "version"],
+    columns: &[
+        "id",
+        "generation_id",
+        "blocked_at",
+        "locked_at",
+        "lock_reason",
+        "profile",
+        "metadata",
+        "created_at",
+        "version",
+    ],
     key: 1,
+    // An import does not touch the lock of a user.
     on_conflict: "ON CONFLICT (id) DO UPDATE SET blocked_at = excluded.blocked_at, profile = excluded.profile, \
                   metadata = excluded.metadata, version = excluded.version \
                   WHERE users.generation_id = excluded.generation_id",
@@ -98,6 +113,8 @@ pub fn upsert_many(tx: &mut Tx<'_>, users: &[User]) -> Result<(), StoreError> {
                 "id": user.id,
                 "generation_id": user.generation_id,
                 "blocked_at": user.blocked_at.map(Timestamp::millis),
+                "locked_at": user.locked_at.map(Timestamp::millis),
+                "lock_reason": user.lock_reason,
                 "profile": user.profile.to_json(),
                 "metadata": user.metadata.to_json(),
                 "created_at": user.created_at.millis(),

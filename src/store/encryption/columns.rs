@@ -1,38 +1,35 @@
 //! All data that is encrypted with a master key, to count it and to re-encrypt it.
 
-use diesel::sql_types::Bool;
 use serde::Serialize;
 
-use crate::store::{
-    prelude::*,
-    schema::{credentials, portal_sessions, signing_keys, webhooks},
+use crate::{
+    domain::common::{encryption::Encrypted, text::text_enum},
+    store::{
+        prelude::*,
+        schema::{
+            access_records, audiences, credentials, portal_sessions, signing_key_manifest, signing_keys, webhooks,
+        },
+    },
 };
 
-/// A column of encrypted data. Every such column must be listed here, because rotation and removal
-/// of a master key process these columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EncryptedColumn {
-    SigningKeys,
-    Credentials,
-    PortalSessions,
-    Webhooks,
-    /// Previous webhook secrets, which still sign during the overlap.
-    PreviousWebhookSecrets,
-}
-
-impl EncryptedColumn {
-    pub const ALL: [Self; 5] =
-        [Self::SigningKeys, Self::Credentials, Self::PortalSessions, Self::Webhooks, Self::PreviousWebhookSecrets];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SigningKeys => "signing keys",
-            Self::Credentials => "credentials",
-            Self::PortalSessions => "portal sessions",
-            Self::Webhooks => "webhooks",
-            Self::PreviousWebhookSecrets => "old webhook secrets",
-        }
+text_enum! {
+    /// A column of encrypted data. Every such column must be listed here, because rotation and
+    /// removal of a master key process these columns.
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum EncryptedColumn {
+        SigningKeys = "signing keys",
+        Credentials = "credentials",
+        PortalSessions = "portal sessions",
+        Webhooks = "webhooks",
+        /// Previous webhook secrets, which still sign during the overlap.
+        PreviousWebhookSecrets = "old webhook secrets",
+        /// The tag of the manifest of the signing keys.
+        SigningKeyManifest = "signing key manifests",
+        /// The tags of audiences.
+        Audiences = "audiences",
+        /// The tags of access records.
+        AccessRecords = "access records",
     }
 }
 
@@ -41,9 +38,6 @@ impl EncryptedColumn {
 pub struct EncryptedRow {
     pub id: String,
     pub ciphertext: Vec<u8>,
-    /// Whether the row is found by a digest that also depends on the master key, which is the case
-    /// for imported keys.
-    pub has_lookup_digest: bool,
 }
 
 /// Expands `$statement` for the table of an encrypted column, with the names of its id, its data
@@ -58,6 +52,9 @@ macro_rules! for_column {
             EncryptedColumn::PreviousWebhookSecrets => {
                 $statement!(webhooks, id, previous_encrypted_secret, previous_master_version)
             }
+            EncryptedColumn::SigningKeyManifest => $statement!(signing_key_manifest, id, tag, master_version),
+            EncryptedColumn::Audiences => $statement!(audiences, id, tag, master_version),
+            EncryptedColumn::AccessRecords => $statement!(access_records, id, tag, master_version),
         }
     };
 }
@@ -83,33 +80,37 @@ pub fn list_by_master_key(
 ) -> Result<Vec<EncryptedRow>, StoreError> {
     macro_rules! list {
         ($table:ident, $id:ident, $data:ident, $version:ident) => {
-            list!($table, $id, $data, $version, false.into_sql::<Bool>())
-        };
-        ($table:ident, $id:ident, $data:ident, $version:ident, $has_lookup_digest:expr) => {
             $table::table
                 .filter($table::$version.eq(version).and($table::$id.gt(after)).and($table::$data.is_not_null()))
                 .order($table::$id)
                 .limit(limit)
-                .select(($table::$id, $table::$data.assume_not_null(), $has_lookup_digest))
+                .select(($table::$id, $table::$data.assume_not_null()))
                 .load_all(connection)?
         };
     }
-    let rows: Vec<(String, Vec<u8>, bool)> = if column == EncryptedColumn::Credentials {
-        list!(credentials, id, encrypted_secret, master_version, credentials::lookup_digest.is_not_null())
-    } else {
-        for_column!(column, list)
-    };
-    let row = |(id, ciphertext, has_lookup_digest)| EncryptedRow { id, ciphertext, has_lookup_digest };
-    Ok(rows.into_iter().map(row).collect())
+    let rows: Vec<(String, Vec<u8>)> = for_column!(column, list);
+    Ok(rows.into_iter().map(|(id, ciphertext)| EncryptedRow { id, ciphertext }).collect())
 }
 
-/// The re-encrypted data of a row.
-#[derive(Debug)]
-pub struct ReEncryptedRow {
-    pub ciphertext: Vec<u8>,
-    pub version: i32,
-    /// Present for a row with a lookup digest.
-    pub lookup: Option<String>,
+/// Returns up to `limit` ids of the rows of `column`, in their order, starting after the id
+/// `after`.
+pub fn list_ids(
+    connection: &mut Conn,
+    column: EncryptedColumn,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    macro_rules! list {
+        ($table:ident, $id:ident, $data:ident, $version:ident) => {
+            $table::table
+                .filter($table::$id.gt(after))
+                .order($table::$id)
+                .limit(limit)
+                .select($table::$id)
+                .load_all(connection)?
+        };
+    }
+    Ok(for_column!(column, list))
 }
 
 /// Replaces the encrypted data of `row`. Returns `false` if it was modified or deleted since it was
@@ -118,23 +119,14 @@ pub fn replace(
     tx: &mut Tx<'_>,
     column: EncryptedColumn,
     row: &EncryptedRow,
-    new: &ReEncryptedRow,
+    new: &Encrypted,
 ) -> Result<bool, StoreError> {
     macro_rules! replace {
         ($table:ident, $id:ident, $data:ident, $version:ident) => {{
             let unchanged = $table::table.find(&row.id).filter($table::$data.eq(&row.ciphertext));
-            let data = ($table::$data.eq(&new.ciphertext), $table::$version.eq(new.version));
+            let data = ($table::$data.eq(&new.bytes), $table::$version.eq(new.master_version));
             diesel::update(unchanged).set(data).count_affected(tx)?
         }};
     }
-    let Some(lookup) = &new.lookup else { return Ok(for_column!(column, replace) == 1) };
-    // The digest changes in the same statement, so a lookup finds the row by the old or by the new
-    // digest.
-    let unchanged = credentials::table.find(&row.id).filter(credentials::encrypted_secret.eq(&row.ciphertext));
-    let data = (
-        credentials::encrypted_secret.eq(&new.ciphertext),
-        credentials::master_version.eq(new.version),
-        credentials::lookup_digest.eq(lookup),
-    );
-    Ok(diesel::update(unchanged).set(data).count_affected(tx)? == 1)
+    Ok(for_column!(column, replace) == 1)
 }

@@ -42,7 +42,7 @@ selectable!(replicas => Replica {
 });
 
 selectable!(replicas => RotationTiming {
-    verifier_cache_ttl, max_snapshot_age = replica_staleness, verifier_leeway, clock_skew, max_ttl,
+    verifier_cache_ttl, replica_staleness, verifier_leeway, clock_skew, max_ttl,
 });
 
 /// Inserts or updates what a replica reports about itself.
@@ -50,7 +50,7 @@ pub fn put(tx: &mut Tx<'_>, replica: &Replica) -> Result<(), StoreError> {
     let timing = &replica.timing;
     let reported = values!(replicas, replica =>
         last_heartbeat_at, published_kids, algorithm, rotation_period, master_key_fingerprints,
-        verifier_cache_ttl = timing.verifier_cache_ttl, replica_staleness = timing.max_snapshot_age,
+        verifier_cache_ttl = timing.verifier_cache_ttl, replica_staleness = timing.replica_staleness,
         verifier_leeway = timing.verifier_leeway, clock_skew = timing.clock_skew, max_ttl = timing.max_ttl,
     );
     if diesel::update(replicas::table.find(&replica.id)).set(reported).count_affected(tx)? == 0 {

@@ -5,31 +5,22 @@ use crate::{
         common::time::{Span, Timestamp},
         signing::{SigningKeyMetadata, SigningKeyState},
     },
-    store::{prelude::*, schema::signing_keys},
+    store::{
+        prelude::*,
+        schema::signing_keys,
+        signing::{manifest, stored_keys::StoredSigningKey},
+    },
 };
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredSigningKey {
-    pub info: SigningKeyMetadata,
-    pub public_jwk: String,
-    /// The encrypted private key, and the version of the master key that encrypts it. `None` once
-    /// the private key is destroyed.
-    pub encrypted_private_key: Option<(Vec<u8>, i32)>,
-}
-
-selectable!(signing_keys => SigningKeyMetadata {
-    kid, algorithm, state, published_at, seen_at, activated_at, retired_at, removed_at, destroyed_at, longest_ttl,
-    version,
-});
 
 /// Returns `Conflict` if the key exists, or if its state is `Next` or `Active` and another key of
 /// its algorithm is in that state.
 pub fn insert(tx: &mut Tx<'_>, key: &StoredSigningKey) -> Result<(), StoreError> {
+    manifest::begin_insert(tx, &key.info.kid)?;
     diesel::insert_into(signing_keys::table)
         .values(values!(signing_keys, key.info =>
             kid, algorithm, state, public_jwk = &key.public_jwk,
-            encrypted_private_key = key.encrypted_private_key.as_ref().map(|(bytes, _)| bytes),
-            master_version = key.encrypted_private_key.as_ref().map(|(_, version)| *version), published_at,
+            encrypted_private_key = key.encrypted_private_key.as_ref().map(|encrypted| &encrypted.bytes),
+            master_version = key.encrypted_private_key.as_ref().map(|encrypted| encrypted.master_version), published_at,
             seen_at, activated_at, longest_ttl, version,
         ))
         .execute_in(tx)
@@ -46,6 +37,7 @@ pub fn transition_state(
     if to == SigningKeyState::Next {
         return Ok(false);
     }
+    manifest::begin_write(tx, &key.kid)?;
     let at = Some(at);
     let row = signing_keys::table.find(&key.kid).filter(signing_keys::version.eq(key.version));
     let changed = diesel::update(row).set((
@@ -64,13 +56,24 @@ pub fn transition_state(
 /// Records `at` as the time at which the publication of keys was first observed. The caller must
 /// not be the transaction that published them, which may wait for its commit.
 pub fn record_first_observation(tx: &mut Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
-    let unseen = signing_keys::table.filter(signing_keys::seen_at.is_null());
-    diesel::update(unseen).set(signing_keys::seen_at.eq(Some(at))).execute_in(tx)
+    let found: i64 = signing_keys::table.filter(signing_keys::seen_at.is_null()).count().load_one(tx)?;
+    if found == 0 {
+        return Ok(());
+    }
+    for key in manifest::list_for_change(tx)? {
+        if key.info.seen_at.is_none() {
+            manifest::begin_write(tx, &key.info.kid)?;
+            let row = signing_keys::table.find(&key.info.kid);
+            diesel::update(row).set(signing_keys::seen_at.eq(Some(at))).execute_in(tx)?;
+        }
+    }
+    Ok(())
 }
 
 /// Destroys the private key of a retiring key, so that later backups do not contain it. Returns
 /// `false` if the key is not retiring or its private key is already destroyed.
 pub fn destroy_private_key(tx: &mut Tx<'_>, key: &SigningKeyMetadata, at: Timestamp) -> Result<bool, StoreError> {
+    manifest::begin_write(tx, &key.kid)?;
     let row = signing_keys::table
         .filter(signing_keys::kid.eq(&key.kid))
         .filter(signing_keys::state.eq(SigningKeyState::Retiring))
@@ -91,31 +94,21 @@ fn clear_private_key() -> ClearPrivateKey {
 /// Raises the longest token lifetime that is recorded for each active key to `max_ttl`. It is never
 /// lowered.
 pub fn raise_max_token_ttl(tx: &mut Tx<'_>, max_ttl: Span) -> Result<(), StoreError> {
-    let keys = signing_keys::table
+    let lower = signing_keys::longest_ttl.lt(max_ttl);
+    let found: i64 = signing_keys::table
         .filter(signing_keys::state.eq(SigningKeyState::Active))
-        .filter(signing_keys::longest_ttl.lt(max_ttl));
-    diesel::update(keys).set(signing_keys::longest_ttl.eq(max_ttl)).execute_in(tx)
-}
-
-/// Returns the published keys, or all keys that were ever published, in the order of publication.
-pub fn list(connection: &mut Conn, published_only: bool) -> Result<Vec<StoredSigningKey>, StoreError> {
-    type Row = (SigningKeyMetadata, String, Option<Vec<u8>>, Option<i32>);
-    let rows: Vec<Row> = signing_keys::table
-        .order((signing_keys::published_at.asc(), signing_keys::kid.asc()))
-        .select((
-            SigningKeyMetadata::as_select(),
-            signing_keys::public_jwk,
-            signing_keys::encrypted_private_key,
-            signing_keys::master_version,
-        ))
-        .load_all(connection)?;
-    Ok(rows
-        .into_iter()
-        .filter(|(info, ..)| !published_only || info.state.is_published())
-        .map(|(info, public_jwk, encrypted_private_key, master_version)| StoredSigningKey {
-            info,
-            public_jwk,
-            encrypted_private_key: encrypted_private_key.zip(master_version),
-        })
-        .collect())
+        .filter(lower)
+        .count()
+        .load_one(tx)?;
+    if found == 0 {
+        return Ok(());
+    }
+    for key in manifest::list_for_change(tx)? {
+        if key.info.state == SigningKeyState::Active && key.info.longest_ttl < max_ttl {
+            manifest::begin_write(tx, &key.info.kid)?;
+            let row = signing_keys::table.find(&key.info.kid);
+            diesel::update(row).set(signing_keys::longest_ttl.eq(max_ttl)).execute_in(tx)?;
+        }
+    }
+    Ok(())
 }

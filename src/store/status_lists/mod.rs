@@ -15,7 +15,6 @@ use crate::{
     },
     store::{
         column_types::Count,
-        columns::parsed,
         lock::Lock,
         prelude::*,
         schema::{credentials, status_list_build, status_list_tokens, status_lists, token_statuses},
@@ -49,16 +48,6 @@ pub fn exists(connection: &mut Conn, id: &StatusListId) -> Result<bool, StoreErr
 pub(super) fn lock_list(tx: &mut Tx<'_>, id: &StatusListId) -> Result<bool, StoreError> {
     let list = status_lists::table.find(id);
     Ok(diesel::update(list).set(status_lists::size.eq(status_lists::size)).count_affected(tx)? == 1)
-}
-
-/// Builds a `StatusListIndex` from its two columns.
-pub(super) fn parse_status_index(
-    list: Option<&str>,
-    index: Option<i32>,
-) -> Result<Option<StatusListIndex>, StoreError> {
-    let Some((list, index)) = list.zip(index) else { return Ok(None) };
-    let index = u32::try_from(index).map_err(|_| StoreError::invalid_data("a negative index"))?;
-    Ok(Some(StatusListIndex { list: parsed("status list", list)?, index }))
 }
 
 /// Assigns an index to each of the credentials, in the last step of this change. A transaction that

@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 
 use crate::{
     domain::{
-        common::{derived_id::CredentialId, id::UserId, time::Timestamp},
+        common::{
+            derived_id::CredentialId,
+            id::{KeyId, UserId},
+            time::Timestamp,
+        },
         credentials::api_key::state,
         status_lists::TokenStatus,
     },
     store::{
         api_keys::{
-            key_row::{self, KeyRow},
+            key_row::KeyRow,
             owner_status::{OwnerStatusRow, ownership},
         },
         dialect::{self, CredentialStatusIndexRow, InactiveReason},
@@ -71,12 +75,17 @@ pub fn for_each_revoked_credential(
         })?;
     }
     // The status of these keys follows from the same rule as in an exchange.
-    let blocked: Vec<UserId> =
-        users::table.filter(users::blocked_at.is_not_null()).select(users::id).load_all(connection)?;
+    let is_blocked = users::blocked_at.is_not_null().or(users::locked_at.is_not_null());
+    let blocked: Vec<UserId> = users::table.filter(is_blocked).select(users::id).load_all(connection)?;
     for user_ids in blocked.chunks(MAX_LIST_VALUES) {
         mark_keys(connection, &mut mark, now, ends_with_creator, |keys| {
             keys.filter(api_keys::user_id.eq_any(user_ids.to_vec()))
         })?;
+        if ends_with_creator {
+            mark_keys(connection, &mut mark, now, ends_with_creator, |keys| {
+                keys.filter(api_keys::creator_id.eq_any(user_ids.to_vec()))
+            })?;
+        }
     }
     for deletion in owner_deletions::list_pending(connection)? {
         mark_keys(connection, &mut mark, now, ends_with_creator, |keys| deletion.filter_affected_keys(keys))?;
@@ -94,7 +103,7 @@ fn mark_keys<'a>(
     ends_with_creator: bool,
     filter: impl FnOnce(owner_deletions::KeyQuery<'a>) -> owner_deletions::KeyQuery<'a>,
 ) -> Result<(), StoreError> {
-    let ids: Vec<String> = filter(api_keys::table.filter(api_keys::revoked_at.is_null()).into_boxed())
+    let ids: Vec<KeyId> = filter(api_keys::table.filter(api_keys::revoked_at.is_null()).into_boxed())
         .select(api_keys::id)
         .load_all(connection)?;
     for batch in ids.chunks(MAX_LIST_VALUES) {
@@ -111,8 +120,11 @@ fn mark_keys<'a>(
             ))
             .load_all(connection)?;
         for (key, owner, row) in found {
-            let owner_status = ownership(&key, &owner.into())?.root_owner_status(ends_with_creator);
-            let (state, _) = state(&key_row::lifecycle(&key), &owner_status, now);
+            let lifecycle = key.lifecycle();
+            let creator = key.creator_id.zip(key.creator_generation_id);
+            let owner_status =
+                ownership(key.owner, key.owner_scope, creator, owner.into()).owner_status(ends_with_creator);
+            let (state, _) = state(&lifecycle, &owner_status, now);
             let status = TokenStatus::from(state);
             if status != TokenStatus::Valid {
                 mark(RevokedCredential::new(row, status));

@@ -71,6 +71,7 @@ pub fn list_versions(connection: &mut Conn) -> Result<Vec<(StatusListId, i64)>, 
 pub struct ServedList {
     pub jwt: String,
     pub version: i64,
+    pub issued_at: Timestamp,
     pub expires_at: Timestamp,
 }
 

@@ -23,6 +23,21 @@ await run({
     const config = await discover(facts, 'oauth2', client.None());
     return client.genericGrantRequest(config, TOKEN_EXCHANGE, subject(facts));
   },
+  // The default: a client with a secret, which the library sends beside the subject token.
+  async token_exchange_with_secret(facts) {
+    const config = await discover(facts, 'oauth2', client.ClientSecretBasic(facts.key));
+    return client.genericGrantRequest(config, TOKEN_EXCHANGE, subject(facts));
+  },
+  // A client that expects a bound token must not get a bearer token.
+  async dpop(facts) {
+    const config = await discover(facts, 'oauth2', client.ClientSecretBasic(facts.key));
+    const proof = client.getDPoPHandle(config, await client.randomDPoPKeyPair());
+    try {
+      return await client.clientCredentialsGrant(config, {}, { DPoP: proof });
+    } catch (error) {
+      return { code: error.error, status: error.status };
+    }
+  },
   async refused(facts) {
     try {
       return await credentials('oauth2', client.ClientSecretBasic)(facts);

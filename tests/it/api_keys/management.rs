@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::calls::{call, events_after, plain_key, read_pages};
+use crate::support::calls::{call, events_after, plain_key, read_pages, tagged_version};
 use crate::support::{both, wire::problem};
 
 both! {
@@ -37,7 +37,7 @@ both! {
             "metadata": { "b": [1, { "c": null }] }, "max_token_ttl": "90s", "expires_at": "2090-01-01T00:00:00Z",
         });
         let answer = call(&server, &server.admin, "POST", "/v1/api-keys", Some(body.clone()), &[]).await;
-        assert_eq!((answer.status().as_u16(), &answer.headers()["etag"]), (201, &"\"1\"".parse().unwrap()));
+        assert_eq!((answer.status().as_u16(), tagged_version(&answer)), (201, 1));
         let location = answer.headers()["location"].to_str().unwrap().strip_prefix("http://keyswap.test").unwrap().to_owned();
         let mut made: Value = answer.json().await.unwrap();
         made.as_object_mut().unwrap().remove("value").unwrap();

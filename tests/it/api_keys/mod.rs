@@ -3,4 +3,5 @@
 mod imported_keys;
 mod lifecycle;
 mod management;
+mod narrowing;
 mod usage;

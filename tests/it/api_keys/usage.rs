@@ -1,12 +1,14 @@
 //! Usage of keys (P13): a limit of exchanges per minute, exact across replicas, and daily usage
 //! counts.
 
-use futures_util::future::join_all;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join, join_all};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Server, both,
+    Kind, Server, both,
     wire::{Wire, oauth_error, problem},
 };
 
@@ -96,6 +98,50 @@ both! {
         assert_eq!(server.exchange_for(&key, json!({ "scope": "no:such" })).await.status(), 400);
     }
 
+    async fn refusals_over_the_limit_cost_no_transaction(server: Server) {
+        let (id, key) = limited(&server, 1).await;
+        fresh_minute(&server).await;
+        assert_eq!(server.exchange(&key).await.status(), 200);
+        assert_eq!(server.exchange(&key).await.status(), 429, "counted by the database");
+        // From now on every transaction that counts an exchange fails.
+        server.database.sql("ALTER TABLE rate_limit_windows RENAME TO windows_away");
+        for _ in 0..3 {
+            let refused = server.exchange(&key).await;
+            assert_eq!((refused.status().as_u16(), rate_limit(&refused).0), (429, 0));
+        }
+        server.database.sql("ALTER TABLE windows_away RENAME TO rate_limit_windows");
+        let path = format!("/v1/api-keys/{id}");
+        server.manage("PATCH", &path, Some(json!({ "exchanges_per_minute": 2 })), 200).await;
+        assert_eq!(server.exchange(&key).await.status(), 200, "a higher limit applies at once");
+        assert_eq!(server.exchange(&key).await.status(), 429);
+        server.advance(60);
+        assert_eq!(rate_limit(&server.exchange(&key).await).0, 1);
+    }
+
+    async fn counts_that_wait_leave_connections_for_others(server: Server) {
+        let (_, key) = limited(&server, 1000).await;
+        let other = server.generic_key(&[]).await;
+        let mut held = server.database.hold(0);
+        if server.database.kind == Kind::Postgres {
+            held.sql("LOCK TABLE rate_limit_windows IN EXCLUSIVE MODE");
+        }
+        let counted = join_all((0..40).map(|_| server.exchange(&key)));
+        let others = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let started = Instant::now();
+            server.manage("GET", "/v1/api-keys", None, 200).await;
+            assert_eq!(server.exchange(&other.value).await.status(), 200);
+            if server.database.kind == Kind::Postgres {
+                server.generic_key(&[]).await;
+            }
+            assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
+        };
+        let (counted, ()) = join(counted, others).await;
+        assert!(counted.iter().all(|response| response.status() == 503), "the lock is held all the time");
+        held.release();
+        assert_eq!(server.exchange(&key).await.status(), 200);
+    }
+
     // Features: P13.
     async fn two_servers_grant_exactly_the_limit(server: Server) {
         let replica = server.replica().await;
@@ -173,6 +219,7 @@ both! {
 
     // Features: P13.
     async fn usage_is_visible_to_callers_that_see_the_key(server: Server) {
+        server.offer_management_permissions().await;
         let key = server.generic_key(&[]).await;
         for organization in ["acme", "globex"] {
             server.manage("PUT", &format!("/v1/organizations/{organization}"), Some(json!({})), 201).await;

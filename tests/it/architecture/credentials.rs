@@ -6,10 +6,7 @@ use super::source::Sources;
 const VERIFY: &str = "service/credentials/verify.rs";
 
 /// Functions, with the other file that names each: mostly the one that declares it.
-const PARTS: [(&str, &str); 7] = [
-    ("admit_source", "service/credentials/brute_force.rs"),
-    ("admit_credential", "service/credentials/brute_force.rs"),
-    ("admit_failure", "service/credentials/brute_force.rs"),
+const PARTS: [(&str, &str); 4] = [
     ("record_failure", "service/credentials/brute_force.rs"),
     ("record_credential_use", "service/credentials/use_buffer.rs"),
     ("record_exchange", "telemetry/metrics.rs"),

@@ -120,6 +120,7 @@ const DOMAIN_LIBRARIES: &[&str] = &[
     "serde",
     "serde_json",
     "chrono",
+    "ipnet",
     "thiserror",
     "crc32fast",
     "ulid",

@@ -169,6 +169,7 @@ const PHRASES: &[(&str, &str)] = &[
     ("fn some(", "verb and object"),
     ("fn swap(", "exchange"),
     ("foreign_key_import", "imported keys"),
+    ("hand out", "grant or return"),
     ("hands out", "grants or returns"),
     ("handed out", "granted or returned"),
     ("have kept it", "Done"),

@@ -1,7 +1,10 @@
 //! Properties of the whole command line: every command, every option and every way to give a wrong configuration.
 
 mod configuration_faults;
+mod files;
+mod findings;
 mod options;
+mod secrets;
 
 use std::collections::BTreeMap;
 
@@ -18,7 +21,7 @@ const REQUIRED: &[(&str, &str)] = &[
     ("api-key suspend", "{plain}"),
     ("api-key resume", "{plain}"),
     ("api-key revoke", "{plain}"),
-    ("api-key inspect", "{value}"),
+    ("api-key inspect", ""),
     ("signing-key list", ""),
     ("signing-key plan", ""),
     ("signing-key rotate", ""),
@@ -30,6 +33,8 @@ const REQUIRED: &[(&str, &str)] = &[
     ("master-key remove", "7"),
     ("restore status", ""),
     ("restore accept", ""),
+    ("integrity list", ""),
+    ("integrity accept", "audiences aud_01JD8V3T6Q4Z9R7M2N5K8P1XYA"),
     ("migrate", ""),
     ("import", "{rows}"),
     ("config check", ""),

@@ -20,6 +20,7 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("api-key list --json", "--user ada", "[]\n"),
     ("api-key list --json", "--owner-type organization", "[]\n"),
     ("api-key list --json", "--state revoked", "[]\n"),
+    ("api-key list --json", "--created-by user:ada", "[]\n"),
     ("api-key list --json", "--unused-for 1d", "[]\n"),
     ("api-key list --json", "--archived", "[]\n"),
     ("api-key create --name n --json", "--user ada", "\"id\": \"ada\""),
@@ -30,6 +31,7 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("api-key create --name n --json", "--expires-in 90d", "\"expires_at\": \"2"),
     ("api-key create --name n --json", "--max-token-ttl 5m", "\"max_token_ttl\": \"5m\""),
     ("api-key create --name n --json", "--exchanges-per-minute 7", "\"exchanges_per_minute\": 7"),
+    ("api-key create --name n --json", "--record-bound", "\"record_bound\": true"),
     ("api-key create --name n --json", "--metadata {\"a\":1}", "\"a\": 1"),
     ("api-key create --name n --json", "--import-sha256 {digest}", "api_keys.imported"),
     (
@@ -44,6 +46,8 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("api-key patch {plain}", "--expires-in 1d", "expires      2"),
     ("api-key patch {plain} --json", "--max-token-ttl 5m", "\"max_token_ttl\": \"5m\""),
     ("api-key patch {plain} --json", "--exchanges-per-minute 7", "\"exchanges_per_minute\": 7"),
+    ("api-key patch {plain} --json", "--record-bound", "\"record_bound\": true"),
+    ("api-key patch {limited} --json", "--not-record-bound", "\"record_bound\": false"),
     ("api-key patch {plain} --json", "--metadata {\"b\":2}", "\"b\": 2"),
     ("api-key patch {plain} --json", "--description nightly", "\"description\": \"nightly\""),
     ("api-key patch {plain} --json", "--name other", "\"name\": \"other\""),
@@ -53,6 +57,12 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("api-key patch {limited}", "--never-expires", "expires      never"),
     ("api-key patch {limited} --json", "--unlimited", "\"exchanges_per_minute\": null"),
     ("api-key rotate {plain}", "--grace 1000d", "grace"),
+    (
+        "api-key revoke {limited} --dry-run",
+        "--descendants",
+        "\nDry run: would revoke this key and 0 keys created with it",
+    ),
+    ("api-key revoke {limited}", "--dry-run", "\nDry run: would revoke this key"),
     ("signing-key rotate", "--dry-run", "KID"),
     ("apply {fresh}", "--dry-run", "1 to create"),
     ("apply {without_extension}", "--format toml", "1 created"),
@@ -142,8 +152,9 @@ impl Setup {
             };
             match word.as_str() {
                 "{plain}" => id(self.key(&[])),
-                "{limited}" => id(self.key(&[&limits[..], &["--exchanges-per-minute", "9"]].concat())),
-                "{value}" => self.key(&[])["value"].as_str().unwrap().to_owned(),
+                "{limited}" => {
+                    id(self.key(&[&limits[..], &["--exchanges-per-minute", "9", "--record-bound"]].concat()))
+                }
                 "{digest}" => keyswap::crypto::sha256_hex(format!("digest {number}").as_bytes()),
                 "{fresh}" => file(".toml"),
                 "{without_extension}" => file(""),

@@ -1,3 +1,4 @@
 //! Organizations, users and members.
 
 mod import;
+mod mirror;

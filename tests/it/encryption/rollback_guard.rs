@@ -89,6 +89,9 @@ fn restored_database_requires_confirmation_and_continues_after_it() {
         restore();
         let server = deployment.serve();
         requires_confirmation(&server.base, &deployment, &key).await;
+        // Once for each change of the state, not for each refused request.
+        let log = server.process.log();
+        assert_eq!(log.matches("the rollback check failed").count(), 1, "{log}");
         // Further writes do not make the restored state valid, because its event chain has
         // diverged.
         for _ in 0..4 {

@@ -6,7 +6,10 @@ mod oauth2_crate;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{body_of, both, header_of, verify};
+use crate::support::{
+    body_of, both, header_of, verify,
+    wire::{exchange_of, oauth_error, problem},
+};
 
 both! {
     async fn service_client_exchanges_its_key_for_a_token(server: Server) {
@@ -102,19 +105,52 @@ both! {
         let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
         let expires_in = body["expires_in"].as_i64().unwrap();
         assert!((80..=90).contains(&expires_in), "{expires_in}");
+        // A requested lifetime is never cut.
+        problem(server.exchange_for(&key.value, json!({ "expires_in": 91 })).await, 422, "invalid").await;
         server.advance(91);
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::UNAUTHORIZED);
     }
 
-    async fn requested_lifetime_can_only_shorten_a_token(server: Server, "tokens.max_ttl=30m") {
+    async fn requested_lifetime_is_granted_or_refused(server: Server, "tokens.max_ttl=30m") {
         let key = server.generic_key(&[]).await;
-        for (asked, given) in [(60, 60), (600, 600), (86_400, 600)] {
-            let body = body_of(server.exchange_for(&key.value, json!({ "expires_in": asked })).await, StatusCode::OK).await;
-            assert_eq!(body["expires_in"], given);
+        let short = server.audience("https://short.test/", None).await;
+        server.manage("PATCH", &format!("/v1/audiences/{}", short["id"].as_str().unwrap()), Some(json!({ "token_ttl": "5m" })), 200).await;
+        // Without a request, the default; with one, up to the longest, and never another lifetime.
+        let check = async |longest: i64, audience: &str| {
+            for asked in [1, 60, longest] {
+                let body = json!({ "audience": audience, "expires_in": asked });
+                let body = body_of(server.exchange_for(&key.value, body).await, StatusCode::OK).await;
+                assert_eq!(body["expires_in"], asked);
+                let seconds = asked.to_string();
+                let pairs = [&exchange_of(&key.value)[..], &[("audience", audience), ("expires_in", &seconds)]].concat();
+                assert_eq!(body_of(server.token(&pairs).await, StatusCode::OK).await["expires_in"], asked);
+            }
+            for asked in [longest + 1, 86_400] {
+                let request = json!({ "audience": audience, "expires_in": asked });
+                let body = problem(server.exchange_for(&key.value, request.clone()).await, 422, "invalid").await;
+                assert_eq!(body["errors"][0]["field"], "expires_in");
+                assert!(body["errors"][0]["message"].as_str().unwrap().contains(&longest.to_string()), "{body}");
+                let explain = server.post("/v1/exchange/explain").bearer_auth(&key.value).json(&request).send().await.unwrap();
+                let explained = body_of(explain, StatusCode::OK).await;
+                assert_eq!((&explained["granted"], &explained["reason"]), (&json!(false), &json!("lifetime")), "{explained}");
+                assert_eq!(explained["error"], "invalid");
+                let seconds = asked.to_string();
+                let pairs = [&exchange_of(&key.value)[..], &[("audience", audience), ("expires_in", &seconds)]].concat();
+                let body = oauth_error(server.token(&pairs).await, 400, "invalid_request").await;
+                assert!(body["error_description"].as_str().unwrap().contains(&longest.to_string()), "{body}");
+            }
+        };
+        assert_eq!(body_of(server.exchange(&key.value).await, StatusCode::OK).await["expires_in"], 600);
+        check(1800, "http://keyswap.test").await;
+        check(300, "https://short.test/").await;
+        for bad in ["0", "-1", "+60", "1.5", "1e3", "10m", "4294967296", "x"] {
+            let pairs = [&exchange_of(&key.value)[..], &[("expires_in", bad)]].concat();
+            oauth_error(server.token(&pairs).await, 400, "invalid_request").await;
         }
         let path = format!("/v1/api-keys/{}", key.id);
         server.manage("PATCH", &path, Some(json!({ "max_token_ttl": "2m" })), 200).await;
         let body = body_of(server.exchange(&key.value).await, StatusCode::OK).await;
         assert_eq!(body["expires_in"], 120);
+        check(120, "http://keyswap.test").await;
     }
 }

@@ -1,7 +1,10 @@
 //! The side effects, output and exit codes of commands, and the schema that the migrations create
 //! on both databases.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use super::{
     process::{Deployment, LONG, Process, each},
@@ -94,10 +97,10 @@ fn schema(deployment: &Deployment) -> Vec<String> {
     for table in tables::names(deployment).into_iter().chain(tables::views(deployment)) {
         let (columns, indexes) = match deployment.database.kind {
             Kind::Sqlite => (
-                // SQLite knows no type of an expression in a view; those of Keyswap are texts.
+                // SQLite knows no type of an expression in a view; those of Keyswap are times, flags and texts.
                 format!(
                     "SELECT '{table}.' || name || ' ' || (CASE WHEN type IN ('', 'BLOB') AND EXISTS (SELECT 1 FROM sqlite_master \
-                     WHERE type = 'view' AND name = '{table}') THEN 'TEXT' ELSE type END) || ' ' || \
+                     WHERE type = 'view' AND name = '{table}') THEN CASE WHEN name LIKE '%\\_at' ESCAPE '\\' THEN 'BIGINT' WHEN name LIKE 'has\\_%' ESCAPE '\\' THEN 'INTEGER' ELSE 'TEXT' END ELSE type END) || ' ' || \
                      (CASE \"notnull\" WHEN 1 THEN 'NOT NULL' ELSE '' END) || ' pk' || pk AS line FROM pragma_table_info('{table}')"
                 ),
                 format!(
@@ -175,9 +178,9 @@ fn usage_error_exits_with_2_and_failure_with_1() {
     }
     assert_eq!(deployment.with(&["database.url=mysql://x"]).run(&["serve"]).code, Some(2));
     // This command is offline: it refuses --config and --set, which `run` gives.
-    assert_eq!(deployment.run(&["api-key", "inspect", "nothing"]).code, Some(2));
-    let inspect = Command::new(env!("CARGO_BIN_EXE_keyswap")).args(["api-key", "inspect", "nothing"]).output().unwrap();
-    assert_eq!(inspect.status.code(), Some(1));
+    assert_eq!(deployment.run(&["api-key", "inspect"]).code, Some(2));
+    let mut inspect = Command::new(env!("CARGO_BIN_EXE_keyswap"));
+    assert_eq!(inspect.args(["api-key", "inspect"]).stdin(Stdio::null()).output().unwrap().status.code(), Some(1));
     let server = deployment.serve();
     let taken = format!("server.bind={}", server.base.strip_prefix("http://").unwrap());
     let said = deployment.with(&[&taken]).refuses();

@@ -1,10 +1,14 @@
 //! Fault tests: database outages, full disks, killed processes, leaked secrets, races and timing
 //! side channels. Most of them run the real program in separate processes.
 
+mod altered_rows;
+mod altered_signing_keys;
 mod brute_force;
 mod cluster;
 mod commands;
+mod connections;
 mod durability;
+mod forwarded_header;
 mod immediate_revocation;
 mod misplaced_keys;
 mod outage;

@@ -3,6 +3,7 @@
 //! both orders occurred.
 
 mod forced;
+mod shared_rows;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -290,6 +291,11 @@ macro_rules! sample {
 /// Tests without a forced order: the result is checked in whatever order the changes occur.
 mod sample {
     sample! { changes_that_share_rows two_consumers }
+
+    #[test]
+    fn pairs_of_changes() {
+        super::on_two_servers(|server, replica| super::shared_rows::pairs_of_changes(server, replica, 3));
+    }
 }
 
 macro_rules! full_run {

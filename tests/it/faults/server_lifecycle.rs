@@ -241,7 +241,8 @@ fn server_terminates_tls() {
     fs::write(path("other.pem"), other.signing_key.serialize_pem()).unwrap();
     let with = |key: &str| {
         let certificate = format!("server.tls_certificate={}", path("cert.pem"));
-        deployment.with(&[&certificate, &format!("server.tls_key={}", path(key))])
+        let url = "server.public_url=https://keyswap.test";
+        deployment.with(&[&certificate, &format!("server.tls_key={}", path(key)), url])
     };
     assert!(with("absent.pem").refuses().contains(&path("absent.pem")));
     assert!(with("other.pem").refuses().contains("the TLS certificate and key do not match"));
@@ -249,13 +250,15 @@ fn server_terminates_tls() {
     let port = server.base.rsplit(':').next().unwrap();
     let curl = |flags: &[&str]| {
         let mut command = Command::new("curl");
-        command.args(["-sS", "--max-time", "20", "--cacert", &path("cert.pem"), "-w", "%{http_code}"]).args(flags);
+        let format = "%header{strict-transport-security} %{http_code}";
+        command.args(["-sS", "--max-time", "20", "--cacert", &path("cert.pem"), "-w", format]).args(flags);
         let output = command.arg(format!("https://localhost:{port}/.well-known/jwks.json")).output().unwrap();
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
     for version in [&["--tlsv1.2", "--tls-max", "1.2"][..], &["--tlsv1.3"]] {
         let (worked, said) = curl(version);
-        assert!(worked && said.contains("\"keys\"") && said.ends_with("200"), "{version:?}: {said}");
+        let headers = "max-age=31536000 200";
+        assert!(worked && said.contains("\"keys\"") && said.ends_with(headers), "{version:?}: {said}");
     }
     assert!(!curl(&["--tlsv1.0", "--tls-max", "1.1"]).0, "nothing older than TLS 1.2");
     server.stop();

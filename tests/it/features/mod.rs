@@ -20,6 +20,7 @@ async fn put(server: &Server, path: &str, body: Value) {
 /// Creates a sample directory: organization `acme` with `ann`, who manages its keys, and `bob`, who
 /// reads and manages his own keys; `carol` belongs to no organization.
 async fn product(server: &Server) {
+    server.offer_management_permissions().await;
     for (name, to) in [
         ("projects:read", json!(["user", "organization", "service_client"])),
         ("projects:write", json!(["user", "organization", "service_client"])),

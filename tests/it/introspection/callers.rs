@@ -3,12 +3,12 @@
 use reqwest::{Response, StatusCode};
 use serde_json::json;
 
-use super::{MANAGEMENT, PATH, inactive, introspected, is_active, send_request, token};
+use super::{MANAGEMENT, PATH, inactive, is_active, send_request, token};
 use crate::{
     portal::key_management::{people, session},
     support::{
         body_of, both,
-        wire::{checksummed, client_id, form, oauth_error, unknown, wrong},
+        wire::{client_id, form, oauth_error, unknown, wrong},
     },
 };
 
@@ -169,34 +169,6 @@ both! {
         // A key that cannot be used for the management audience cannot introspect.
         let elsewhere = service(json!([one])).await;
         oauth_error(send_request(&server, &elsewhere, &for_one).await, 403, "insufficient_scope").await;
-    }
-
-    async fn what_others_show_costs_a_service_nothing_and_its_own_failures_do(
-        server: Server, "brute_force.per_source=3", "brute_force.per_credential=3", "brute_force.refill=30s"
-    ) {
-        let service = server.client_key(&["keyswap:validate"]).await;
-        let (attacked, right) = (server.generic_key(&[]).await, server.generic_key(&[]).await);
-        for turn in 0..10 {
-            let guess = checksummed(&format!("ks_{turn:016}_{}", "A".repeat(32)));
-            assert_eq!(body_of(send_request(&server, &service.value, &guess).await, StatusCode::OK).await, inactive(), "{turn}");
-            assert_eq!(body_of(send_request(&server, &service.value, "nonsense").await, StatusCode::OK).await, inactive(), "{turn}");
-        }
-        for _ in 0..3 {
-            assert_eq!(body_of(send_request(&server, &service.value, &wrong(&attacked.value)).await, StatusCode::OK).await, inactive());
-        }
-        let throttled = send_request(&server, &service.value, &wrong(&attacked.value)).await;
-        assert!(throttled.headers().contains_key("retry-after"));
-        oauth_error(throttled, 429, "temporarily_unavailable").await;
-        for key in [&attacked, &right] {
-            let answer = send_request(&server, &service.value, &key.value).await;
-            assert_eq!(body_of(answer, StatusCode::OK).await["active"], true);
-        }
-        assert_eq!(introspected(&server, &right.value).await["key_id"], right.id);
-        for _ in 0..3 {
-            oauth_error(send_request(&server, &unknown(), &right.value).await, 401, "invalid_token").await;
-        }
-        oauth_error(send_request(&server, &service.value, &right.value).await, 429, "temporarily_unavailable").await;
-        assert!(server.exchange(&right.value).await.status() == 429, "the address has spent its budget everywhere");
     }
 
     async fn presented_values_are_in_no_event(server: Server) {

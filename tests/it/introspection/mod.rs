@@ -4,7 +4,7 @@
 mod answers;
 mod callers;
 mod inactive;
-mod revoke;
+pub mod revoke;
 mod signed;
 pub mod validate;
 

@@ -104,11 +104,19 @@ both! {
     async fn unsupported_media_type_is_415(server: Server) {
         let before = stored_state(&server).await;
         let body = json!({ "name": "a" }).to_string();
-        for kind in ["text/plain", FORM, "application/json2", "application/merge-patch+json", ""] {
-            for request in [server.post("/v1/service-clients"), server.http.patch(server.url("/v1/service-clients/svc_1")),
-                server.http.put(server.url("/v1/permissions/a"))] {
+        for kind in ["text/plain", FORM, "application/json2", "application/json-patch+json", ""] {
+            for (is_patch, request) in [(false, server.post("/v1/service-clients")), (true, server.http.patch(server.url("/v1/service-clients/svc_1"))),
+                (false, server.http.put(server.url("/v1/permissions/a")))] {
                 let request = request.bearer_auth(&server.admin).header("content-type", kind).body(body.clone());
-                problem(request.send().await.unwrap(), 415, "unsupported_media_type").await;
+                let answer = request.send().await.unwrap();
+                let accepted = answer.headers().get("accept-patch").map(|value| value.to_str().unwrap().to_owned());
+                assert_eq!(accepted.as_deref(), is_patch.then_some("application/merge-patch+json, application/json"));
+                problem(answer, 415, "unsupported_media_type").await;
+            }
+            // The media type of PATCH is not one of POST and PUT.
+            for request in [server.post("/v1/service-clients"), server.http.put(server.url("/v1/permissions/a"))] {
+                let request = request.bearer_auth(&server.admin).header("content-type", "application/merge-patch+json");
+                problem(request.body(body.clone()).send().await.unwrap(), 415, "unsupported_media_type").await;
             }
         }
         let exchange = server.post("/v1/exchange").bearer_auth(&server.admin).body("{}");
@@ -158,10 +166,12 @@ both! {
         let key = server.generic_key(&[]).await;
         let before = stored_state(&server).await;
         let patch = || server.http.patch(server.url(&format!("/v1/api-keys/{}", key.id))).bearer_auth(&server.admin).json(&json!({ "name": "b" }));
-        for tag in ["1", "\"x\"", "W/\"1\"", "\"1\", \"2\"", "\"\"", ""] {
-            problem(patch().header("if-match", tag).send().await.unwrap(), 400, "bad_request").await;
+        for tag in ["1", "\"1", "W/1", "*, \"1\"", "\"1\" \"2\""] {
+            for name in ["if-match", "if-none-match"] {
+                let body = problem(patch().header(name, tag).send().await.unwrap(), 400, "bad_request").await;
+                assert!(body["detail"].as_str().unwrap().to_ascii_lowercase().contains(name), "{body}");
+            }
         }
-        problem(patch().header("if-match", "\"1\"").header("if-match", "\"2\"").send().await.unwrap(), 400, "bad_request").await;
         let create = || server.post("/v1/service-clients").bearer_auth(&server.admin).json(&json!({ "name": "b" }));
         for bad in ["", "a\tb", &"a".repeat(256)] {
             problem(create().header("idempotency-key", bad).send().await.unwrap(), 400, "bad_request").await;

@@ -3,9 +3,11 @@
 
 mod bodies;
 mod credentials;
+mod null_members;
 mod parameters;
 mod paths;
 mod undocumented;
+mod unsupported;
 
 use serde_json::Value;
 

@@ -88,7 +88,7 @@ both! {
         }
         oauth_error(server.token(&[("scope", "a")]).await, 400, "invalid_request").await;
         let details = [("grant_type", TOKEN_EXCHANGE), ("authorization_details", "[]")];
-        oauth_error(server.token(&details).await, 400, "invalid_request").await;
+        oauth_error(server.token(&details).await, 400, "invalid_authorization_details").await;
     }
 
     async fn list_query_is_parsed_strictly(server: Server) {

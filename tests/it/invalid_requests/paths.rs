@@ -34,9 +34,9 @@ both! {
     async fn unsupported_method_lists_the_supported_ones(server: Server) {
         let before = stored_state(&server).await;
         for (path, allow) in [
-            ("/v1/exchange", "POST"), ("/v1/exchange/explain", "POST"), ("/v1/api-keys", "GET, POST"),
-            ("/v1/api-keys/key_1", "GET, PATCH, DELETE"), ("/v1/api-keys/key_1/revoke", "POST"),
-            ("/v1/permissions", "GET"), ("/v1/permissions/a", "GET, PUT, DELETE"), ("/v1/events", "GET"),
+            ("/v1/exchange", "POST"), ("/v1/exchange/explain", "POST"), ("/v1/api-keys", "GET, HEAD, POST"),
+            ("/v1/api-keys/key_1", "GET, HEAD, PATCH, DELETE"), ("/v1/api-keys/key_1/revoke", "POST"),
+            ("/v1/permissions", "GET, HEAD"), ("/v1/permissions/a", "GET, HEAD, PUT, DELETE"), ("/v1/events", "GET, HEAD"),
         ] {
             for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"] {
                 if allow.split(", ").any(|allowed| allowed == method) {
@@ -51,7 +51,7 @@ both! {
         for path in ["/.well-known/jwks.json", "/.well-known/openid-configuration"] {
             for method in ["POST", "DELETE", "FOO"] {
                 let answer = server.http.request(method.parse().unwrap(), server.url(path)).send().await.unwrap();
-                assert_eq!(answer.headers()["allow"], "GET, HEAD");
+                assert_eq!(answer.headers()["allow"], "GET, HEAD, OPTIONS");
                 oauth_error(answer, 405, "invalid_request").await;
             }
         }

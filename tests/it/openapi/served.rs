@@ -1,6 +1,6 @@
 //! The served document, and the conformance of the server to it.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -52,6 +52,32 @@ both! {
         let start = server.get("/docs/start.js").send().await.unwrap().text().await.unwrap();
         assert!(start.contains("validatorUrl: null") && !start.contains("://"), "{start}");
         wire::problem(server.get("/docs/..%2fsecret").send().await.unwrap(), 404, "not_found").await;
+    }
+
+    /// Browsers must not guess the type of any response, of success or of an error.
+    async fn every_response_forbids_content_sniffing(server: Server) {
+        let document = server.get("/openapi.json").send().await.unwrap().json::<Value>().await.unwrap();
+        let mut calls = vec![("GET".to_owned(), "/nowhere".to_owned()), ("GET".to_owned(), "/v1/nowhere".to_owned()), ("POST".to_owned(), "/oauth/nowhere".to_owned())];
+        for (path, method, _) in operations(&document) {
+            let path = path.replace(['{', '}'], "x");
+            // The second method is not allowed on most paths.
+            calls.extend([method.to_uppercase(), "OPTIONS".to_owned(), "TRACE".to_owned()].map(|method| (method, path.clone())));
+        }
+        let mut seen = BTreeSet::new();
+        for (method, path) in calls {
+            for authenticated in [false, true] {
+                let request = server.http.request(method.parse().unwrap(), server.url(&path)).header("origin", "https://app.example");
+                let request = if authenticated { request.bearer_auth(&server.admin) } else { request };
+                let response = request.send().await.unwrap();
+                seen.insert(response.status().as_u16());
+                let header = |name: &str| response.headers().get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>();
+                assert_eq!(header("x-content-type-options"), ["nosniff"], "{method} {path}: {}", response.status());
+                assert!(header("strict-transport-security").is_empty(), "without own TLS, the proxy decides");
+            }
+        }
+        for status in [200, 400, 401, 404, 405, 415, 422] {
+            assert!(seen.contains(&status), "no response with {status}: {seen:?}");
+        }
     }
 
     /// Every operation requires the permission that the document states.

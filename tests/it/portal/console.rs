@@ -64,6 +64,25 @@ both! {
         problem(with_cookie(&server, "GET", "/v1/events", &cookie).await, 401, "invalid_token").await;
     }
 
+    async fn console_session_is_ended_while_its_key_is_suspended(server: Server) {
+        let key = server.client_key(&["keyswap:events", "projects:read"]).await;
+        let cookie = cookie_of(&enter(&server, &key.value).await);
+        let kept = cookie_of(&enter(&server, &key.value).await);
+        server.step(&key, "suspend").await;
+        let out = with_cookie(&server, "POST", "/console/sign-out", &cookie).await;
+        assert_eq!(cookie_of(&out), "__Host-keyswap-console=");
+        let event = server.events().await.pop().unwrap();
+        assert_eq!((&event["type"], &event["actor"]["id"]), (&json!("token.revoked"), &json!(key.id)));
+        server.step(&key, "resume").await;
+        problem(with_cookie(&server, "GET", "/v1/events", &cookie).await, 401, "invalid_token").await;
+        assert_eq!(with_cookie(&server, "GET", "/v1/events", &kept).await.status(), StatusCode::OK);
+        // A service that holds a token for its own audience cannot revoke it here.
+        let token = server.fetch_token(&key.value).await;
+        let count = server.events().await.len();
+        let out = with_cookie(&server, "POST", "/console/sign-out", &format!("__Host-keyswap-console={token}")).await;
+        assert_eq!((out.status(), server.events().await.len()), (StatusCode::NO_CONTENT, count));
+    }
+
     async fn key_without_management_permissions_cannot_sign_in(server: Server) {
         server.permissions(&["projects:read"]).await;
         let key = server.client_key(&["projects:read"]).await;
@@ -120,6 +139,7 @@ both! {
     }
 
     async fn organization_manager_sees_only_the_organization(server: Server) {
+        server.offer_management_permissions().await;
         server.organization("acme").await;
         let owner = json!({ "type": "organization", "id": "acme" });
         let key = server.key(json!({ "name": "admin", "owner": owner, "permissions": ["api-keys:manage"] })).await;
@@ -230,7 +250,7 @@ both! {
         assert_eq!(of_branding, 1);
 
         let put = |body: Value| server.http.put(server.url("/v1/branding")).bearer_auth(&server.admin).json(&body);
-        problem(put(json!({})).header("if-match", "\"1\"").send().await.unwrap(), 412, "version_mismatch").await;
+        problem(put(json!({})).header("if-match", "\"1\"").send().await.unwrap(), 412, "precondition_failed").await;
         for bad in [
             json!({ "accent": "red" }),
             json!({ "logo": "https://elsewhere.example/logo.png" }),

@@ -22,7 +22,7 @@ fn code_of(opened: &Value) -> String {
     opened["url"].as_str().unwrap().split_once("#code=").unwrap().1.to_owned()
 }
 
-async fn spend(server: &Server, code: &str) -> Response {
+pub async fn spend(server: &Server, code: &str) -> Response {
     server.post("/portal/sign-in").header("keyswap-page", "1").json(&json!({ "code": code })).send().await.unwrap()
 }
 
@@ -57,10 +57,47 @@ both! {
         let of_sessions: Vec<_> = events.iter().filter(|event| event["subject"]["type"] == "portal_session").collect();
         let listed: Vec<_> = of_sessions.iter().map(|event| (event["type"].as_str().unwrap(), event["data"]["kind"].as_str())).collect();
         let created = "portal_session.created";
-        assert_eq!(listed, [(created, Some("token")), (created, Some("page")), ("portal_session.ended", None)]);
+        assert_eq!(listed, [(created, Some("token")), (created, Some("page")), ("portal_session.ended", Some("page"))]);
         assert_eq!(of_sessions[1]["on_behalf_of"], "manager");
         assert_eq!(of_sessions[0]["data"]["code"], of_sessions[1]["actor"]["id"], "the opener is recorded");
         assert_eq!(of_sessions[1]["subject"], of_sessions[2]["subject"]);
+    }
+
+    async fn session_of_another_user_is_replaced_with_consent_only(server: Server) {
+        people(&server).await;
+        let open = async |user: &str| {
+            let body = json!({ "user_id": user, "organization_id": "acme" });
+            code_of(&server.manage("POST", "/v1/portal-sessions", Some(body), 201).await)
+        };
+        let sign_in = async |code: &str, cookie: &str, body: Value| {
+            let mut body = body;
+            body["code"] = json!(code);
+            let request = server.post("/portal/sign-in").header("keyswap-page", "1").header("cookie", cookie);
+            request.json(&body).send().await.unwrap()
+        };
+        let user = async |cookie: &str| {
+            let current = with_cookie(&server, "GET", CURRENT, cookie).await;
+            body_of(current, StatusCode::OK).await["user_id"].as_str().unwrap().to_owned()
+        };
+        let manager = cookie_of(&spend(&server, &open("manager").await).await);
+        // Another session of the same user needs no consent.
+        let renewed = sign_in(&open("manager").await, &manager, json!({})).await;
+        assert_eq!(renewed.status(), StatusCode::NO_CONTENT);
+        let renewed = cookie_of(&renewed);
+        problem(with_cookie(&server, "GET", CURRENT, &manager).await, 401, "invalid_token").await;
+        let other = open("self").await;
+        for body in [json!({}), json!({ "replace": false })] {
+            let refused = problem(sign_in(&other, &renewed, body).await, 409, "conflict").await;
+            assert!(refused["detail"].as_str().unwrap().starts_with("manager is signed in"), "{refused}");
+        }
+        assert_eq!(user(&renewed).await, "manager", "the session goes on, and the code is not spent");
+        let replaced = sign_in(&other, &renewed, json!({ "replace": true })).await;
+        assert_eq!(replaced.status(), StatusCode::NO_CONTENT);
+        assert_eq!(user(&cookie_of(&replaced)).await, "self");
+        problem(with_cookie(&server, "GET", CURRENT, &renewed).await, 401, "invalid_token").await;
+        // A session that has ended needs no consent.
+        let late = sign_in(&open("self").await, &renewed, json!({})).await;
+        assert_eq!(late.status(), StatusCode::NO_CONTENT);
     }
 
     async fn unknown_user_gets_no_page(server: Server) {

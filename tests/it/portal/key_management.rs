@@ -51,6 +51,7 @@ pub async fn member(server: &Server, organization: &str, user: &str, roles: &[&s
 /// keys, `manager` those of the organization, `overseer` may view and revoke all of them, and
 /// `reader` manages none. `eve` has all these permissions at `umbrella`.
 pub async fn people(server: &Server) {
+    server.offer_management_permissions().await;
     let all = ["user", "organization", "service_client"];
     permission(server, "projects:read", &all).await;
     permission(server, "projects:write", &all).await;
@@ -343,7 +344,7 @@ both! {
             key.id, &token[4..20],
         ));
         assert_eq!(refusal(&server, &token, "GET", "/v1/signing-keys").await.0, 403);
-        assert_eq!(server.exchange(&with_member_renamed(&token)).await.status(), 500, "it does not open there");
+        assert_eq!(server.exchange(&with_member_renamed(&token)).await.status(), 401, "it does not decrypt there");
     }
 
     async fn session_is_no_api_key_and_cannot_act_for_others(server: Server) {

@@ -31,6 +31,20 @@ fn is_taken(context: &KeyContext, request: &ExchangeParameters, name: &Permissio
     targets.into_iter().all(|audience| audience.accepts.accepts(name))
 }
 
+/// Whether a token for the request is record-bound.
+fn is_bound(context: &KeyContext, request: &ExchangeParameters) -> bool {
+    let limits = limits();
+    let asked = grant::requested_targets(request, &limits);
+    let mut targets = context.audiences.iter().filter(|audience| asked.contains(&&audience.identifier));
+    let is_management = asked.iter().any(|one| one.as_str() == AUDIENCES[3]);
+    !is_management && (context.key.record_bound || targets.any(|audience| audience.record_bound))
+}
+
+/// Whether an access record grants the permission somewhere.
+fn is_recorded(context: &KeyContext, name: &PermissionName) -> bool {
+    context.key.access_statements.iter().any(|rule| rule.permissions.contains(name))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
@@ -48,8 +62,11 @@ proptest! {
         } else {
             // Without a requested scope, all permitted permissions are granted.
             let all = context.key.permissions.iter();
-            let all: PermissionSet =
-                all.filter(|name| oracle::is_within_owner(&context, name, true) && is_taken(&context, &request, name)).cloned().collect();
+            let all: PermissionSet = all
+                .filter(|name| oracle::is_within_owner(&context, name, true) && is_taken(&context, &request, name))
+                .filter(|name| !is_bound(&context, &request) || is_recorded(&context, name))
+                .cloned()
+                .collect();
             prop_assert_eq!(&grant.scope, &all);
         }
     }
@@ -62,15 +79,23 @@ proptest! {
         };
         match grant::decide(&context, &request, &limits()) {
             Ok(grant) => {
-                for detail in &grant.authorization_details {
+                let details = grant.authorization_details.clone().unwrap_or_default();
+                for detail in &details {
                     prop_assert!(!detail.actions.is_empty() && detail.actions.iter().all(|name| grant.scope.contains(name)));
                     prop_assert!(context.key.access_statements.iter().any(|rule| rule.resources == detail.locations
                         && detail.actions.iter().all(|name| rule.permissions.contains(name))));
                 }
                 let is_ours = grant.audience.contains(AUDIENCES[3]);
-                prop_assert!(is_ours == grant.authorization_details.is_empty() || left(&grant.scope) == 0);
-                prop_assert!(grant.authorization_details.len() <= left(&grant.scope));
-                prop_assert!(serde_json::to_string(&grant.authorization_details).unwrap().len() <= 4096);
+                prop_assert!(is_ours == details.is_empty() || left(&grant.scope) == 0);
+                prop_assert!(details.len() <= left(&grant.scope));
+                prop_assert!(details.is_empty() || serde_json::to_string(&details).unwrap().len() <= 4096);
+                // A record-bound token always has details, and no scope.
+                prop_assert_eq!(grant.record_bound, is_bound(&context, &request));
+                prop_assert_eq!(grant.authorization_details.is_some(), grant.record_bound || !details.is_empty());
+                let (is_scope_empty, record_bound) = (grant.scope.is_empty(), grant.record_bound);
+                let claims = grant.into_claims("https://issuer.test", "jti".to_owned());
+                prop_assert_eq!(claims.scope.is_none() && claims.scp.is_none(), record_bound || is_scope_empty);
+                prop_assert_eq!(claims.is_record_bound(), record_bound);
             }
             Err(refusal) => {
                 let long: usize = context.key.access_statements.iter().flat_map(|rule| &rule.resources).map(|one| one.as_str().len()).sum();
@@ -92,6 +117,9 @@ proptest! {
         let longest = [Some(Span::from_secs(3600)), context.key.max_token_ttl, request.requested_ttl];
         for longest in longest.into_iter().flatten() {
             prop_assert!(grant.expires_in() <= i64::try_from(longest.as_secs()).unwrap());
+        }
+        if let Some(requested) = request.requested_ttl {
+            prop_assert_eq!(grant.expires_in(), i64::try_from(requested.as_secs()).unwrap());
         }
     }
 
@@ -134,11 +162,13 @@ proptest! {
         prop_assert_eq!(&grant.mapped_claims, &expected);
     }
 
-    /// A replaced credential reports since when and until when; other credentials report nothing.
+    /// The reported end is the first one of the credential and its key, and only a replaced credential reports when it
+    /// was replaced.
     #[test]
-    fn replaced_credential_is_reported(context in context()) {
-        let reported = context.key.replacement().map(|replaced| (replaced.at, replaced.expires_at));
-        prop_assert_eq!(reported, context.key.credential_replaced_at.zip(context.key.credential_expires_at));
+    fn end_of_the_credential_is_reported(context in context()) {
+        let (key, end) = (&context.key, context.key.credential_end());
+        prop_assert_eq!(end.expires_at, [key.lifecycle.expires_at, key.credential_expires_at].into_iter().flatten().min());
+        prop_assert_eq!(end.replaced_at, key.credential_replaced_at.filter(|_| key.credential_expires_at.is_some()));
     }
 
     #[test]
@@ -195,10 +225,19 @@ proptest! {
                         PermissionLimit::Key => context.key.permissions.contains(&one.permission),
                         PermissionLimit::Owner => oracle::is_within_owner(&context, &one.permission, true),
                         PermissionLimit::Audience => is_taken(&context, &request, &one.permission),
+                        PermissionLimit::AccessRecords => {
+                            !is_bound(&context, &request) || is_recorded(&context, &one.permission)
+                        }
                     };
                     prop_assert!(!rule, "{:?} did not remove it", one);
                 }
                 prop_assert_eq!(report.removed, removed);
+            }
+            (Ok(_), Err(DenyReason::Lifetime(longest))) => {
+                prop_assert!(request.requested_ttl.is_some_and(|requested| requested > longest));
+                let granted = ExchangeParameters { requested_ttl: Some(longest), ..request.clone() };
+                let decided = grant::decide(&context, &granted, &limits());
+                prop_assert!(!matches!(decided, Err(DenyReason::Lifetime(_))), "{:?}", decided);
             }
             // Less than one second is left, which is detected only when the lifetime is computed.
             (Ok(_), Err(DenyReason::Credential(_))) => {}

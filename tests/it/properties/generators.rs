@@ -109,6 +109,7 @@ prop_compose! {
         token_ttl in option::of(span(7200)),
         shape in shape(),
         claims in claims(),
+        record_bound in proptest::bool::weighted(0.2),
     ) -> Audience {
         let shape = TokenProfile { claims, ..shape };
         let accepts = match (identifier.ends_with("/v1"), listed) {
@@ -123,6 +124,7 @@ prop_compose! {
             accepts,
             token_ttl,
             token_profile: if identifier.ends_with("/v1") { TokenProfile::default() } else { shape },
+            record_bound,
             built_in: None,
             created_at: Timestamp::from_millis(NOW),
             version: 1,
@@ -149,10 +151,11 @@ prop_compose! {
         membership in option::weighted(0.9, membership()),
         organization in option::weighted(0.9, generation_id()),
         creator_membership in option::weighted(0.9, membership()),
+        creator_blocked in proptest::bool::weighted(0.2),
         permissions in permissions(),
     ) -> DirectorySnapshot {
         let user = user.map(|(generation_id, blocked)| UserSnapshot { generation_id, blocked });
-        DirectorySnapshot { user, membership, organization, creator_membership, permissions }
+        DirectorySnapshot { user, membership, organization, creator_membership, creator_blocked, permissions }
     }
 }
 
@@ -216,8 +219,8 @@ prop_compose! {
         known in (audience(AUDIENCES[0]), audience(AUDIENCES[1]), audience(AUDIENCES[2]), audience(AUDIENCES[3])),
         missing in option::weighted(0.2, 0..4_usize),
         access_statements in vec(rule(), 0..4),
-        (replaced_at, exchanges_per_minute, status, sources) in
-            (option::of(time()), option::of(1..1000_u32), option::of(place()), sources()),
+        (replaced_at, exchanges_per_minute, record_bound, status, sources) in
+            (option::of(time()), option::of(1..1000_u32), proptest::bool::weighted(0.3), option::of(place()), sources()),
     ) -> KeyContext {
         let entropy = SystemEntropy::default();
         let now = Timestamp::from_millis(NOW);
@@ -237,9 +240,12 @@ prop_compose! {
                 audiences: audiences.map(|all| all.into_iter().collect()),
                 max_token_ttl,
                 exchanges_per_minute,
+                record_bound,
                 lifecycle: KeyLifecycle { suspended_at, revoked_at, expires_at },
                 created_at: now,
+                version: 1,
                 access_statements,
+                metadata: "{}".to_owned(),
                 status,
             },
             audiences: all,
@@ -252,7 +258,7 @@ prop_compose! {
     pub fn request()(
         scope in option::of(permissions()),
         targets in identifiers(0..3),
-        requested_ttl in option::of(span(100_000)),
+        requested_ttl in option::of(span(5_000)),
     ) -> ExchangeParameters {
         ExchangeParameters { scope: scope.filter(|scope| !scope.is_empty()), targets, requested_ttl, client_id: None }
     }
@@ -265,6 +271,7 @@ pub fn limits() -> Limits {
         default_ttl: Span::from_secs(600),
         max_ttl: Span::from_secs(3600),
         end_with_creator: true,
+        record_bound: false,
         algorithm: Algorithm::Es256,
     }
 }

@@ -44,9 +44,15 @@ fn is_owner_deleted(ownership: &Ownership, ends_with_creator: bool) -> bool {
     }
 }
 
-fn is_blocked(ownership: &Ownership) -> bool {
-    let is_user = matches!(ownership.owner_scope, OwnerScope::User { .. });
-    is_user && ownership.directory.user.as_ref().is_some_and(|user| user.blocked)
+fn is_blocked(ownership: &Ownership, ends_with_creator: bool) -> bool {
+    let directory = &ownership.directory;
+    match (&ownership.owner_scope, &ownership.owner) {
+        (OwnerScope::User { .. }, _) => directory.user.as_ref().is_some_and(|user| user.blocked),
+        (_, Owner::Organization(_)) => {
+            ends_with_creator && ownership.creator_membership.is_some() && directory.creator_blocked
+        }
+        _ => false,
+    }
 }
 
 /// Every reason to refuse a key, independent of the request.
@@ -58,7 +64,7 @@ pub fn faults(context: &KeyContext, ends_with_creator: bool) -> Vec<CredentialEr
         (life.revoked_at.is_some(), CredentialError::Revoked),
         (ended(life.expires_at) || ended(context.key.credential_expires_at), CredentialError::Expired),
         (life.suspended_at.is_some(), CredentialError::Suspended),
-        (is_blocked(ownership), CredentialError::OwnerBlocked),
+        (is_blocked(ownership, ends_with_creator), CredentialError::OwnerBlocked),
         (gone, CredentialError::OwnerDeleted),
     ]
     .into_iter()
@@ -76,8 +82,9 @@ pub fn ends_within_a_second(context: &KeyContext) -> bool {
 /// Whether the owner currently has the permission. False if the owner is blocked or deleted.
 pub fn is_within_owner(context: &KeyContext, name: &PermissionName, ends_with_creator: bool) -> bool {
     let ownership = &context.key.ownership;
-    let is_there =
-        !is_scope_deleted(ownership) && !is_owner_deleted(ownership, ends_with_creator) && !is_blocked(ownership);
+    let is_there = !is_scope_deleted(ownership)
+        && !is_owner_deleted(ownership, ends_with_creator)
+        && !is_blocked(ownership, ends_with_creator);
     let home_can =
         matches!(ownership.owner_scope, OwnerScope::Account) || ownership.directory.permissions.contains(name);
     let client_can = match &ownership.owner {

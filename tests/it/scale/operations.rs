@@ -79,7 +79,8 @@ fn samples(name: &str, of_one: bool, schema: &Value) -> Vec<String> {
         "alg" => &["ES256"],
         "subject" => &["user-7", "user:user-7"],
         "service_client" => return vec![format!("svc_01JG{}", number(7))],
-        "actor" => return vec![format!("key_01JH{}", number(7)), "cli".to_owned()],
+        "actor" | "created_by" => return vec![format!("key_01JH{}", number(7)), "cli".to_owned()],
+        "opened_by" => return vec![format!("key_01JH{}", number(7))],
         // `after` is taken from a page, and past status lists are not kept.
         "after" | "time" => &[],
         _ if schema["enum"].is_array() => {

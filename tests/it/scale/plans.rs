@@ -41,14 +41,18 @@ const SMALL: [&str; 19] = [
 ];
 
 /// Statements that may read a whole table, with the reason.
-const MAY_READ_ALL: [(&str, &str); 17] = [
+const MAY_READ_ALL: [(&str, &str); 21] = [
+    ("signing_key_manifest", "a dozen signing keys, with the one row of their manifest"),
     ("SELECT COUNT(*) FROM `api_keys`", "an operator's overview counts them, not more than twice a minute, by indexes"),
     ("SELECT COUNT(*) FROM \"api_keys\"", "the same"),
     (
         "SELECT id, status_list, status_index FROM credentials WHERE key_id IN",
         "an index of nothing but the dead, all of it",
     ),
-    ("`users` WHERE (`users`.`blocked_at` IS NOT NULL)", "an index of nothing but the blocked, all of it"),
+    (
+        "`users` WHERE ((`users`.`blocked_at` IS NOT NULL) OR (`users`.`locked_at` IS NOT NULL))",
+        "an index of nothing but the blocked and the locked, all of it",
+    ),
     // With an index on this column of four values, SQLite, which does not count rows, would choose
     // it over the index on the organization.
     ("`deleted_at` IS NULL) AND (`api_keys`.`owner_type` = ?)", "of four types, each fills a page soon"),
@@ -57,6 +61,10 @@ const MAY_READ_ALL: [(&str, &str); 17] = [
     ("\"events\".\"kind\" = ANY($2)", "the same; where the types are rare, PostgreSQL knows and takes their index"),
     ("`webhook_deliveries`.`finished_at` >= ?", "only what has ended lately is looked through"),
     ("\"webhook_deliveries\".\"finished_at\" >= $3", "the same"),
+    (
+        "min(\"webhook_deliveries\".\"created_at\")",
+        "the oldest one that waits; if most of them wait, PostgreSQL reads them all",
+    ),
     (
         "`organizations`.`generation_id` IS NULL)",
         "a job throws away what deleted organizations left behind, now and then",
@@ -69,14 +77,17 @@ const MAY_READ_ALL: [(&str, &str); 17] = [
     ("rate_limit_windows\" WHERE (\"rate_limit_windows\".\"minute\" <", "the same"),
     ("FROM `access_records` WHERE  NOT (", "a job throws away what deleted organizations left behind, now and then"),
     ("FROM \"access_records\" WHERE  NOT (", "the same"),
+    ("LEFT OUTER JOIN `credentials`", "the background check of all rows looks for keys without credentials"),
+    ("LEFT OUTER JOIN \"credentials\"", "the same"),
     ("' ' || permissions || ' '", "an operator takes a permission away, and asks first who has it"),
 ];
 
 /// The table aliases in the views.
-const ALIASES: [(&str, &str); 10] = [
+const ALIASES: [(&str, &str); 11] = [
     ("k", "api_keys"),
     ("s", "service_clients"),
     ("u", "users"),
+    ("v", "users"),
     ("m", "members"),
     ("o", "organizations"),
     ("c", "members"),

@@ -69,10 +69,10 @@ pub fn fill(database: &Database, size: Size) {
     };
     database.sql(&format!(
         "INSERT INTO api_keys (id, name, owner_type, owner_id, organization_id, user_id, generation_id, permissions, metadata, \
-         revoked_at, deleted_at, expires_at, created_at, created_by, version) \
+         revoked_at, deleted_at, expires_at, record_bound, created_at, created_by, version) \
          SELECT {key}, 'Key ' || n, {}, {}, {}, {}, {}, 'a:b', '{{}}', \
          CASE WHEN n % 101 = 0 THEN 1732000000000 END, CASE WHEN n % 101 = 0 THEN 1732000000000 END, \
-         CASE WHEN n % 11 = 1 THEN 4000000000000 END, 1732000000000 + n, 'cli', 1 \
+         CASE WHEN n % 11 = 1 THEN 4000000000000 END, 0, 1732000000000 + n, 'api_key:' || {creator}, 1 \
          FROM (SELECT n, u, CASE WHEN {KIND} < 4 THEN {organization_of_user} ELSE o END AS o \
          FROM (SELECT n, (n - 1) % {users} + 1 AS u, (n - 1) % {organizations} + 1 AS o FROM {}) AS numbered) AS given",
         by_kind("'user'", "'organization'", "'service_client'", "'none'"),
@@ -81,6 +81,7 @@ pub fn fill(database: &Database, size: Size) {
         by_kind("'user-' || u", "NULL", "NULL", "NULL"),
         by_kind(&sql.ulid("inc_01JF", "u"), &sql.ulid("inc_01JD", "o"), &sql.ulid("inc_01JD", "o"), "NULL"),
         sql.series(keys),
+        creator = sql.ulid("key_01JH", "n / 100 + 1"),
     ));
     database.sql(&format!(
         "INSERT INTO credentials (id, key_id, prefix, encrypted_secret, master_version, created_at, status_list, status_index) \
@@ -119,10 +120,11 @@ pub fn fill(database: &Database, size: Size) {
          SELECT {key}, (SELECT MIN(id) FROM status_lists), n, {key}, {key}, 1800000000 FROM {series}; \
          INSERT INTO revoked_tokens (jti, key_id, expires_at, revoked_at) SELECT {key}, {key}, 1800000000000 + n, 1732000000000 FROM {series}; \
          INSERT INTO key_usage (key_id, day, uses) SELECT {key}, 40000, 1 FROM {series}; \
-         INSERT INTO portal_sessions (id, kind, encrypted_secret, master_version, user_id, organization_id, generation_id, created_by, created_at, expires_at) \
-         SELECT {}, 'token', {}, 1, 'user-' || n, NULL, 'inc', 'cli', 1732000000000, 4000000000000 + n FROM {series}",
-        sql.ulid("pss_01JH", "n"),
+         INSERT INTO portal_sessions (id, kind, encrypted_secret, master_version, user_id, organization_id, generation_id, opened_by, created_at, expires_at) \
+         SELECT 'pss_' || {}, 'token', {}, 1, 'user-' || n, NULL, {}, {key}, 1732000000000, 4000000000000 + n FROM {series}",
+        sql.padded("n", 16),
         sql.bytes(),
+        sql.ulid("inc_01JF", "n"),
         series = sql.series(others),
     ));
     database.sql(&format!(
@@ -136,9 +138,9 @@ pub fn fill(database: &Database, size: Size) {
     // One record per user, and half of them within an organization.
     let organizations = size.organizations;
     database.sql(&format!(
-        "INSERT INTO access_records (id, name, organization_id, generation_id, created_at, created_by, version) \
+        "INSERT INTO access_records (id, name, organization_id, generation_id, created_at, created_by, granted_by, version, tag, master_version) \
          SELECT {record}, 'Record ' || n, CASE WHEN n % 2 = 0 THEN 'org-' || o END, CASE WHEN n % 2 = 0 THEN {generation_id} END, \
-         1732000000000 + n, 'cli', 1 FROM (SELECT n, (n - 1) % {organizations} + 1 AS o FROM {series}) AS given; \
+         1732000000000 + n, 'cli', 'cli', 1, {tag}, 1 FROM (SELECT n, (n - 1) % {organizations} + 1 AS o FROM {series}) AS given; \
          INSERT INTO access_record_principals (record_id, unique_id, kind, principal_id, position) \
          SELECT {record}, {unique_id}, 'user', 'user-' || n, 0 FROM {series}; \
          INSERT INTO access_record_admins (record_id, generation_id, user_id, position) \
@@ -148,6 +150,7 @@ pub fn fill(database: &Database, size: Size) {
          INSERT INTO access_record_statement_roles (record_id, position, role) \
          SELECT {record}, 0, 'role-' || (n % {ROLES} + 1) FROM {series}",
         record = sql.ulid("rec_01JH", "n"),
+        tag = sql.bytes(),
         generation_id = sql.ulid("inc_01JD", "o"),
         unique_id = sql.ulid("inc_01JE", "n"),
         series = sql.series(size.users),

@@ -18,20 +18,44 @@ async fn key_cache_of(server: &Server, fresh_for: Duration) -> KeyCache {
     .unwrap()
 }
 
+/// Saves the signing keys with their manifest under a name.
+fn save(server: &Server, name: &str) {
+    server.database.sql(&format!(
+        "CREATE TABLE keys_{name} AS SELECT * FROM signing_keys; CREATE TABLE manifest_{name} AS SELECT * FROM signing_key_manifest"
+    ));
+}
+
+/// Restores what was saved, as a restored backup does.
+fn restore(server: &Server, name: &str) {
+    server.database.sql(&format!(
+        "DELETE FROM signing_keys; INSERT INTO signing_keys SELECT * FROM keys_{name}; \
+         DELETE FROM signing_key_manifest; INSERT INTO signing_key_manifest SELECT * FROM manifest_{name}"
+    ));
+}
+
+/// Makes a change of the signing keys.
+async fn change(server: &Server) {
+    server.database.sql("UPDATE signing_keys SET longest_ttl = longest_ttl + 1 WHERE state = 'active'");
+    server.accept_altered_rows().await;
+}
+
 both! {
     async fn accepted_rollback_is_valid_for_one_refresh(server: Server) {
         let cache = key_cache_of(&server, Duration::from_secs(30)).await;
         let looks = async || cache.refresh().await.is_ok();
-        let put_back = || server.database.sql("UPDATE signing_keys SET version = version - 1 WHERE state = 'active'");
+        for name in ["first", "second"] {
+            save(&server, name);
+            change(&server).await;
+        }
         cache.set_halted(true);
         cache.set_halted(false);
         assert!(looks().await, "the database knew as much as before");
-        put_back();
+        restore(&server, "second");
         assert!(!looks().await, "this rollback was not accepted");
         cache.set_halted(true);
         cache.set_halted(false);
         assert!(looks().await);
-        put_back();
+        restore(&server, "first");
         assert!(!looks().await);
     }
 
@@ -51,6 +75,9 @@ both! {
     }
 
     async fn failed_refresh_is_not_awaited_again(server: Server) {
+        save(&server, "older");
+        change(&server).await;
+        save(&server, "newer");
         // The snapshot is stale immediately.
         let cache = key_cache_of(&server, Duration::ZERO).await;
         let now = server.services.store.now().await.unwrap();
@@ -65,9 +92,9 @@ both! {
         let second = view().await;
         assert!(!Arc::ptr_eq(&first, &second), "then it is");
         // An older database state does not cause repeated refreshes.
-        server.database.sql("UPDATE signing_keys SET version = version - 1 WHERE state = 'active'");
+        restore(&server, "older");
         assert!(Arc::ptr_eq(&second, &view().await));
-        server.database.sql("UPDATE signing_keys SET version = version + 1 WHERE state = 'active'");
+        restore(&server, "newer");
         moment();
         cache.set_halted(true);
         assert!(Arc::ptr_eq(&second, &view().await), "while an operator is asked, nothing is signed by any view");

@@ -50,6 +50,7 @@
 
 mod clocks;
 mod key_cache;
+mod management_tokens;
 mod model;
 mod program;
 mod random_walk;

@@ -64,7 +64,7 @@ impl Bounds {
         let gone = u64::from(mutant == Mutant::Gone);
         RotationTiming {
             verifier_cache_ttl: Span::from_secs(self.cache - early),
-            max_snapshot_age: Span::from_secs(self.staleness),
+            replica_staleness: Span::from_secs(self.staleness),
             verifier_leeway: Span::from_secs(self.leeway - gone),
             clock_skew: Span::from_secs(self.skew),
             max_ttl: Span::from_secs(self.ttl),

@@ -1,28 +1,49 @@
 //! Servers that start, or whose registration is deleted, while signing keys are moved.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
+use keyswap::{
+    domain::{events::Origin, signing::SigningKeyState},
+    store::{
+        Lock, NoEvent, Outcome, StoreError, Tx,
+        signing::{manifest, signing_keys},
+    },
+};
 use serde_json::json;
+use tokio::sync::oneshot;
 
-use super::rotation::{LOCK, in_state, keys, kid_of_next, until};
+use super::rotation::{in_state, keys, kid_of_next, until};
 use crate::support::{Kind, MANUAL_JOBS, Server, both};
 
 both! {
     async fn replica_does_not_register_during_a_key_change(server: Server, "jobs=by_hand") {
         let replicas = async || keys(&server).await["replicas"].as_array().unwrap().len();
-        let (old, new) = (in_state(&server, "active").await[0]["kid"].clone(), kid_of_next(&server).await);
-        let mut held = server.database.hold(LOCK);
+        let new = kid_of_next(&server).await;
+        let (begun, has_begun) = oneshot::channel();
+        let (end, may_end) = mpsc::channel();
+        let store = server.services.store.clone();
+        // A key becomes active, with the settings of the running replicas.
+        let change = move |tx: &mut Tx<'_>| {
+            tx.lock(Lock::SigningKeys)?;
+            begun.send(()).unwrap();
+            may_end.recv().unwrap();
+            let (now, keys) = (tx.now(), manifest::list_for_change(tx)?);
+            for (from, to) in [(SigningKeyState::Active, SigningKeyState::Retiring), (SigningKeyState::Next, SigningKeyState::Active)] {
+                let key = keys.iter().find(|key| key.info.state == from).unwrap();
+                assert!(signing_keys::transition_state(tx, &key.info, to, now)?);
+            }
+            Ok::<_, StoreError>(Outcome::without_event((), NoEvent::InternalState))
+        };
+        let changes = tokio::spawn(async move { store.run_transaction(Origin::SYSTEM, change).await });
+        has_begun.await.unwrap();
         let (database, settings) = (Arc::clone(&server.database), [MANUAL_JOBS, "tokens.max_ttl=4h"]);
         let joins = tokio::spawn(async move { Server::on(database, &settings).await });
         if server.database.kind == Kind::Postgres {
             until("it waits for the lock", async || server.database.waiting_for_locks() == 1).await;
         }
-        // Meanwhile a key becomes active, with the settings of the running replicas.
-        for (kid, state) in [(old.as_str().unwrap(), "retiring"), (&new, "active")] {
-            held.sql(&format!("UPDATE signing_keys SET state = '{state}', longest_ttl = 3600000, version = version + 1 WHERE kid = '{kid}'"));
-        }
         assert_eq!((replicas().await, joins.is_finished()), (1, false), "it has not come up");
-        held.release();
+        end.send(()).unwrap();
+        changes.await.unwrap().unwrap();
         let replica = joins.await.unwrap();
         assert_eq!(replicas().await, 2);
         let active = in_state(&replica, "active").await;
@@ -33,6 +54,7 @@ both! {
         let longest = async || in_state(&server, "active").await[0]["longest_ttl"].clone();
         assert_eq!(longest().await, "4h");
         server.database.sql("DELETE FROM replicas; UPDATE signing_keys SET longest_ttl = 3600000");
+        server.accept_altered_rows().await;
         assert_eq!(longest().await, "1h");
         // After more than a third of the staleness limit, the replica registers again.
         server.advance(2);

@@ -165,9 +165,45 @@ both! {
             framed(&raw.read_all());
         }
         let mut head = Raw::open(&server.base);
-        head.send(b"HEAD /v1/api-keys HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        head.send(b"HEAD /v1/exchange HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let answer = head.read_all();
         assert!(answer.starts_with("HTTP/1.1 405 ") && answer.ends_with("\r\n\r\n"), "no body after HEAD: {answer}");
+    }
+
+    // RFC 9110 section 12.5.1.
+    async fn metrics_have_the_format_that_accept_requests(server: Server) {
+        let get = async |accept: Option<&str>| {
+            let request = server.get("/metrics").bearer_auth(&server.admin);
+            let request = accept.into_iter().fold(request, |request, accept| request.header("accept", accept));
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.headers()["vary"], "Accept");
+            (answer.headers()["content-type"].to_str().unwrap().to_owned(), answer.text().await.unwrap())
+        };
+        for accept in [
+            None,
+            Some("*/*"),
+            Some("text/plain"),
+            Some("text/plain;q=0.9, application/openmetrics-text;q=0.5"),
+            Some("text/html"),
+        ] {
+            let (kind, text) = get(accept).await;
+            assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8", "{accept:?}");
+            assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{accept:?}");
+            // Each sample has the type that is declared under its own name.
+            for line in text.lines().filter(|line| line.contains("_total") && !line.starts_with('#')) {
+                let name = line.split(['{', ' ']).next().unwrap();
+                assert!(text.contains(&format!("# TYPE {name} counter\n")), "{name}");
+                assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+            }
+        }
+        for accept in [
+            "application/openmetrics-text",
+            "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+        ] {
+            let (kind, text) = get(Some(accept)).await;
+            assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+            assert!(text.ends_with("# EOF\n"));
+        }
     }
 }
 

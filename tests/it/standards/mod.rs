@@ -1,8 +1,10 @@
 //! The applicable requirements of the standards, each as a test; a comment names its requirement.
 
+mod cors;
 mod http;
 mod jose;
 mod key_format;
+mod operations;
 mod rfc6749;
 mod rfc6750;
 mod rfc8414;

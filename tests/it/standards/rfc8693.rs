@@ -5,7 +5,10 @@ use serde_json::json;
 
 use crate::support::{
     Key, body_of, both, verify,
-    wire::{ACCESS_TOKEN, API_KEY, JWT, TOKEN_EXCHANGE, exchange_of, form, oauth_error, unknown, wrong},
+    wire::{
+        ACCESS_TOKEN, API_KEY, CLIENT_CREDENTIALS, IBM, JWT, TOKEN_EXCHANGE, client_id, exchange_of, form, oauth_error,
+        unknown, wrong,
+    },
 };
 
 fn with<'a>(key: &'a Key, extra: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -41,7 +44,7 @@ both! {
         let mut bodies = Vec::new();
         let token = server.fetch_token(&right.value).await;
         for bad in [revoked.value, suspended.value, expired.value, unknown(), wrong(&right.value), checksum, token,
-            "x".to_owned(), format!("{} ", right.value)] {
+            "x".to_owned(), format!("{}.", right.value)] {
             bodies.push(oauth_error(server.token(&exchange_of(&bad)).await, 400, "invalid_request").await);
         }
         bodies.dedup();
@@ -122,14 +125,57 @@ both! {
     }
 
     // Requirements: 8693-11.
-    async fn client_secret_with_a_subject_token_is_refused(server: Server) {
+    async fn client_secret_beside_the_subject_token_must_be_the_same_key(server: Server) {
+        let (key, other) = (server.client_key(&["projects:read"]).await, server.client_key(&["projects:read"]).await);
+        let basic = |id: &str, secret: &str| server.post("/oauth/token").basic_auth(id, Some(secret));
+        let ibm = [("grant_type", IBM), ("apikey", key.value.as_str())];
+        for grant in [&exchange_of(&key.value)[..], &ibm[..]] {
+            let send = async |request| form(request, grant).send().await.unwrap();
+            let with_body = async |id: &str, secret: &str| {
+                let pairs = [grant, &[("client_id", id), ("client_secret", secret)]].concat();
+                form(server.post("/oauth/token"), &pairs).send().await.unwrap()
+            };
+            for id in [&key.client, &key.id, &client_id(&key.value)] {
+                body_of(send(basic(id, &key.value)).await, StatusCode::OK).await;
+                body_of(with_body(id, &key.value).await, StatusCode::OK).await;
+                let alone = [grant, &[("client_id", id)]].concat();
+                body_of(form(server.post("/oauth/token"), &alone).send().await.unwrap(), StatusCode::OK).await;
+            }
+            // Another client of the same key, with and without a secret.
+            oauth_error(send(basic(&other.client, &key.value)).await, 401, "invalid_client").await;
+            oauth_error(with_body("foo", &key.value).await, 401, "invalid_client").await;
+            let alone = [grant, &[("client_id", "foo")]].concat();
+            oauth_error(form(server.post("/oauth/token"), &alone).send().await.unwrap(), 401, "invalid_client").await;
+            // Another secret, also a correct one.
+            for secret in ["wrong", other.value.as_str()] {
+                for answer in [send(basic(&key.client, secret)).await, with_body(&key.client, secret).await] {
+                    let body = oauth_error(answer, 400, "invalid_request").await;
+                    assert!(body["error_description"].as_str().unwrap().contains("client secret"), "{body}");
+                }
+            }
+        }
+        // The client authentication fails before the grant.
+        let unknown = unknown();
+        let answer = form(basic(&key.client, &unknown), &exchange_of(&unknown)).send().await.unwrap();
+        oauth_error(answer, 401, "invalid_client").await;
+    }
+
+    // IBM's command line sends this pair with every request.
+    async fn ibm_public_client_is_accepted_at_the_ibm_grant_only(server: Server) {
         let key = server.client_key(&["projects:read"]).await;
-        let in_body = [("client_id", key.client.as_str()), ("client_secret", key.value.as_str())];
-        oauth_error(server.token(&with(&key, &in_body)).await, 400, "invalid_request").await;
-        let in_header = server.post("/oauth/token").basic_auth(&key.client, Some(&key.value));
-        oauth_error(form(in_header, &with(&key, &[])).send().await.unwrap(), 400, "invalid_request").await;
-        let wrong = server.post("/oauth/token").basic_auth(&key.client, Some("wrong"));
-        oauth_error(form(wrong, &with(&key, &[])).send().await.unwrap(), 400, "invalid_request").await;
+        let ibm = [("grant_type", IBM), ("apikey", key.value.as_str())];
+        for path in ["/identity/token", "/oauth/token"] {
+            let answer = form(server.post(path).basic_auth("bx", Some("bx")), &ibm).send().await.unwrap();
+            body_of(answer, StatusCode::OK).await;
+        }
+        for pair in [("bx", "by"), ("by", "bx")] {
+            let answer = form(server.post("/identity/token").basic_auth(pair.0, Some(pair.1)), &ibm).send().await.unwrap();
+            oauth_error(answer, 400, "invalid_request").await;
+        }
+        let exchange = form(server.post("/oauth/token").basic_auth("bx", Some("bx")), &exchange_of(&key.value));
+        oauth_error(exchange.send().await.unwrap(), 400, "invalid_request").await;
+        let client = form(server.post("/oauth/token").basic_auth("bx", Some("bx")), &[CLIENT_CREDENTIALS]);
+        oauth_error(client.send().await.unwrap(), 401, "invalid_client").await;
     }
 
     // Requirements: 8693-14.

@@ -8,10 +8,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm as Alg, EncodingKey, Header, encode};
 use keyswap::{
     crypto::{
-        encryption::{Encrypted, SecretKind},
+        encryption::private_key_row,
         signer::{PrivateKeyDer, Signer},
     },
-    domain::signing::SigningKeyState,
+    domain::{common::encryption::RowCipher as _, signing::SigningKeyState},
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ use crate::support::{
     wire::{exchange_of, oauth_error},
 };
 
-/// Creates arbitrary tokens that are signed with the active key of a server.
+/// Creates arbitrary tokens that are signed with a key of a server.
 pub struct TokenForger<'a> {
     server: &'a Server,
     signer: Signer,
@@ -31,28 +31,28 @@ pub struct TokenForger<'a> {
 }
 
 impl<'a> TokenForger<'a> {
+    /// With the active key.
     pub async fn new(server: &'a Server) -> Self {
-        let services = &server.services;
-        let keys = services
-            .store
-            .read(|connection| keyswap::store::signing::signing_keys::list(connection, true))
-            .await
-            .unwrap();
-        let active = keys.into_iter().find(|key| key.info.state == SigningKeyState::Active).unwrap();
-        let (bytes, master_version) = active.encrypted_private_key.unwrap();
-        let der = services
-            .master_keys
-            .decrypt(SecretKind::SigningKey, active.info.kid.as_str(), &Encrypted { master_version, bytes })
-            .unwrap();
+        let forger = Self::in_state(server, SigningKeyState::Active).await;
         let pairs: Vec<_> =
             exchange_of(&server.admin).into_iter().chain([("audience", "http://keyswap.test/v1")]).collect();
         let body = body_of(server.token(&pairs).await, StatusCode::OK).await;
-        let part = |at| {
-            let part = body["access_token"].as_str().unwrap().split('.').nth(at).unwrap();
-            String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
-        };
-        let signer = Signer::from_pkcs8(active.info.algorithm, &PrivateKeyDer::new(&der)).unwrap();
-        Self { server, signer, header: part(0), claims: part(1) }
+        let token = body["access_token"].as_str().unwrap();
+        Self { header: part(token, 0), claims: part(token, 1), ..forger }
+    }
+
+    /// With the only key in this state, and without claims.
+    pub async fn in_state(server: &'a Server, state: SigningKeyState) -> Self {
+        let services = &server.services;
+        let keys = services.store.read(keyswap::store::signing::stored_keys::list_rows).await.unwrap();
+        let key = keys.into_iter().find(|key| key.info.state == state).unwrap();
+        let der = services
+            .master_keys
+            .decrypt(&private_key_row(key.info.kid.as_str()), &key.encrypted_private_key.unwrap())
+            .unwrap();
+        let signer = Signer::from_pkcs8(key.info.algorithm, &PrivateKeyDer::new(&der)).unwrap();
+        let header = format!(r#"{{"typ":"at+jwt","alg":"{}","kid":"{}"}}"#, key.info.algorithm, key.info.kid);
+        Self { server, signer, header, claims: String::new() }
     }
 
     pub async fn token(&self, header: &str, claims: &str) -> String {
@@ -78,14 +78,20 @@ impl<'a> TokenForger<'a> {
     }
 }
 
+/// The header (0) or the claims (1) of a token.
+pub fn part(token: &str, at: usize) -> String {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(token.split('.').nth(at).unwrap()).unwrap()).unwrap()
+}
+
 /// Keeps the order of the members, so that the order cannot be the reason for a refusal.
-fn changed(text: &str, changes: Value) -> String {
+pub fn changed(text: &str, changes: Value) -> String {
     let mut text = text.to_owned();
     let before: Value = serde_json::from_str(&text).unwrap();
     for (name, value) in changes.as_object().unwrap() {
         let old = format!("\"{name}\":{}", before[name]);
         if before.get(name).is_none() {
-            text = text.replace('}', &format!(",\"{name}\":{value}}}"));
+            text.truncate(text.rfind('}').unwrap());
+            text.push_str(&format!(",\"{name}\":{value}}}"));
         } else if value.is_null() {
             text = text.replace(&format!(",{old}"), "").replace(&format!("{old},"), "");
         } else {

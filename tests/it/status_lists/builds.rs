@@ -132,10 +132,10 @@ both! {
         let (bad, good) = (server.generic_key(&["a:b"]).await, server.generic_key(&["a:b"]).await);
         let (uri, index) = place(&server, &good.value).await;
         build_lists(&server).await;
-        server.database.sql(&format!("UPDATE credentials SET status_index = 900000 WHERE key_id = '{}'", bad.id));
         for key in [&bad, &good] {
             step(&server, &key.id, "revoke").await;
         }
+        server.database.sql(&format!("UPDATE credentials SET status_index = 900000 WHERE key_id = '{}'", bad.id));
         build_lists(&server).await;
         assert_eq!(marked(&server, &uri).await, [(index, INVALID)].into());
         server.database.sql(&format!("UPDATE credentials SET status_index = -1 WHERE key_id = '{}'", bad.id));

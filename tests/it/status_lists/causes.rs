@@ -87,7 +87,7 @@ both! {
         watched.expect_status(&server, &place, VALID, "its end was taken away").await;
     }
 
-    async fn blocking_a_user_sets_the_status_of_their_keys_only(server: Server) {
+    async fn blocking_or_locking_a_user_sets_the_status_of_their_keys_only(server: Server) {
         acme(&server).await;
         let (inside, outside) = (personal(&server, Some("acme")).await, personal(&server, None).await);
         let (inside, outside) = (place(&server, &inside.value).await, place(&server, &outside.value).await);
@@ -102,6 +102,12 @@ both! {
         block(false).await;
         watched.expected.remove(&inside.1);
         watched.expect_status(&server, &outside, VALID, "unblocked").await;
+        server.manage("POST", "/v1/users/ada/lock", None, 200).await;
+        watched.expected.insert(inside.1, SUSPENDED);
+        watched.expect_status(&server, &outside, SUSPENDED, "locked").await;
+        server.manage("POST", "/v1/users/ada/unlock", None, 200).await;
+        watched.expected.remove(&inside.1);
+        watched.expect_status(&server, &outside, VALID, "unlocked").await;
     }
 
     async fn deletion_of_an_owner_sets_the_status_of_its_keys(server: Server, "jobs=by_hand") {
@@ -143,6 +149,10 @@ both! {
         let made = body_of(made, StatusCode::CREATED).await;
         let place = place(&server, made["value"].as_str().unwrap()).await;
         let mut watched = Watched::of(&server, &[&place]).await;
+        for (blocked, status) in [(true, SUSPENDED), (false, VALID)] {
+            server.manage("PATCH", "/v1/users/ada", Some(json!({ "blocked": blocked })), 200).await;
+            watched.expect_status(&server, &place, status, "the creator is blocked or not").await;
+        }
         delete(&server, "/v1/organizations/acme/members/ada").await;
         watched.expect_status(&server, &place, INVALID, "the creator left").await;
         server.run_jobs().await;

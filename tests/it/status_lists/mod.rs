@@ -1,4 +1,4 @@
-//! Token status lists (draft-ietf-oauth-status-list-20), read as a verifier reads them, with
+//! Token status lists (draft-ietf-oauth-status-list-21), read as a verifier reads them, with
 //! independent JOSE and zlib libraries.
 
 mod builds;
@@ -40,6 +40,11 @@ fn place_in(claims: &Value) -> StatusIndex {
 /// The status list entry in the tokens of a key.
 async fn place(server: &Server, key: &str) -> StatusIndex {
     place_in(&claims(&server.fetch_token(key).await))
+}
+
+/// The URL of the status list in a token.
+pub fn uri_of(token: &str) -> String {
+    place_in(&claims(token)).0
 }
 
 fn path(uri: &str) -> &str {

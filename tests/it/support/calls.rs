@@ -23,6 +23,14 @@ pub async fn call(
     request.send().await.unwrap()
 }
 
+/// The version in the ETag of a response.
+pub fn tagged_version(response: &Response) -> i64 {
+    let tag = response.headers()["etag"].to_str().unwrap();
+    let (version, digest) = tag.trim_matches('"').split_once('-').unwrap();
+    assert_eq!(digest.len(), 32, "{tag}");
+    version.parse().unwrap()
+}
+
 /// The types of the events after the first `count` events.
 pub async fn events_after(server: &Server, count: usize) -> Vec<String> {
     server.events().await[count..].iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()

@@ -277,6 +277,13 @@ fn copy_template(path: &Path) {
         let dir = tempfile::tempdir().unwrap();
         let made = dir.path().join("keyswap.db");
         migrate(&format!("sqlite://{}", made.display()));
+        // A thread of the pool may still close its connection.
+        for _ in 0..100 {
+            if !made.with_extension("db-wal").exists() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
         assert!(!made.with_extension("db-wal").exists(), "the last connection writes the WAL back");
         // The rename is atomic: other processes see the whole file or no file.
         let unnamed = dir.path().join("copy.db");

@@ -31,6 +31,11 @@ impl Server {
         }
     }
 
+    /// Offers the management permissions of tenants to keys of every owner type.
+    pub async fn offer_management_permissions(&self) {
+        self.permissions_for_all(&["api-keys:manage", "user-api-keys:manage-self", "user-api-keys:manage-all"]).await;
+    }
+
     /// Creates a key of this owner as the administrator.
     pub async fn key_of(&self, owner: Value, permissions: &[&str]) -> Key {
         self.key(json!({ "name": "a key", "owner": owner, "permissions": permissions })).await

@@ -22,4 +22,12 @@ impl Database {
                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         diesel::sql_query(waiting).execute(&mut PgConnection::establish(&self.url).unwrap()).unwrap()
     }
+
+    /// The number of sessions that wait for the end of another transaction, which has locked a row.
+    /// PostgreSQL only.
+    pub fn waiting_for_rows(&self) -> usize {
+        let waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
+                       AND wait_event_type = 'Lock' AND wait_event IN ('transactionid', 'tuple')";
+        diesel::sql_query(waiting).execute(&mut PgConnection::establish(&self.url).unwrap()).unwrap()
+    }
 }

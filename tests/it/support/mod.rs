@@ -25,14 +25,16 @@ pub use verify::{header_of, verify};
 /// Defines a test that runs on both databases: `both! { async fn name(server: Server) { … } }`.
 macro_rules! both {
     ($($(#[$meta:meta])* async fn $name:ident($server:ident: Server $(, $($setting:literal),+)?) $body:block)*) => {
-        $($(#[$meta])* mod $name {
+        $(mod $name {
             #[allow(unused_imports)]
             use super::*;
             async fn test($server: crate::support::Server) $body
+            $(#[$meta])*
             #[test]
             fn sqlite() {
                 crate::support::Server::run(crate::support::Kind::Sqlite, &[$($($setting),+)?], test);
             }
+            $(#[$meta])*
             #[test]
             fn postgres() {
                 crate::support::Server::run(crate::support::Kind::Postgres, &[$($($setting),+)?], test);

@@ -25,7 +25,7 @@ mod tests {
 
     const HOUR: RotationTiming = RotationTiming {
         verifier_cache_ttl: Span::from_secs(3600),
-        max_snapshot_age: Span::from_secs(30),
+        replica_staleness: Span::from_secs(30),
         verifier_leeway: Span::from_secs(60),
         clock_skew: Span::from_secs(30),
         max_ttl: Span::from_secs(3600),
@@ -84,6 +84,41 @@ mod tests {
     #[test]
     fn nothing_rotates_by_itself_without_a_period() {
         assert!(rules(Es256, &[], None).plan(&[key(Es256, Active), key(Es256, Next)], at(1_000_000)).is_empty());
+    }
+
+    #[test]
+    fn a_key_signs_without_a_period_if_no_other_does() {
+        let next = key(Es256, Next);
+        let planned = rules(Es256, &[], None).plan(std::slice::from_ref(&next), at(5));
+        let step = RotationStep::Activate(next.kid);
+        assert_eq!(planned, [PlannedStep { at: at(3661), step, waits_for: WaitReason::Verifiers }]);
+    }
+
+    #[test]
+    fn the_longer_of_two_delays_is_reported() {
+        let keys = [key(Es256, Active), key(Es256, Next)];
+        for (period, due, expected) in
+            [(3659, 3661, WaitReason::Verifiers), (3660, 3661, WaitReason::Verifiers), (3661, 3662, WaitReason::Period)]
+        {
+            let planned = rules(Es256, &[], Some(period)).plan(&keys, at(5));
+            assert_eq!((planned[0].at, planned[0].waits_for), (at(due), expected), "{period}");
+        }
+    }
+
+    #[test]
+    fn every_step_has_a_name_and_all_except_a_publication_a_key() {
+        let kid = key(Es256, Next).kid;
+        for (step, name) in [
+            (RotationStep::ConfirmPublication(kid.clone()), "see"),
+            (RotationStep::Activate(kid.clone()), "activate"),
+            (RotationStep::Retire(kid.clone()), "retire"),
+            (RotationStep::DestroyPrivateKey(kid.clone()), "destroy_private_half"),
+            (RotationStep::Remove(kid.clone()), "remove"),
+        ] {
+            assert_eq!((step.as_str(), step.kid()), (name, Some(&kid)));
+        }
+        let publication = RotationStep::Publish(Es256);
+        assert_eq!((publication.as_str(), publication.kid()), ("publish", None));
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub struct RotationTiming {
     /// How long a verifier may use a JWKS after fetching it.
     pub verifier_cache_ttl: Span,
     /// Maximum age of a replica's snapshot of the signing keys.
-    pub max_snapshot_age: Span,
+    pub replica_staleness: Span,
     /// How long after `exp` a verifier may accept a token.
     pub verifier_leeway: Span,
     /// Maximum difference between two clocks.
@@ -24,7 +24,7 @@ impl RotationTiming {
     pub fn strictest(self, other: Self) -> Self {
         Self {
             verifier_cache_ttl: self.verifier_cache_ttl.max(other.verifier_cache_ttl),
-            max_snapshot_age: self.max_snapshot_age.max(other.max_snapshot_age),
+            replica_staleness: self.replica_staleness.max(other.replica_staleness),
             verifier_leeway: self.verifier_leeway.max(other.verifier_leeway),
             clock_skew: self.clock_skew.max(other.clock_skew),
             max_ttl: self.max_ttl.max(other.max_ttl),
@@ -34,19 +34,19 @@ impl RotationTiming {
     /// Returns how long a key is published before it signs: by then, every cache that a verifier
     /// may still use was filled after the publication (invariant K1).
     pub fn propagation_delay(self) -> Span {
-        self.max_snapshot_age + self.verifier_cache_ttl + self.clock_skew
+        self.replica_staleness + self.verifier_cache_ttl + self.clock_skew
     }
 
     /// Returns how long after the retirement of a key a replica may still sign with it.
     pub fn signing_stop_delay(self) -> Span {
-        self.max_snapshot_age + self.clock_skew
+        self.replica_staleness + self.clock_skew
     }
 
     /// Returns how long after the retirement of a key a verifier may still accept its last token
     /// (invariant K2). Tokens keep the lifetime with which they were issued, regardless of the
     /// current `max_ttl`.
     pub fn token_expiration_delay(self, longest_ttl: Span) -> Span {
-        self.max_snapshot_age + longest_ttl.max(self.max_ttl) + self.verifier_leeway + self.clock_skew
+        self.replica_staleness + longest_ttl.max(self.max_ttl) + self.verifier_leeway + self.clock_skew
     }
 
     /// Returns how long the settings of a replica apply after its last report: verifiers may use
@@ -54,12 +54,12 @@ impl RotationTiming {
     /// disconnection of the replica by `report_interval`.
     pub fn replica_retention(self) -> Span {
         let in_use = self.verifier_cache_ttl.max(self.max_ttl + self.verifier_leeway);
-        self.report_interval() + self.max_snapshot_age + in_use + self.clock_skew
+        self.report_interval() + self.replica_staleness + in_use + self.clock_skew
     }
 
     /// Returns the interval at which a replica reports that it is running.
     pub fn report_interval(self) -> Span {
-        Span::from(self.max_snapshot_age.duration() / 3)
+        Span::from(self.replica_staleness.duration() / 3)
     }
 }
 

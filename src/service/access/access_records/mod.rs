@@ -1,24 +1,24 @@
 //! Access records: which principals have which roles on which resources. A caller can grant only
 //! roles whose permissions it holds.
 
+mod bounds;
 pub mod requested;
 mod scope;
-
-use serde::Deserialize;
-use utoipa::ToSchema;
+mod types;
 
 use crate::{
     domain::{
         access::{
             access_record::{AccessRecord, MAX_ADMINS, Principal, RecordAdmin, RecordVisibility, Statement},
             owner::OwnerScope,
-            policy::Right,
+            policy::{ObjectRight, TenantScope},
         },
         common::{
             entropy::EntropyUnavailable,
-            id::{AccessRecordId, OrganizationId, UserId},
+            id::AccessRecordId,
             name::DisplayName,
             page::{Page, PageRequest},
+            preconditions::Preconditions,
         },
         events::{EventType, NewEvent},
     },
@@ -26,51 +26,31 @@ use crate::{
         Error, InputFault, Services,
         access::{
             access_records::{
-                requested::{collect_roles, find_grant_faults, resolve_admins, resolve_principals, resolve_statements},
-                scope::{RecordScope, refuse_key_as_caller, required_principal_owner, resolve_record_scope},
+                bounds::find_resource_faults,
+                requested::{
+                    RequestedStatement, collect_roles, find_grant_faults, resolve_admins, resolve_principals,
+                    resolve_statements,
+                },
+                scope::{
+                    RecordScope, refuse_key_as_caller, require_may_delete, require_may_grant, resolve_record_scope,
+                },
             },
             visibility::authorize,
         },
         caller::Caller,
         common::{
             entry::{Entry, WriteResult, entry, require_existing},
-            idempotency::{self, CreateOutcome, IdempotencyRequest},
+            idempotency::{self, IdempotencyRequest, IdempotentOutcome},
         },
     },
     store::{self, NoEvent, Outcome, StoreError, Tx},
 };
 
+pub(crate) use bounds::{
+    Grantor, find_addition_faults, find_statements_of_client, is_limited_by_operator, is_within_key_access,
+};
 pub(crate) use requested::lock_roles;
-pub use requested::{RequestedPrincipal, RequestedStatement};
-
-/// An access record to create. A user who creates a record becomes an admin of it.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewAccessRecord {
-    pub name: DisplayName,
-    /// Defaults to the organization of the caller.
-    pub organization_id: Option<OrganizationId>,
-    #[schema(min_items = 1, max_items = 64)]
-    pub principals: Vec<RequestedPrincipal>,
-    #[serde(default)]
-    #[schema(value_type = Vec<UserId>, max_items = 64)]
-    pub admins: Vec<String>,
-    #[schema(min_items = 1, max_items = 32)]
-    pub statements: Vec<RequestedStatement>,
-}
-
-/// Changes to an access record.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AccessRecordPatch {
-    pub name: Option<DisplayName>,
-    #[schema(min_items = 1, max_items = 64)]
-    pub principals: Option<Vec<RequestedPrincipal>>,
-    #[schema(value_type = Option<Vec<UserId>>, max_items = 64)]
-    pub admins: Option<Vec<String>>,
-    #[schema(min_items = 1, max_items = 32)]
-    pub statements: Option<Vec<RequestedStatement>>,
-}
+pub use types::{AccessRecordPatch, InitialAccessRecord, NewAccessRecord};
 
 entry!(AccessRecord, "access record", store::access::access_records, |record, before| {
     event(before.map_or(EventType::AccessRecordCreated, |_| EventType::AccessRecordUpdated), record)
@@ -83,43 +63,34 @@ pub async fn create(
     caller: &Caller,
     new: NewAccessRecord,
     once: Option<IdempotencyRequest>,
-) -> Result<CreateOutcome<AccessRecord, AccessRecord>, Error> {
+) -> Result<IdempotentOutcome<AccessRecord, AccessRecord>, Error> {
+    let settings = services.settings.access_records.clone();
     services
         .change(caller, move |tx, caller| {
             if let Some(id) = idempotency::earlier(tx, once.as_ref())? {
                 let found = store::access::access_records::find(tx, &id.parse()?)?;
-                let found = authorize(tx, caller, found, Right::Read)?;
-                return Ok(Outcome::without_event(CreateOutcome::Existing(found), NoEvent::AlreadyRecorded));
+                let found = authorize(tx, caller, found, ObjectRight::Read)?;
+                return Ok(Outcome::without_event(IdempotentOutcome::Existing(found), NoEvent::AlreadyRecorded));
             }
             let scope = resolve_record_scope(tx, caller, new.organization_id)?;
             let mut record = empty_record(tx, scope, new.name)?;
-            let (organization, owner) = (record.organization_id(), required_principal_owner(caller)?);
-            let mut faults = Vec::new();
-            let principals = resolve_principals(tx, (organization, owner.as_ref()), new.principals, &[], &mut faults)?;
+            require_may_grant(caller)?;
+            let (organization, mut faults) = (record.organization_id(), Vec::new());
+            let principals = resolve_principals(tx, (caller, organization), new.principals, &[], &mut faults)?;
             let admins = resolve_admins(tx, (caller, organization), new.admins, &[], &mut faults)?;
             (record.principals, record.admins) = (principals, admins);
-            let (record, event) = insert(tx, caller, record, new.statements, faults)?;
-            idempotency::record_created_object(tx, once.as_ref(), record.id.as_str())?;
-            Ok(Outcome::event(CreateOutcome::New(record), event))
+            let (record, event) = insert(tx, Grantor { caller, settings: &settings }, record, new.statements, faults)?;
+            idempotency::record_object(tx, once.as_ref(), record.id.as_str())?;
+            Ok(Outcome::event(IdempotentOutcome::New(record), event))
         })
         .await
-}
-
-/// An access record whose only principal is the object created with it.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[schema(as = FirstAccessRecord)]
-#[serde(deny_unknown_fields)]
-pub struct InitialAccessRecord {
-    pub name: DisplayName,
-    #[schema(min_items = 1, max_items = 32)]
-    pub statements: Vec<RequestedStatement>,
 }
 
 /// Creates the record in the tenant scope of its principal, which belongs to `owner`. The caller
 /// has locked the roles with `lock_roles`.
 pub(crate) fn create_initial(
     tx: &mut Tx<'_>,
-    caller: &Caller,
+    grantor: Grantor<'_>,
     owner: &OwnerScope,
     principal: Principal,
     new: InitialAccessRecord,
@@ -132,7 +103,7 @@ pub(crate) fn create_initial(
         }
     };
     let record = AccessRecord { principals: vec![principal], ..empty_record(tx, scope, new.name)? };
-    insert(tx, caller, record, new.statements, Vec::new())
+    insert(tx, grantor, record, new.statements, Vec::new())
 }
 
 fn empty_record(tx: &Tx<'_>, scope: RecordScope, name: DisplayName) -> Result<AccessRecord, EntropyUnavailable> {
@@ -145,6 +116,7 @@ fn empty_record(tx: &Tx<'_>, scope: RecordScope, name: DisplayName) -> Result<Ac
         statements: Vec::new(),
         created_at: tx.now(),
         created_by: tx.creator(),
+        granted_by: tx.creator(),
         version: 1,
     })
 }
@@ -152,16 +124,18 @@ fn empty_record(tx: &Tx<'_>, scope: RecordScope, name: DisplayName) -> Result<Ac
 /// Inserts a record with these statements. `faults` are reported together with those found here.
 fn insert(
     tx: &mut Tx<'_>,
-    caller: &Caller,
+    grantor: Grantor<'_>,
     mut record: AccessRecord,
     statements: Vec<RequestedStatement>,
     mut faults: Vec<InputFault>,
 ) -> Result<(AccessRecord, NewEvent), Error> {
+    let caller = grantor.caller;
     refuse_key_as_caller(caller)?;
     let (statements, roles) = resolve_statements(tx, statements, &mut faults)?;
     record.statements = statements;
     faults.extend(find_grant_faults(caller, &roles, record.statements.iter().enumerate()));
-    if let Some(OwnerScope::User { id, generation_id, .. }) = &caller.on_behalf_of {
+    faults.extend(find_resource_faults(tx, grantor, &roles, None, &record)?);
+    if let Some(OwnerScope::User { id, generation_id, .. }) = &caller.user_scope {
         let author = RecordAdmin { user: id.clone(), generation_id: generation_id.clone() };
         if !record.admins.contains(&author) {
             record.admins.push(author);
@@ -183,7 +157,7 @@ pub async fn get(services: &Services, caller: &Caller, id: AccessRecordId) -> Re
         .store
         .read(move |connection| {
             let found = store::access::access_records::find(connection, &id)?;
-            authorize(connection, &caller, found, Right::Read)
+            authorize(connection, &caller, found, ObjectRight::Read)
         })
         .await
 }
@@ -194,7 +168,7 @@ pub async fn list(services: &Services, caller: &Caller, page: PageRequest) -> Re
     Ok(services
         .store
         .read(move |connection| {
-            let visible = RecordVisibility::of(&caller.authority, caller.on_behalf_of.as_ref());
+            let visible = RecordVisibility::of(&caller.authority, caller.user_scope.as_ref());
             store::access::access_records::list(connection, visible, &page)
         })
         .await?)
@@ -207,14 +181,15 @@ pub async fn patch(
     caller: &Caller,
     id: AccessRecordId,
     patch: AccessRecordPatch,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<AccessRecord, Error> {
+    let settings = services.settings.access_records.clone();
     services
         .change(caller, move |tx, caller| {
-            let before = lock_record(tx, caller, &id, Right::Change)?;
+            let before = lock_record(tx, caller, &id, ObjectRight::Change)?;
             refuse_key_as_caller(caller)?;
-            let before = require_existing(Some(before), if_version)?;
-            let after = resolve_patch(tx, caller, &before, patch)?;
+            let before = require_existing(Some(before), &preconditions)?;
+            let after = resolve_patch(tx, Grantor { caller, settings: &settings }, &before, patch)?;
             WriteResult::of(Some(&before), after).write_outcome(tx)
         })
         .await
@@ -223,16 +198,16 @@ pub async fn patch(
 /// Returns the record after the patch, or every fault of the patch.
 fn resolve_patch(
     tx: &mut Tx<'_>,
-    caller: &Caller,
+    grantor: Grantor<'_>,
     before: &AccessRecord,
     patch: AccessRecordPatch,
 ) -> Result<AccessRecord, Error> {
+    let caller = grantor.caller;
     let (mut after, mut faults) = (before.clone(), Vec::new());
     let organization = before.organization_id();
     if let Some(principals) = patch.principals {
-        let owner = required_principal_owner(caller)?;
-        let scope = (organization, owner.as_ref());
-        after.principals = resolve_principals(tx, scope, principals, &before.principals, &mut faults)?;
+        require_may_grant(caller)?;
+        after.principals = resolve_principals(tx, (caller, organization), principals, &before.principals, &mut faults)?;
     }
     if let Some(admins) = patch.admins {
         after.admins = resolve_admins(tx, (caller, organization), admins, &before.admins, &mut faults)?;
@@ -248,7 +223,12 @@ fn resolve_patch(
     let is_granted = |statement: &&Statement| adds_principal || !before.statements.contains(statement);
     let granted = after.statements.iter().enumerate().filter(|(_, statement)| is_granted(statement));
     faults.extend(find_grant_faults(caller, &roles, granted));
+    faults.extend(find_resource_faults(tx, grantor, &roles, Some(before), &after)?);
     Error::if_any(faults)?;
+    let is_changed = (&after.principals, &after.statements) != (&before.principals, &before.statements);
+    if is_changed && caller.authority.tenant_scope == TenantScope::Account {
+        after.granted_by = tx.creator();
+    }
     after.name = patch.name.unwrap_or(after.name);
     Ok(after)
 }
@@ -257,18 +237,25 @@ pub async fn delete(
     services: &Services,
     caller: &Caller,
     id: AccessRecordId,
-    if_version: Option<i64>,
+    preconditions: Preconditions,
 ) -> Result<(), Error> {
     services
         .change(caller, move |tx, caller| {
-            let record = require_existing(Some(lock_record(tx, caller, &id, Right::End)?), if_version)?;
-            store::access::access_records::delete(tx, &id)?;
+            let record = lock_record(tx, caller, &id, ObjectRight::End)?;
+            require_may_delete(caller, &record)?;
+            let record = require_existing(Some(record), &preconditions)?;
+            store::access::access_records::delete(tx, &record)?;
             Ok(Outcome::event((), event(EventType::AccessRecordDeleted, &record)))
         })
         .await
 }
 
-fn lock_record(tx: &mut Tx<'_>, caller: &Caller, id: &AccessRecordId, right: Right) -> Result<AccessRecord, Error> {
+fn lock_record(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    id: &AccessRecordId,
+    right: ObjectRight,
+) -> Result<AccessRecord, Error> {
     let found = store::access::access_records::find_for_update(tx, id)?;
     authorize(tx, caller, found, right)
 }

@@ -20,7 +20,11 @@ use crate::{
         },
         common::id::{OrganizationId, UserId},
     },
-    service::{Error, InputFault, access::owners, caller::Caller},
+    service::{
+        Error, InputFault,
+        access::{access_records::scope::may_name_as_principal, owners, visibility::OwnedObject},
+        caller::Caller,
+    },
     store::{self, Conn, StoreError, Tx},
 };
 
@@ -48,53 +52,74 @@ pub struct RequestedStatement {
     pub resources: Vec<String>,
 }
 
-/// Resolves the requested principals in the organization of the record, or outside any. With
-/// `required_owner` the caller may name only what belongs to this owner. A principal of `before` is
-/// kept, even if it was deleted since.
+/// Resolves the requested principals in the organization of the record, or outside any. A principal
+/// of `before` is kept, even if it was deleted since.
 pub(super) fn resolve_principals(
     connection: &mut Conn,
-    (organization, required_owner): (Option<&OrganizationId>, Option<&OwnerScope>),
+    (caller, organization): (&Caller, Option<&OrganizationId>),
     requested: Vec<RequestedPrincipal>,
     before: &[Principal],
     faults: &mut Vec<InputFault>,
 ) -> Result<Vec<Principal>, Error> {
     resolve_each("principals", requested, 1..=MAX_PRINCIPALS, faults, |requested| {
-        let found = find_principal(connection, organization, &requested)?;
-        let allowed = found
-            .filter(|(found, owner)| required_owner.is_none_or(|required| required == owner) || before.contains(found));
+        let found = find_principal(connection, caller, organization, &requested)?;
+        let allowed = found.filter(|found| found.may_be_named || before.contains(&found.principal));
         let earlier = || before.iter().find(|one| one.kind() == requested.kind && one.id() == requested.id).cloned();
-        allowed.map(|(found, _)| found).or_else(earlier).ok_or_else(|| {
+        allowed.map(|found| found.principal).or_else(earlier).ok_or_else(|| {
             let kind = requested.kind.as_str().replace('_', " ");
             Error::invalid("", format!("there is no {kind} {} here that you may name", requested.id))
         })
     })
 }
 
-/// Loads a principal and its owner. Returns `None` if the owner is not in `organization`.
+/// A principal that exists, and whether the caller may name it.
+struct FoundPrincipal {
+    principal: Principal,
+    owner_scope: OwnerScope,
+    may_be_named: bool,
+}
+
+/// Finds a principal. Returns `None` if its owner is not in `organization`. A service client or key
+/// may be named by a caller that may change it.
 fn find_principal(
     connection: &mut Conn,
+    caller: &Caller,
     organization: Option<&OrganizationId>,
     requested: &RequestedPrincipal,
-) -> Result<Option<(Principal, OwnerScope)>, Error> {
+) -> Result<Option<FoundPrincipal>, Error> {
     let found = match requested.kind {
         PrincipalType::User => {
             let id: UserId = parse(".id", &requested.id)?;
             owners::find_user(connection, &id, organization)?.and_then(|entry| {
-                let generation_id = entry.owner_scope.generation_id()?.clone();
-                Some((Principal::User(id, generation_id), entry.owner_scope))
+                let principal = Principal::User(id, entry.owner_scope.generation_id()?.clone());
+                let may_be_named = may_name_as_principal(caller, &entry.owner_scope);
+                Some(FoundPrincipal { principal, owner_scope: entry.owner_scope, may_be_named })
             })
         }
         PrincipalType::ServiceClient => {
-            let found = store::api_keys::service_clients::find(connection, &parse(".id", &requested.id)?)?;
-            found.map(|client| (Principal::ServiceClient(client.id), client.owner_scope))
+            match store::api_keys::service_clients::find(connection, &parse(".id", &requested.id)?)? {
+                Some(client) => {
+                    let may_be_named = client.rights(connection, caller)?.change;
+                    let principal = Principal::ServiceClient(client.id);
+                    Some(FoundPrincipal { principal, owner_scope: client.owner_scope, may_be_named })
+                }
+                None => None,
+            }
         }
         PrincipalType::ApiKey => {
             let (id, now) = (parse(".id", &requested.id)?, store::now(connection)?);
             let found = store::api_keys::keys::find(connection, &id, now)?.filter(|key| key.archived_at.is_none());
-            found.map(|key| (Principal::ApiKey(key.id), key.ownership.owner_scope))
+            match found {
+                Some(key) => {
+                    let may_be_named = key.rights(connection, caller)?.change;
+                    let (principal, owner_scope) = (Principal::ApiKey(key.id), key.ownership.owner_scope);
+                    Some(FoundPrincipal { principal, owner_scope, may_be_named })
+                }
+                None => None,
+            }
         }
     };
-    Ok(found.filter(|(_, owner)| owner.organization() == organization))
+    Ok(found.filter(|found| found.owner_scope.organization() == organization))
 }
 
 /// Resolves the requested admins. An admin of `before` is kept, even if the user was deleted since.
@@ -121,15 +146,16 @@ pub(super) fn resolve_admins(
 fn may_name_user(caller: &Caller, user: &UserId) -> bool {
     match &caller.authority.tenant_scope {
         TenantScope::Tenant { organization: None, user: own } => own.as_ref() == Some(user),
-        TenantScope::Tenant { organization: Some(_), .. } | TenantScope::Deployment => true,
+        TenantScope::Tenant { organization: Some(_), .. } | TenantScope::Account => true,
     }
 }
 
 /// Locks the requested roles for a transaction that locks permissions before it parses the
-/// statements: roles are locked before permissions. Malformed role names are skipped here and
-/// reported by `resolve_statements`.
+/// statements: roles are locked after the owner and before permissions. Malformed role names are
+/// skipped here and reported by `resolve_statements`.
 pub(crate) fn lock_roles(tx: &mut Tx<'_>, requested: &[RequestedStatement]) -> Result<(), StoreError> {
-    let names = requested.iter().flat_map(|statement| &statement.roles).take(MAX_STATEMENTS * MAX_ROLES);
+    // What exceeds a maximum is refused before its roles are locked.
+    let names = requested.iter().take(MAX_STATEMENTS).flat_map(|statement| statement.roles.iter().take(MAX_ROLES));
     store::access::roles::find_many_for_update(tx, &names.filter_map(|name| name.parse().ok()).collect())?;
     Ok(())
 }

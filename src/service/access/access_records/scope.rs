@@ -3,6 +3,7 @@
 use crate::{
     domain::{
         access::{
+            access_record::AccessRecord,
             owner::OwnerScope,
             permission::{MANAGE, MANAGE_SELF},
             policy::TenantScope,
@@ -25,7 +26,7 @@ pub(super) fn resolve_record_scope(
 ) -> Result<RecordScope, Error> {
     let not_found = || Error::invalid("organization_id", "does not exist, or is not the organization of the caller");
     let id = match &caller.authority.tenant_scope {
-        TenantScope::Deployment => requested,
+        TenantScope::Account => requested,
         TenantScope::Tenant { organization, .. } if requested.is_none() || requested == *organization => {
             organization.clone()
         }
@@ -40,22 +41,46 @@ pub(super) fn resolve_record_scope(
 /// its own access, or that of keys it creates.
 pub(super) fn refuse_key_as_caller(caller: &Caller) -> Result<(), Error> {
     let calls_itself = matches!(caller.origin.actor, Actor::Key(_)) && caller.origin.on_behalf_of.is_none();
-    if calls_itself && caller.authority.tenant_scope != TenantScope::Deployment {
+    if calls_itself && caller.authority.tenant_scope != TenantScope::Account {
         Err(Error::NotAllowed(Rule::OwnAccess))
     } else {
         Ok(())
     }
 }
 
-/// The owner that the principals must have, if the caller may name only its own; `None` if it may
-/// name others.
-pub(super) fn required_principal_owner(caller: &Caller) -> Result<Option<OwnerScope>, Error> {
-    match (&caller.authority.tenant_scope, &caller.on_behalf_of) {
-        (TenantScope::Deployment, _) => Ok(None),
-        (TenantScope::Tenant { organization: Some(_), .. }, _) if caller.authority.has_permission(MANAGE) => Ok(None),
-        (TenantScope::Tenant { .. }, Some(owner)) if caller.authority.has_permission(MANAGE_SELF) => {
-            Ok(Some(owner.clone()))
+/// Requires that the caller may delete a record that it administers. Only callers outside any
+/// tenant may delete a record by which an operator limits a service client or a key.
+pub(super) fn require_may_delete(caller: &Caller, record: &AccessRecord) -> Result<(), Error> {
+    refuse_key_as_caller(caller)?;
+    let limits = record.is_granted_by_operator() && record.limited_principals().next().is_some();
+    if limits && caller.authority.tenant_scope != TenantScope::Account {
+        Err(Error::NotAllowed(Rule::OperatorLimit))
+    } else {
+        Ok(())
+    }
+}
+
+/// Requires that the caller may name principals: as an operator, for the organization, or for
+/// itself.
+pub(super) fn require_may_grant(caller: &Caller) -> Result<(), Error> {
+    let authority = &caller.authority;
+    match &authority.tenant_scope {
+        TenantScope::Account => Ok(()),
+        TenantScope::Tenant { organization: Some(_), .. } if authority.has_permission(MANAGE) => Ok(()),
+        TenantScope::Tenant { .. } if caller.user_scope.is_some() && authority.has_permission(MANAGE_SELF) => Ok(()),
+        TenantScope::Tenant { .. } => Err(Error::Forbidden(MANAGE_SELF)),
+    }
+}
+
+/// Returns whether the caller may name a user of its tenant scope as a principal: itself, or any
+/// user of the organization that it manages.
+pub(super) fn may_name_as_principal(caller: &Caller, user: &OwnerScope) -> bool {
+    let authority = &caller.authority;
+    match &authority.tenant_scope {
+        TenantScope::Account => true,
+        TenantScope::Tenant { organization, .. } => {
+            organization.is_some() && authority.has_permission(MANAGE)
+                || authority.has_permission(MANAGE_SELF) && caller.user_scope.as_ref() == Some(user)
         }
-        (TenantScope::Tenant { .. }, _) => Err(Error::Forbidden(MANAGE_SELF)),
     }
 }

@@ -34,8 +34,9 @@ pub struct ChunkResult {
 }
 
 /// Returns `Error::Conflict` if a concurrent transaction inserted one of the entries.
-pub fn apply(tx: &mut Tx<'_>, rows: &[NumberedRow]) -> Result<Outcome<ChunkResult>, Error> {
-    let mut directory = LockedDirectory::of(tx, rows)?;
+/// `ends_with_creator` is the setting `api_keys.end_with_creator`.
+pub fn apply(tx: &mut Tx<'_>, rows: &[NumberedRow], ends_with_creator: bool) -> Result<Outcome<ChunkResult>, Error> {
+    let mut directory = LockedDirectory::of(tx, rows, ends_with_creator)?;
     let mut applied = ChunkResult::default();
     for NumberedRow { line, row } in rows {
         applied.counts.rows += 1;
@@ -99,11 +100,12 @@ struct LockedDirectory {
     members: EntryTable<(OrganizationId, UserId), Member>,
     roles: RoleSet,
     events: Vec<NewEvent>,
+    ends_with_creator: bool,
 }
 
 impl LockedDirectory {
-    /// Reads and locks the entries until the transaction ends, in the lock order of the PUTs.
-    fn of(tx: &mut Tx<'_>, rows: &[NumberedRow]) -> Result<Self, StoreError> {
+    /// Reads and locks the entries until the transaction ends.
+    fn of(tx: &mut Tx<'_>, rows: &[NumberedRow], ends_with_creator: bool) -> Result<Self, StoreError> {
         let (mut organizations, mut users) = (BTreeSet::new(), BTreeSet::new());
         let (mut members, mut roles) = (BTreeSet::new(), BTreeSet::new());
         for row in rows.iter().filter_map(|numbered| numbered.row.as_ref().ok()) {
@@ -113,29 +115,30 @@ impl LockedDirectory {
                 }
                 Row::User(put) => {
                     users.insert(put.id.clone());
-                    roles.extend(put.roles.iter().cloned());
+                    roles.extend(put.roles.iter().flat_map(RoleSet::iter).cloned());
                 }
                 Row::Member(put) => {
                     organizations.insert(put.organization.clone());
                     users.insert(put.user.clone());
                     members.insert((put.organization.clone(), put.user.clone()));
-                    roles.extend(put.roles.iter().cloned());
+                    roles.extend(put.roles.iter().flat_map(RoleSet::iter).cloned());
                 }
             }
         }
         let organizations = store::directory::organizations::find_many_for_update(tx, &organizations)?;
         let users = store::directory::users::find_many_for_update(tx, &users)?;
+        let members = store::directory::members::find_many_for_update(tx, &members)?;
         // Locks only roles that exist: a file may name any number of others.
         let known = store::access::roles::find_by_names(tx, &roles.into_iter().collect())?;
         let known = known.into_iter().map(|role| role.name).collect();
         let roles = store::access::roles::find_many_for_update(tx, &known)?.into_iter().map(|role| role.name).collect();
-        let members = store::directory::members::find_many_for_update(tx, &members)?;
         Ok(Self {
             organizations: EntryTable::of(organizations, |organization| organization.id.clone()),
             users: EntryTable::of(users, |user| user.id.clone()),
             members: EntryTable::of(members, |member| (member.organization.clone(), member.user.clone())),
             roles,
             events: Vec::new(),
+            ends_with_creator,
         })
     }
 
@@ -148,9 +151,9 @@ impl LockedDirectory {
                 Ok(self.organizations.put(id, effect, &mut self.events))
             }
             Row::User(put) => {
-                Error::if_any(roles::find_unknown_in(&self.roles, &put.roles))?;
+                Error::if_any(roles::find_unknown_in(&self.roles, put.roles.as_ref().unwrap_or(&RoleSet::default())))?;
                 let (id, before) = (put.id.clone(), self.users.now.get(&put.id));
-                let effect = users::effect_of_put(tx, before, put)?;
+                let effect = users::effect_of_put(tx, before, put, self.ends_with_creator)?;
                 Ok(self.users.put(id, effect, &mut self.events))
             }
             Row::Member(put) => self.put_member(tx, put),
@@ -168,7 +171,7 @@ impl LockedDirectory {
             let message = format!("there is no user {}: add a line for the user before this one", put.user);
             faults.push(InputFault::new("user_id", message));
         }
-        faults.extend(roles::find_unknown_in(&self.roles, &put.roles));
+        faults.extend(roles::find_unknown_in(&self.roles, put.roles.as_ref().unwrap_or(&RoleSet::default())));
         let Some(organization) = organization.filter(|_| faults.is_empty()) else { return Err(Error::Invalid(faults)) };
         let key = (put.organization.clone(), put.user.clone());
         // A row left by a deleted organization of the same id is not a member.
@@ -187,7 +190,7 @@ impl LockedDirectory {
             // The message of the driver is for the log.
             Err(StoreError::Conflict(cause)) => {
                 tracing::debug!(%cause, "failed to write a part of an import; will retry");
-                Err(Conflict::ChangedConcurrently("directory").into())
+                Err(Conflict::ChangedConcurrently("directory".to_owned()).into())
             }
             other => Ok(other.map(|()| self.events)?),
         }

@@ -80,14 +80,14 @@ impl MemberReader {
     }
 
     fn user(&mut self) -> Option<UserPut> {
-        let (id, blocked) = (self.read_required("id"), self.take("blocked"));
-        let (profile, metadata, roles) = (self.take("profile"), self.take("metadata"), self.take("roles"));
+        let (id, blocked) = (self.read_required("id"), self.take_present("blocked"));
+        let (profile, metadata, roles) = (self.take("profile"), self.take("metadata"), self.take_present("roles"));
         Some(UserPut { id: id?, blocked, profile, metadata, roles })
     }
 
     fn read_member(&mut self) -> Option<MemberPut> {
         let (organization, user) = (self.read_required("organization_id"), self.read_required("user_id"));
-        let (roles, metadata) = (self.take("roles"), self.take("metadata"));
+        let (roles, metadata) = (self.take_present("roles"), self.take("metadata"));
         Some(MemberPut { organization: organization?, user: user?, roles, metadata })
     }
 
@@ -102,11 +102,18 @@ impl MemberReader {
         }
     }
 
-    /// An absent member is empty, as in a PUT.
+    /// An absent member is empty or stays as it is, as in a PUT.
     fn take<T: DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
         self.known.push(name);
         let remaining = self.remaining.remove(name);
         remaining.and_then(|value| self.read(name, value)).unwrap_or_default()
+    }
+
+    /// An absent member stays as it is. `null` would mean nothing.
+    fn take_present<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
+        self.known.push(name);
+        let remaining = self.remaining.remove(name)?;
+        self.read(name, remaining)
     }
 
     fn read<T: DeserializeOwned>(&mut self, name: &str, value: Value) -> Option<T> {
@@ -167,6 +174,9 @@ mod tests {
             (r#"{"type":"user","type":"user","id":"a"}"#, "row"),
             (r#"{"type":"organization","id":"a","name":5}"#, "name"),
             (r#"{"type":"user","id":"a","metadata":{"a":1,"a":2}}"#, "metadata"),
+            (r#"{"type":"user","id":"a","blocked":null}"#, "blocked"),
+            (r#"{"type":"user","id":"a","roles":null}"#, "roles"),
+            (r#"{"type":"member","organization_id":"a","user_id":"b","roles":null}"#, "roles"),
         ] {
             assert_eq!(faults(text)[0].0, field, "{text}");
         }

@@ -22,6 +22,7 @@ use crate::{
             report::{NumberedRow, RefusedRow, RowCounts},
         },
     },
+    store::Tx,
 };
 
 pub use lines::MAX_LINE_BYTES;
@@ -118,10 +119,12 @@ impl Import {
         if rows.is_empty() {
             return Ok(());
         }
+        let ends_with_creator = services.settings.limits.end_with_creator;
         let mut tries = 1;
         let applied = loop {
             let rows = Arc::clone(&rows);
-            match services.store.run_transaction(self.origin.clone(), move |tx| chunk::apply(tx, &rows)).await {
+            let apply = move |tx: &mut Tx<'_>| chunk::apply(tx, &rows, ends_with_creator);
+            match services.store.run_transaction(self.origin.clone(), apply).await {
                 Err(Error::Conflict(Conflict::ChangedConcurrently(_))) if tries < MAX_CHUNK_ATTEMPTS => tries += 1,
                 other => break other?,
             }

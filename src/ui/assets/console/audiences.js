@@ -31,6 +31,7 @@ export const audiences = {
     { name: "typ", label: fields.typ, initial: "at+jwt", maxlength: 64 },
     { name: "scope_claim", label: fields.scopeClaim, kind: "select", options: options("scope", "scp") },
     { name: "aud_claim", label: fields.audClaim, kind: "select", options: options("string", "array") },
+    { name: "record_bound", label: fields.recordBound, hint: fields.recordBoundHint, kind: "check" },
     { name: "claims", label: fields.claims, hint: fields.claimsHint, kind: "json" },
   ],
 };

@@ -1,19 +1,24 @@
-// Confirmation dialogs and result messages.
+// Changes that ask first, and messages.
 
 /** @import { Children } from "../widget/dom.js" */
 /** @import { FormHost } from "../widget/form_dialog.js" */
+/** @import { PageView } from "./page_view.js" */
 import { button, h, uniqueId } from "../widget/dom.js";
-import { openFormDialog } from "../widget/form_dialog.js";
+import { confirmAction } from "../widget/form_dialog.js";
 import { openModal } from "../widget/modal.js";
 import { texts } from "./texts.js";
 
+// Asks, performs a change, and reports it.
 /**
- * @template Result
- * @param {FormHost} host
- * @param {{ title: string, help: string, submit: string }} labels
- * @param {() => Promise<Result>} send
+ * @param {PageView} page
+ * @param {{ title: (name: string) => string, help: string, submit: string, done: (name: string) => string }} labels
+ * @param {string} name
+ * @param {() => Promise<unknown>} send
  */
-export const confirmAction = (host, { title, help, submit }, send) => openFormDialog(host, { title, submit }, h("p", {}, help), async () => (await send()) ?? true);
+export async function confirmChange(page, { title, help, submit, done }, name, send) {
+  const confirmed = await confirmAction(page, { title: title(name), help, submit }, send);
+  if (confirmed) await page.reportChange(done(name));
+}
 
 // Shows a message that requires no decision.
 /**

@@ -9,7 +9,7 @@ import { time } from "../widget/time.js";
 import { formatAddress } from "./address.js";
 import { AuditLogReader } from "./audit_log.js";
 import { stackedColumns } from "./chart.js";
-import { confirmAction } from "./confirmation.js";
+import { confirmChange } from "./confirmation.js";
 import { actorText, badge, entityLink, attributeList, link, panel, tags } from "./elements.js";
 import { eventList } from "./event_list.js";
 import { changeKey } from "./key_form.js";
@@ -35,11 +35,8 @@ async function loadKey(page) {
  * @param {V1.ApiKey} key
  * @param {keyof typeof texts.keySteps} step
  */
-async function confirmStep(page, { id, name, version }, step) {
-  const { title, help, submit, done } = texts.keySteps[step];
-  const confirmed = await confirmAction(page, { title: title(name), help, submit }, () => page.api.call(`POST api-keys/{id}/${step}`, { path: { id }, version }));
-  if (confirmed) await page.reportChange(done(name));
-}
+const confirmStep = (page, { id, name, version }, step) =>
+  confirmChange(page, texts.keySteps[step], name, () => page.api.call(`POST api-keys/{id}/${step}`, { path: { id }, version }));
 
 /**
  * @param {PageView} page
@@ -108,6 +105,7 @@ function keyAttributes(key) {
     key.audiences && [fields.audiences, key.audiences.map((audience) => h("code", {}, audience))],
     key.max_token_ttl && [fields.maxTokenTtl, key.max_token_ttl],
     key.exchanges_per_minute !== null && [fields.exchangesPerMinute, String(key.exchanges_per_minute)],
+    key.record_bound && [fields.recordBound, fields.recordBoundHint],
     Object.keys(key.metadata).length > 0 && [fields.metadata, h("code", {}, JSON.stringify(key.metadata))],
   ]);
 }

@@ -28,6 +28,7 @@ const limitFields = [
   { name: "max_token_ttl", label: fields.maxTokenTtl, hint: fields.lifetimeHint, empty: null },
   { name: "exchanges_per_minute", label: fields.exchangesPerMinute, hint: fields.exchangesPerMinuteHint, kind: "number", min: 1 },
   { name: "audiences", label: fields.audiences, hint: fields.audiencesHint, kind: "lines", rows: 2, empty: null },
+  { name: "record_bound", label: fields.recordBound, hint: fields.recordBoundHint, kind: "check" },
 ];
 
 /**

@@ -6,6 +6,7 @@
 import { ApiError, describeError } from "../widget/api.js";
 import { button, fill, h } from "../widget/dom.js";
 import { ListTable } from "../widget/list_table.js";
+import { createNotice } from "../widget/notice.js";
 import { emptyState, lookUp } from "./elements.js";
 import { texts } from "./texts.js";
 
@@ -17,10 +18,10 @@ export class PageView {
   openDialogs = new Set();
   #left = new AbortController();
   #body = h("div", { class: "page", "aria-busy": "true" });
-  #status = h("p", { class: "status", role: "status" });
+  #notice = createNotice(texts.dismiss);
   #isDrawn = false;
   #isActing = false;
-  element = h("main", { tabindex: "-1" }, this.#status, this.#body);
+  element = h("main", { tabindex: "-1" }, this.#notice.element, this.#body);
 
   // `view` is a function that draws this page. It is called again after a change.
   /**
@@ -100,7 +101,7 @@ export class PageView {
     return button(text, () => act().catch((error) => this.reportError(error)), properties);
   }
 
-  announce(text = "") { this.#status.textContent = text; }
+  announce(text = "") { this.#notice.show(text); }
 
   // Reports an error and keeps the content.
   /** @param {unknown} error */

@@ -16,7 +16,8 @@ export const permissions = {
   putBy: "name",
   isReplaced: true,
   changePermission: "keyswap:admin",
-  isFixed: (permission) => permission.built_in,
+  isFixed: (permission) => permission.built_in && permission.name.startsWith("keyswap:"),
+  isPermanent: (permission) => permission.built_in,
   columns: [
     { title: columns.name, show: (permission) => h("code", {}, permission.name) },
     { title: columns.description, show: (permission) => permission.description },

@@ -41,7 +41,7 @@ function sampleKey({ id, name, masked, permissions, createdDaysAgo, usedDaysAgo,
   const credential = { id: "1", created_at, expires_at: null, last_used_at: null };
   return {
     id: `key_${id}`, name, masked, description: null, permissions, owner, state: "active", state_reason: null, version: 1, archived_at: null,
-    audiences: null, max_token_ttl: null, exchanges_per_minute: null, metadata: {},
+    audiences: null, max_token_ttl: null, exchanges_per_minute: null, record_bound: false, metadata: {},
     created_at, created_by: { type: "user", id: "ada" },
     last_used_at: usedDaysAgo === undefined ? null : daysFromNow(-usedDaysAgo),
     expires_at: expiresInDays === undefined ? null : daysFromNow(expiresInDays),

@@ -111,6 +111,24 @@ export async function createItem(page, kind) {
 }
 
 /**
+ * @param {unknown} value
+ * @returns {value is Record<string, unknown>}
+ */
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+// PATCH merges objects (RFC 7396): a member that the user removed is sent as `null`.
+/**
+ * @param {unknown} before
+ * @param {unknown} after
+ * @returns {unknown}
+ */
+function createMergePatch(before, after) {
+  if (!isObject(before) || !isObject(after)) return after;
+  const removed = Object.keys(before).filter((name) => !(name in after)).map((name) => [name, null]);
+  return Object.fromEntries([...removed, ...Object.entries(after).map(([name, value]) => [name, createMergePatch(before[name], value)])]);
+}
+
+/**
  * @template {Calls.Collection} Path
  * @param {PageView} page
  * @param {Kind<Path, string>} kind
@@ -118,10 +136,14 @@ export async function createItem(page, kind) {
  */
 async function changeItem(page, kind, item) {
   const { elements, read } = await createForm(page, kind.fields, /** @type {object} */ (item));
-  const { version } = /** @type {AnyItem} */ (item);
+  const { version, ...members } = /** @type {AnyItem & Record<string, unknown>} */ (item);
   const changed = await openFormDialog(page, { title: texts.changeTitle(titleOf(kind, item)), submit: texts.save }, elements, async () => {
     const values = read();
-    return values && callItem(page, kind, kind.isReplaced ? "PUT" : "PATCH", idOf(kind, item), { body: kind.toBody?.(values) ?? values, version });
+    if (!values) return undefined;
+    const body = kind.toBody?.(values) ?? values;
+    if (kind.isReplaced) return callItem(page, kind, "PUT", idOf(kind, item), { body, version });
+    const patch = Object.entries(body).map(([name, value]) => [name, createMergePatch(members[name], value)]);
+    return callItem(page, kind, "PATCH", idOf(kind, item), { body: Object.fromEntries(patch), version });
   });
   if (changed) await page.reportChange(texts.changed(titleOf(kind, changed)));
 }

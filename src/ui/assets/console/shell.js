@@ -2,6 +2,7 @@
 
 /** @import { ViewName } from "./routes.js" */
 import { ApiError, describeError } from "../widget/api.js";
+import { guardClicks } from "../widget/click_guard.js";
 import { button, fill, h } from "../widget/dom.js";
 import { sheet } from "../widget/style.js";
 import { formatAddress, parseAddress } from "./address.js";
@@ -39,6 +40,7 @@ export class KeyswapConsole extends HTMLElement {
     super();
     this.#root.adoptedStyleSheets = [sheet, style, chartStyle];
     this.#root.append(this.#content, this.dialogs);
+    guardClicks(this.#root);
   }
 
   connectedCallback() {

@@ -42,8 +42,8 @@ nav a[aria-current] { background: var(--_soft); color: var(--_accent); font-weig
 .account { margin: 24px 10px 0; padding-top: 16px; border-top: 1px solid var(--_line); }
 .account code { display: block; overflow-wrap: anywhere; margin-bottom: 10px; font-size: .8em; }
 .view { container-type: inline-size; min-width: 0; }
-.view > main { max-width: 1240px; margin: 0 auto; padding: 28px 32px 64px; }
-.status:not(:empty) { background: var(--_soft); border-radius: var(--_radius); padding: 8px 14px; margin: 0 0 16px; }
+.view > main { max-width: 1240px; margin: 0 auto; padding: 8px 32px 64px; }
+.view > main > .notice { margin: 0; }
 .top { display: flex; flex-wrap: wrap; gap: 12px 20px; justify-content: space-between; align-items: start; margin-bottom: 8px; }
 .page > .top { margin-bottom: 20px; }
 .page > .top > div:first-child { flex: 1 1 320px; min-width: 0; }
@@ -73,7 +73,7 @@ tbody th small { font-weight: 400; }
 .entries time { white-space: nowrap; }
 td.actions { text-align: end; }
 .more { display: block; margin: 14px auto 0; }
-.badge { display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }
+.badge, .cell > .badge { display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }
 .badge::before { content: ""; width: 8px; height: 8px; border-radius: 50%; background: currentColor; flex: none; }
 .badge.retiring, .badge.removed { color: var(--_quiet); }
 .badge.next { color: var(--_accent); }
@@ -144,7 +144,7 @@ form > .buttons { border-top: 1px solid var(--_line); padding-top: 14px; }
   .menu { display: block; }
   nav { display: none; }
   nav.open { display: block; }
-  .view > main { padding: 20px 14px 48px; }
+  .view > main { padding: 8px 14px 48px; }
   .panel { padding: 14px; }
   .attributes > div { grid-template-columns: 1fr; gap: 0; }
   .entries summary { grid-template-columns: 12px 1fr; }

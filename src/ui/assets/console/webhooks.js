@@ -6,7 +6,7 @@ import { h } from "../widget/dom.js";
 import { openFormDialog } from "../widget/form_dialog.js";
 import { showSecret } from "../widget/secret_dialog.js";
 import { time } from "../widget/time.js";
-import { reportLostSecret, showMessage } from "./confirmation.js";
+import { confirmChange, reportLostSecret, showMessage } from "./confirmation.js";
 import { badge, entityLink, attributeList, panel, tags } from "./elements.js";
 import { eventTypes } from "./event_types.js";
 import { createForm } from "./form.js";
@@ -27,11 +27,11 @@ const showWebhookSecret = (page, { description, secret }) =>
  * @param {PageView} page
  * @param {V1.Webhook} webhook
  */
-const toggleEnabled = (page, { id, state, version }) => page.perform(async () => {
+function toggleEnabled(page, { id, state, description, url, version }) {
   const isEnabled = state === "enabled";
-  await page.api.call("PATCH webhooks/{id}", { path: { id }, body: { state: isEnabled ? "disabled" : "enabled" }, version });
-  return isEnabled ? texts.webhookDisabled : texts.webhookEnabled;
-});
+  const send = () => page.api.call("PATCH webhooks/{id}", { path: { id }, body: { state: isEnabled ? "disabled" : "enabled" }, version });
+  return isEnabled ? confirmChange(page, texts.disableWebhook, description ?? url, send) : page.perform(() => send().then(() => texts.webhookEnabled));
+}
 
 /**
  * @param {PageView} page

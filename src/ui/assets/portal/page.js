@@ -42,13 +42,29 @@ function takeCode() {
 }
 
 // Returns whether the page may continue. A code that is not accepted ends the current session,
-// which may be that of another user.
-/** @param {string | null} code */
-async function signIn(code) {
+// which may be that of another user. A code of another user asks before it replaces the session.
+/**
+ * @param {string | null} code
+ * @param {boolean} [replace]
+ * @returns {Promise<boolean>}
+ */
+async function signIn(code, replace = false) {
   if (!code) return true;
-  const status = await post("portal/sign-in", { code });
+  const status = await post("portal/sign-in", { code, replace });
+  if (status === 409) return !(await askToSwitch()) || signIn(code, true);
   if (status === 401) await post("portal/sign-out");
   return status === 204 || status === 401;
+}
+
+// Returns whether to sign in as the user of the link.
+async function askToSwitch() {
+  const { user_id: user } = await createApi().call("GET portal-sessions/current").catch(() => ({ user_id: "" }));
+  return new Promise((resolve) => {
+    const stay = button(texts.staySignedIn(user), () => resolve(false));
+    const change = button(texts.switchUser, () => resolve(true));
+    fill(main, h("div", { class: "notice", role: "alertdialog", "aria-label": texts.anotherUser }, h("h1", {}, texts.anotherUser), h("p", {}, texts.anotherUserHelp(user)), h("p", { class: "choices" }, stay, change)));
+    stay.focus();
+  });
 }
 
 // The page works without branding.

@@ -3,6 +3,7 @@
 
 /** @import { Scope } from "./keys_view.js" */
 import { Api } from "./api.js";
+import { guardClicks } from "./click_guard.js";
 import { KeysView } from "./keys_view.js";
 import { sheet } from "./style.js";
 
@@ -28,6 +29,7 @@ export class KeyswapApiKeys extends HTMLElement {
   constructor() {
     super();
     this.#root.adoptedStyleSheets = [sheet];
+    guardClicks(this.#root);
   }
 
   // The token of a portal session, or a function that returns one. The function is called again

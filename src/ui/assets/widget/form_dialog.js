@@ -58,6 +58,15 @@ export async function openFormDialog(host, { title, submit, danger }, content, s
   return modal.closed;
 }
 
+// Asks before an action that stops something and can be taken back.
+/**
+ * @template Result
+ * @param {FormHost} host
+ * @param {{ title: string, help: string, submit: string }} labels
+ * @param {() => Promise<Result>} send
+ */
+export const confirmAction = (host, { title, help, submit }, send) => openFormDialog(host, { title, submit }, h("p", {}, help), async () => (await send()) ?? true);
+
 // Requires the user to type `word`.
 /**
  * @template Result

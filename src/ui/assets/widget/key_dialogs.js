@@ -1,10 +1,10 @@
-// Dialogs that create, rotate and revoke a key. A new value is shown once.
+// Dialogs that create, rotate, suspend and revoke a key. A new value is shown once.
 
 /** @import { FormHost } from "./form_dialog.js" */
 /** @import { KeysView } from "./keys_view.js" */
 import { createIdempotencyKeys } from "./api.js";
 import { field, h, select } from "./dom.js";
-import { confirmByTyping, openFormDialog } from "./form_dialog.js";
+import { confirmAction, confirmByTyping, openFormDialog } from "./form_dialog.js";
 import { permissionChoices } from "./permission_choices.js";
 import { showSecret } from "./secret_dialog.js";
 import { texts } from "./texts.js";
@@ -72,6 +72,13 @@ export async function rotateKey(host, { id, name, version }) {
   if (rotated?.value) await showSecret(host, { name, value: rotated.value });
   return rotated;
 }
+
+/**
+ * @param {KeyHost} host
+ * @param {V1.ApiKey} key
+ */
+export const suspendKey = (host, { id, name, version }) =>
+  confirmAction(host, { ...texts.suspend, title: texts.suspend.title(name) }, () => host.api.call("POST api-keys/{id}/suspend", { path: { id }, version }));
 
 /**
  * @param {KeyHost} host

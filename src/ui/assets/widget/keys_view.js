@@ -3,8 +3,9 @@
 /** @import { Api } from "./api.js" */
 import { ApiError, describeError } from "./api.js";
 import { button, field, fill, h, select, uniqueId } from "./dom.js";
-import { createKey, revokeKey, rotateKey } from "./key_dialogs.js";
+import { createKey, revokeKey, rotateKey, suspendKey } from "./key_dialogs.js";
 import { ListTable } from "./list_table.js";
+import { createNotice } from "./notice.js";
 import { texts } from "./texts.js";
 import { daysFromNow, formatTime, time } from "./time.js";
 
@@ -43,6 +44,7 @@ export class KeysView {
     this.notify = notify;
     /** @type {Filter} */
     this.filter = "active";
+    this.notice = createNotice(texts.dismiss);
     this.element = h("section", { part: "root", "aria-busy": "true", "aria-label": texts.titles[scope] });
     // The dialogs are separate from the content that is redrawn, so that a dialog stays open while
     // the list changes.
@@ -84,7 +86,7 @@ export class KeysView {
     if (!(error instanceof ApiError)) throw error;
     if (error.status === 412) return this.reloadAfterConflict();
     if (error.isSignedOut) return this.showError(error);
-    this.table?.announce(describeError(error, texts));
+    this.notice.show(describeError(error, texts));
   }
 
   // Replaces the content with an error message.
@@ -120,6 +122,7 @@ export class KeysView {
         h("div", {}, h("h2", { id: title, part: "title" }, texts.titles[this.scope]), h("p", { class: "hint" }, this.brandTexts[`${this.scope}_help`] ?? texts.help[this.scope])),
         rights.change && button(texts.create, () => this.create(session, rights), { class: "primary", part: "button primary" }),
       ),
+      this.notice.element,
       h("div", { class: "tools", role: "search" }, table.searchField(), field(texts.filter, filter).element),
       table.element,
     );
@@ -180,13 +183,14 @@ export class KeysView {
    * @param {{ change: boolean, end: boolean }} rights
    */
   actions(key, { change, end }) {
+    const isChanged = this.table?.changed.has(key.id);
+    // In a row that was changed, an action that is no longer possible keeps its place.
     const action = (/** @type {keyof typeof texts.actions} */ name, /** @type {() => unknown} */ act, /** @type {boolean} */ allowed) =>
-      allowed && button(texts.actions[name], act, { "aria-label": `${texts.actions[name]} ${key.name}` });
+      (allowed || isChanged) && button(texts.actions[name], act, { "aria-label": `${texts.actions[name]} ${key.name}`, disabled: !allowed, class: !allowed && "absent" });
     const [isActive, isSuspended] = [key.state === "active", key.state === "suspended"];
     return [
       action("rotate", () => this.rotate(key), change && isActive),
-      action("suspend", () => this.setState(key, "suspend", "suspended"), end && isActive),
-      action("resume", () => this.setState(key, "resume", "resumed"), change && isSuspended),
+      isSuspended ? action(isChanged ? "undo" : "resume", () => this.resume(key), change) : action("suspend", () => this.suspend(key), end && isActive),
       action("revoke", () => this.revoke(key), end && (isActive || isSuspended)),
     ];
   }
@@ -197,41 +201,44 @@ export class KeysView {
    */
   async create(session, rights) {
     const key = await createKey(this, session, rights);
-    if (key) await this.reportChange("created", key);
+    if (key) this.reportChange("created", key);
   }
 
   /** @param {V1.ApiKey} key */
   async rotate(key) {
     const rotated = await rotateKey(this, key);
-    if (rotated) await this.reportChange("rotated", rotated);
+    if (rotated) this.reportChange("rotated", rotated);
   }
 
   /** @param {V1.ApiKey} key */
   async revoke(key) {
     const revoked = await revokeKey(this, key);
-    if (revoked) await this.reportChange("revoked", /** @type {V1.ApiKey} */ (revoked));
+    if (revoked) this.reportChange("revoked", /** @type {V1.ApiKey} */ (revoked));
   }
 
-  /**
-   * @param {V1.ApiKey} key
-   * @param {"suspend" | "resume"} step
-   * @param {Change} change
-   */
-  async setState({ id, version }, step, change) {
+  /** @param {V1.ApiKey} key */
+  async suspend(key) {
+    const suspended = await suspendKey(this, key);
+    if (suspended) this.reportChange("suspended", /** @type {V1.ApiKey} */ (suspended));
+  }
+
+  /** @param {V1.ApiKey} key */
+  async resume({ id, version }) {
     try {
-      await this.reportChange(change, await this.api.call(`POST api-keys/{id}/${step}`, { path: { id }, version }));
+      this.reportChange("resumed", await this.api.call("POST api-keys/{id}/resume", { path: { id }, version }));
     } catch (error) {
       this.reportError(error);
     }
   }
 
   async reload() {
+    this.notice.show("");
     await this.table?.load().catch((error) => this.showError(error));
   }
 
   async reloadAfterConflict() {
     await this.reload();
-    this.table?.announce(texts.changedElsewhere);
+    this.notice.show(texts.changedElsewhere);
   }
 
   // The event does not contain the value, because its listeners do not need the secret.
@@ -239,12 +246,11 @@ export class KeysView {
    * @param {Change} change
    * @param {V1.ApiKey} key
    */
-  async reportChange(change, { value, ...key }) {
+  reportChange(change, { value, ...key }) {
     this.notify(change, key);
-    await this.reload();
+    this.table?.update(key);
     // The response to a replayed request does not contain the value.
     const isValueLost = change === "created" && !value;
-    this.table?.announce(isValueLost ? texts.valueLost(key.name) : texts.changes[change](key.name));
-    this.table?.focus(this.table.list.querySelector(`tr[data-id="${CSS.escape(key.id)}"]`));
+    this.notice.show(isValueLost ? texts.valueLost(key.name) : texts.changes[change](key.name));
   }
 }

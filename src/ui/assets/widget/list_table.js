@@ -39,6 +39,11 @@ function collectStrings(value) {
   return value && typeof value === "object" ? Object.values(value).flatMap(collectStrings) : [];
 }
 
+const idOf = (/** @type {unknown} */ item) => {
+  const { id, name } = /** @type {{ id?: string, name?: string }} */ (item);
+  return id ?? name ?? "";
+};
+
 /** @template {Calls.Collection} Path */
 export class ListTable {
   /** @type {Calls.Item<Path>[]} */
@@ -52,6 +57,10 @@ export class ListTable {
   searchedLoad;
   // Identifies the current filter: a response to an earlier request is discarded.
   currentLoad = Symbol("load");
+  // The ids of items that were changed here. They stay in the list, whatever the filter is, so that
+  // no other item moves under the pointer.
+  /** @type {Set<string>} */
+  changed = new Set();
   // The strings of each item, because each loaded page filters all items again.
   /** @type {WeakMap<object, string[]>} */
   strings = new WeakMap();
@@ -69,6 +78,7 @@ export class ListTable {
     this.currentLoad = Symbol("load");
     this.items = [];
     this.next = undefined;
+    this.changed.clear();
     this.rowCount = PAGE_SIZE;
     await this.loadPage(this.currentLoad);
     this.draw();
@@ -107,7 +117,7 @@ export class ListTable {
   matchingItems() {
     const search = this.search.trim().toLowerCase();
     const { matches = () => true } = this.options;
-    return this.items.filter((item) => matches(item) && (!search || this.stringsOf(item).some((text) => text.includes(search))));
+    return this.items.filter((item) => this.changed.has(idOf(item)) || (matches(item) && (!search || this.stringsOf(item).some((text) => text.includes(search)))));
   }
 
   // /v1 has no text search: pages are loaded until there are enough matching items to show. One
@@ -152,10 +162,9 @@ export class ListTable {
   /** @param {Calls.Item<Path>} item */
   row(item) {
     const { actions, columns: [first, ...others] } = this.options;
-    const { id, name } = /** @type {{ id?: string, name?: string }} */ (item);
     return h(
       "tr",
-      { "data-id": id ?? name },
+      { "data-id": idOf(item), tabindex: -1 },
       h("th", { scope: "row" }, first.show(item)),
       others.map(({ title, show }) => cell(title, show(item))),
       actions && h("td", { class: "actions" }, actions(item)),
@@ -172,16 +181,33 @@ export class ListTable {
     this.focus(this.list.querySelectorAll("tbody tr")[before]);
   }
 
-  // Moves the focus to the first control of a row, or to the list if there is none.
+  // Shows the new state of an item in its row, or a new item in the first row. The focus moves to
+  // the row, and not to its first control, which a held Enter key would activate.
+  /** @param {Calls.Item<Path>} item */
+  update(item) {
+    const id = idOf(item);
+    const index = this.items.findIndex((one) => idOf(one) === id);
+    if (index >= 0) this.items[index] = item;
+    else this.items.unshift(item);
+    this.changed.add(id);
+    const findRow = () => this.list.querySelector(`tr[data-id="${CSS.escape(id)}"]`);
+    const row = findRow();
+    if (row) row.replaceWith(this.row(item));
+    else this.draw();
+    (/** @type {HTMLElement | null} */ (findRow()) ?? this.list).focus();
+  }
+
+  // Moves the focus to the first control of a row, or to the row if there is none.
   /** @param {Element | null | undefined} row */
   focus(row) {
-    (/** @type {HTMLElement | null | undefined} */ (row?.querySelector("a, button")) ?? this.list).focus();
+    (/** @type {HTMLElement | null | undefined} */ (row?.querySelector("a, button:enabled") ?? row) ?? this.list).focus();
   }
 
   searchField() {
     const input = h("input", { type: "search", value: this.search });
     input.addEventListener("input", () => {
       this.search = input.value;
+      this.changed.clear();
       this.rowCount = PAGE_SIZE;
       this.draw();
       this.loadMatches();

@@ -1,6 +1,7 @@
 // A modal dialog. While it is locked, only its own buttons close it.
 
 /** @import { Children, Properties } from "./dom.js" */
+import { restartInterval } from "./click_guard.js";
 import { h } from "./dom.js";
 
 // The component that shows dialogs: their container, and the functions that close the open ones.
@@ -20,6 +21,7 @@ export function openModal(host, labels, getContent) {
   const closed = new Promise((settle) => { resolve = settle; });
   /** @param {Result} [result] */
   const close = (result) => {
+    restartInterval();
     host.openDialogs.delete(dismiss);
     dialog.close();
     dialog.replaceChildren();

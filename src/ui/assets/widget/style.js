@@ -29,6 +29,12 @@ code, pre, .value { font-family: ui-monospace, monospace; font-size: .9em; }
 .hint { color: var(--_quiet); margin: 2px 0 6px; }
 .error { color: var(--_danger); white-space: pre-line; margin: 4px 0 0; }
 .message { padding: 32px 16px; text-align: center; color: var(--_quiet); }
+.notice { position: sticky; top: 8px; z-index: 1; height: 40px; margin: 8px 0; display: flex; justify-content: center; align-items: start; pointer-events: none; }
+.notice > div { display: flex; gap: 8px; align-items: start; max-width: min(600px, 100%); background: var(--_surface); border: 1px solid var(--_line); border-inline-start: 4px solid var(--_accent); border-radius: var(--_radius); padding: 3px 6px 3px 14px; box-shadow: 0 4px 16px rgb(0 0 0 / .18); overflow-wrap: anywhere; white-space: pre-line; pointer-events: auto; }
+.notice p { min-width: 0; }
+.notice button { border: 0; min-height: 32px; padding: 0 10px; }
+.notice > div:has(p:empty) { opacity: 0; pointer-events: none; }
+.absent { visibility: hidden; }
 .visually-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 button, input, select, textarea { font: inherit; color: inherit; background: var(--_surface); border: 1px solid var(--_line); border-radius: var(--_radius); padding: 6px 12px; min-height: 36px; }
 input, select, textarea { width: 100%; }
@@ -39,7 +45,7 @@ button.primary { background: var(--_accent); border-color: var(--_accent); color
 button.danger { background: var(--_danger); border-color: var(--_danger); color: var(--_surface); }
 button:disabled { opacity: .6; cursor: progress; }
 :focus-visible { outline: 2px solid var(--_accent); outline-offset: 2px; }
-.tools { display: flex; flex-wrap: wrap; gap: 12px; margin: 16px 0; }
+.tools { display: flex; flex-wrap: wrap; gap: 12px; margin: 8px 0 16px; }
 .tools > * { flex: 1 1 200px; max-width: 320px; }
 .field { margin: 12px 0; }
 .tools .field { margin: 0; }
@@ -52,6 +58,8 @@ thead th { font-size: .85em; color: var(--_quiet); font-weight: 500; }
 tbody th { font-weight: 600; overflow-wrap: anywhere; }
 .tag { display: inline-block; font-size: .85em; border: 1px solid var(--_line); border-radius: 99px; padding: 0 8px; margin: 0 4px 4px 0; overflow-wrap: anywhere; }
 .badge { font-size: .85em; font-weight: 600; }
+/* As wide as the longest state, so that the columns stay when a state changes. */
+.cell > .badge { display: inline-block; min-width: 6em; }
 .badge.active { color: light-dark(#18794e, #4cc38a); }
 .badge.suspended, .badge.expired { color: light-dark(#8f5d00, #ffca5c); }
 .badge.revoked { color: var(--_danger); }

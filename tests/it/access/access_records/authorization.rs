@@ -43,8 +43,11 @@ async fn is_hidden(server: &Server, who: &str, record: &Value) {
 
 both! {
     // Features: A9.
-    async fn creator_of_a_record_administers_it_without_managing_the_organization(server: Server) {
+    async fn creator_of_a_record_administers_it_without_managing_the_organization(
+        server: Server, r#"access_records.user_resources=["/Users/{user}/*", "/{organization}/*"]"#
+    ) {
         acme(&server).await;
+        server.offer_management_permissions().await;
         let body = record("user", "alice", json!([statement(&["Viewer"], &["/Users/alice/*"])]));
         let made = call_on_behalf(&server, ALICE, "POST", "/v1/access-records", Some(body), 201).await;
         assert_eq!((&made["admins"], &made["organization_id"]), (&json!(["alice"]), &json!("acme")));
@@ -66,13 +69,16 @@ both! {
     }
 
     // Features: A9.
-    async fn organization_manager_administers_all_of_its_records(server: Server) {
+    async fn organization_manager_administers_all_of_its_records(
+        server: Server, r#"access_records.user_resources=["/Users/{user}/*", "/{organization}/*"]"#
+    ) {
         acme(&server).await;
         organization(&server, "other").await;
         member(&server, "other", "max", &["manager", "Viewer"]).await;
         let body = record("user", "alice", json!([statement(&["Viewer"], &["/Users/alice/*"])]));
         let of_alice = call_on_behalf(&server, ALICE, "POST", "/v1/access-records", Some(body.clone()), 201).await;
-        let of_max = call_on_behalf(&server, MAX, "POST", "/v1/access-records", Some(body.clone()), 201).await;
+        let by_max = record("user", "alice", json!([statement(&["Viewer"], &["/acme/*"])]));
+        let of_max = call_on_behalf(&server, MAX, "POST", "/v1/access-records", Some(by_max), 201).await;
         assert_eq!(of_max["admins"], json!(["max"]));
         is_hidden(&server, ALICE, &of_max).await;
         let listed = call_on_behalf(&server, MAX, "GET", "/v1/access-records", None, 200).await;
@@ -93,7 +99,9 @@ both! {
     }
 
     // Features: A8.
-    async fn user_creates_records_for_own_resources_with_own_roles(server: Server) {
+    async fn user_creates_records_for_own_resources_with_own_roles(
+        server: Server, r#"access_records.user_resources=["/Users/{user}/*", "/{organization}/*"]"#
+    ) {
         acme(&server).await;
         let own = call_on_behalf(&server, ALICE, "POST", "/v1/service-clients", Some(json!({ "name": "a", "permissions": ["docs:read"] })), 201).await;
         let other = call_on_behalf(&server, BOB, "POST", "/v1/service-clients", Some(json!({ "name": "b", "permissions": ["docs:read"] })), 201).await;
@@ -101,7 +109,7 @@ both! {
         let of_bob = personal_key(&server, "bob", Some("acme"), &["docs:read"]).await;
         let outside = { server.manage("PATCH", "/v1/users/alice", Some(json!({ "roles": ["Viewer"] })), 200).await;
             personal_key(&server, "alice", None, &["docs:read"]).await };
-        let any = json!([statement(&["Viewer", "Editor"], &["/anything/*", "https://docs.test/*"])]);
+        let any = json!([statement(&["Viewer", "Editor"], &["/Users/alice/*", "/Users/alice/Documents/7"])]);
         for (kind, id) in [("user", "alice"), ("service_client", own["id"].as_str().unwrap()), ("api_key", &key.id)] {
             call_on_behalf(&server, ALICE, "POST", "/v1/access-records", Some(record(kind, id, any.clone())), 201).await;
         }
@@ -112,8 +120,10 @@ both! {
         }
         // A caller cannot grant a role with permissions the caller lacks, for any principal. Max
         // holds only `docs:read`.
-        for (who, roles, lacks) in [(ALICE, ["Creator", "Viewer"], "docs:create"), (MAX, ["Editor", "Viewer"], "docs:edit")] {
-            let refusal = record("user", "alice", json!([statement(&["Viewer"], &["/a"]), statement(&roles, &["/a"])]));
+        for (who, at, roles, lacks) in [
+            (ALICE, "/Users/alice/a", ["Creator", "Viewer"], "docs:create"), (MAX, "/acme/a", ["Editor", "Viewer"], "docs:edit"),
+        ] {
+            let refusal = record("user", "alice", json!([statement(&["Viewer"], &[at]), statement(&roles, &[at])]));
             let refusal = call_on_behalf(&server, who, "POST", "/v1/access-records", Some(refusal), 422).await;
             let found = messages(&refusal);
             assert!(found.len() == 1 && found[0].starts_with("statements[1].roles") && found[0].contains(lacks), "{found:?}");
@@ -124,7 +134,9 @@ both! {
         problem(refused, 403, "forbidden").await;
     }
 
-    async fn change_requires_grant_rights_for_added_permissions_only(server: Server) {
+    async fn change_requires_grant_rights_for_added_permissions_only(
+        server: Server, r#"access_records.user_resources=["/Users/{user}/*", "/{organization}/*"]"#
+    ) {
         acme(&server).await;
         // The administrator grants Alice a role that she could not grant herself.
         let mut body = record("user", "alice", json!([statement(&["Creator"], &["/a"])]));
@@ -148,17 +160,20 @@ both! {
         assert_eq!(refusal["errors"][0]["field"], "principals[1]");
         // Alice may keep existing statements, rename the record, add statements within her own
         // permissions, and remove statements.
-        let wider = json!({ "name": "n", "statements": [statement(&["Creator"], &["/a"]), statement(&["Viewer"], &["/b"])] });
+        let wider = json!({ "name": "n", "statements": [statement(&["Creator"], &["/a"]), statement(&["Viewer"], &["/Users/alice/b"])] });
         call_on_behalf(&server, ALICE, "PATCH", &path, Some(wider), 200).await;
-        call_on_behalf(&server, ALICE, "PATCH", &path, Some(json!({ "statements": [statement(&["Viewer"], &["/b"])] })), 200).await;
+        call_on_behalf(&server, ALICE, "PATCH", &path, Some(json!({ "statements": [statement(&["Viewer"], &["/Users/alice/b"])] })), 200).await;
         assert_eq!(server.manage("GET", &path, None, 200).await["version"], 3);
     }
 
-    async fn key_cannot_change_its_own_access_records(server: Server) {
+    async fn key_cannot_change_its_own_access_records(
+        server: Server, r#"access_records.user_resources=["/Users/{user}/*", "/{organization}/*"]"#
+    ) {
         acme(&server).await;
+        server.offer_management_permissions().await;
         let key = personal_key(&server, "alice", Some("acme"), &["docs:read", "user-api-keys:manage-self"]).await;
-        let wide = json!([statement(&["Viewer"], &["/*"])]);
-        let own = record("api_key", &key.id, json!([statement(&["Viewer"], &["/a"])]));
+        let wide = json!([statement(&["Viewer"], &["/Users/alice/*"])]);
+        let own = record("api_key", &key.id, json!([statement(&["Viewer"], &["/Users/alice/a"])]));
         let made = call_on_behalf(&server, ALICE, "POST", "/v1/access-records", Some(own.clone()), 201).await;
         let bundle = json!({ "name": "c", "permissions": ["docs:read"], "access_record": { "name": "r", "statements": wide } });
         // Alice administers the record and the key acts on behalf of Alice, yet the key can neither
@@ -179,12 +194,14 @@ both! {
         call_on_behalf(&server, ALICE, "PATCH", &path_of(&made), Some(json!({ "statements": wide })), 200).await;
     }
 
-    async fn user_outside_organizations_cannot_name_other_users(server: Server) {
+    async fn user_outside_organizations_cannot_name_other_users(
+        server: Server, r#"access_records.user_resources=["/Users/{user}/*", "/{organization}/*"]"#
+    ) {
         acme(&server).await;
         for user in ["eve", "dan"] {
             server.manage("PUT", &format!("/v1/users/{user}"), Some(json!({ "roles": ["self", "Viewer"] })), 201).await;
         }
-        let mut body = record("user", "eve", json!([statement(&["Viewer"], &["/a"])]));
+        let mut body = record("user", "eve", json!([statement(&["Viewer"], &["/Users/eve/a"])]));
         for admin in ["dan", "absent"] {
             body["admins"] = json!([admin]);
             let refusal = call_on_behalf(&server, "eve", "POST", "/v1/access-records", Some(body.clone()), 422).await;
@@ -194,9 +211,11 @@ both! {
         call_on_behalf(&server, "eve", "POST", "/v1/access-records", Some(body), 201).await;
     }
 
-    async fn replay_returns_404_after_access_was_lost(server: Server) {
+    async fn replay_returns_404_after_access_was_lost(
+        server: Server, r#"access_records.user_resources=["/Users/{user}/*", "/{organization}/*"]"#
+    ) {
         acme(&server).await;
-        let own = record("user", "alice", json!([statement(&["Viewer"], &["/a"])]));
+        let own = record("user", "alice", json!([statement(&["Viewer"], &["/Users/alice/a"])]));
         let client = json!({ "name": "c", "permissions": ["docs:read"] });
         let post = |path: &'static str, body: Value| {
             server.on_behalf(ALICE, "POST", path).header("idempotency-key", path).json(&body).send()

@@ -105,7 +105,7 @@ both! {
         assert_eq!(body["authorization_details"], json!([detail(&["docs:edit", "docs:read"], &["/docs/*"])]));
         // An unsupported `authorization_details` parameter is refused, not ignored.
         let asked = [exchange_of(&key.value).as_slice(), &[("authorization_details", "[]")]].concat();
-        oauth_error(server.token(&asked).await, 400, "invalid_request").await;
+        oauth_error(server.token(&asked).await, 400, "invalid_authorization_details").await;
     }
 
     async fn records_do_not_apply_across_tenants(server: Server) {

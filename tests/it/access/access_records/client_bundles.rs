@@ -172,7 +172,9 @@ both! {
     }
 
     // Features: A11.
-    async fn key_and_its_access_record_are_created_together_or_not_at_all(server: Server) {
+    async fn key_and_its_access_record_are_created_together_or_not_at_all(
+        server: Server, r#"access_records.user_resources=["/Users/{user}/*"]"#
+    ) {
         sample_roles(&server).await;
         user(&server, "alice", &["self", "Viewer"]).await;
         let wanted = |role: &str, over: &str| json!({
@@ -180,32 +182,37 @@ both! {
         });
         let before = server.events().await.len();
         for (role, over, fault) in [
-            ("Editor", "/docs/7", "access_record.statements[0].roles: you cannot grant docs:edit of the role Editor"),
-            ("Unknown", "/docs/7", "access_record.statements[0].roles: there is no role Unknown"),
+            ("Editor", "/Users/alice/7", "access_record.statements[0].roles: you cannot grant docs:edit of the role Editor"),
+            ("Unknown", "/Users/alice/7", "access_record.statements[0].roles: there is no role Unknown"),
             ("Viewer", "docs", "access_record.statements[0].resources[0]: a resource"),
+            ("Viewer", "/Users/bob/7", "access_record.statements[0].resources: you cannot grant /Users/bob/7"),
         ] {
             let refusal = call_on_behalf(&server, "alice", "POST", "/v1/api-keys", Some(wanted(role, over)), 422).await;
             assert!(messages(&refusal)[0].starts_with(fault), "{refusal}");
         }
         assert_eq!(server.events().await.len(), before, "no key without its record");
-        let made = call_on_behalf(&server, "alice", "POST", "/v1/api-keys", Some(wanted("Viewer", "/docs/7")), 201).await;
+        let made = call_on_behalf(&server, "alice", "POST", "/v1/api-keys", Some(wanted("Viewer", "/Users/alice/7")), 201).await;
         assert_eq!(events_after(&server, before).await, ["api_key.created", "access_record.created"]);
-        assert_eq!(details(&server, made["value"].as_str().unwrap()).await, json!([detail(&["docs:read"], &["/docs/7"])]));
+        assert_eq!(details(&server, made["value"].as_str().unwrap()).await, json!([detail(&["docs:read"], &["/Users/alice/7"])]));
         let records = call_on_behalf(&server, "alice", "GET", "/v1/access-records", None, 200).await;
         assert_eq!(records["data"][0]["principals"], json!([{ "type": "api_key", "id": made["id"] }]));
-        let mut imported = wanted("Viewer", "/docs/7");
+        let mut imported = wanted("Viewer", "/Users/alice/7");
         imported["import"] = json!({ "sha256": "0".repeat(64) });
-        call_on_behalf(&server, "alice", "POST", "/v1/api-keys", Some(imported), 422).await;
+        call_on_behalf(&server, "alice", "POST", "/v1/api-keys", Some(imported), 403).await;
     }
 
     // Features: A24.
-    async fn bundle_grants_a_user_no_more_than_separate_calls(server: Server) {
+    async fn bundle_grants_a_user_no_more_than_separate_calls(
+        server: Server, r#"access_records.user_resources=["/Users/{user}/*"]"#
+    ) {
         sample_roles(&server).await;
         user(&server, "alice", &["self", "Viewer"]).await;
-        let made = call_on_behalf(&server, "alice", "POST", "/v1/service-clients", Some(bundle(&["docs:read"])), 201).await;
+        let mut own = bundle(&["docs:read"]);
+        own["access_record"]["statements"][0]["resources"] = json!(["/Users/alice/*"]);
+        let made = call_on_behalf(&server, "alice", "POST", "/v1/service-clients", Some(own.clone()), 201).await;
         assert_eq!(made["access_record"]["admins"], json!(["alice"]));
         assert_eq!(made["owner"], json!({ "type": "user", "id": "alice", "organization_id": null }));
-        let mut more = bundle(&["docs:read"]);
+        let mut more = own;
         more["access_record"]["statements"][0]["roles"] = json!(["Editor"]);
         let refusal = call_on_behalf(&server, "alice", "POST", "/v1/service-clients", Some(more), 422).await;
         assert!(messages(&refusal)[0].starts_with("access_record.statements[0].roles: you cannot grant docs:edit of the role Editor"), "{refusal}");

@@ -157,10 +157,10 @@ both! {
             assert_eq!(kids(&some, None), kids(&all, Some(algorithm)));
             assert_eq!(kids(&some, None).len(), count, "{algorithm}");
         }
-        for unknown in ["?alg=", "?alg=es256", "?alg=HS256", "?alg=none", "?alg=ES256%20", "?alg=ES256&alg=RS256", "?a=1&alg=x"] {
+        for unknown in ["?alg=", "?alg=es256", "?alg=HS256", "?alg=none", "?alg=ES256%20", "?alg=ES256&alg=RS256", "?a=1&alg=x", "?Alg=ES256", "?alg[]=ES256"] {
             oauth_error(get(unknown).await, 400, "invalid_request").await;
         }
-        for other in ["?a=b", "?Alg=x", "?alg2=x&a", "?&&"] {
+        for other in ["?a=b", "?alg2=x&a", "?&&"] {
             assert_eq!(body_of(get(other).await, StatusCode::OK).await, all, "{other} is not ours");
         }
         let some = get("?alg=ES256&x=y").await;

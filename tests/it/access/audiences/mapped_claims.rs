@@ -1,12 +1,13 @@
 //! Token claims mapped from metadata.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{explained, path_of, token_for, token_profile};
 use crate::support::{
-    Key, Server, body_of, both,
-    wire::{exchange_of, oauth_error, problem},
+    Key, Server, body_of, both, verify,
+    wire::{exchange_of, form, oauth_error, problem},
 };
 
 const A: &str = "https://a.test/";
@@ -41,7 +42,7 @@ both! {
         }
         // Claims follow the metadata at the next exchange. Sources that do not exist
         // for a key yield no claim.
-        server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "metadata": { "gone": 1 } })), 200).await;
+        server.manage("PATCH", &format!("/v1/api-keys/{}", key.id), Some(json!({ "metadata": { "gone": 1, "team": null } })), 200).await;
         let (_, claims) = token_for(&server, &key.value, A).await;
         assert_eq!((claims.get("team"), &claims["gone"], &claims["plan"]), (None, &json!(1), &json!("gold")));
         let generic = server.generic_key(&[]).await;
@@ -52,9 +53,38 @@ both! {
         assert!(claims.get("plan").is_none());
     }
 
+    async fn introspection_returns_the_mapped_claims_of_the_token(server: Server) {
+        let key = key_with(&server, json!({ "plan": "gold" }), json!({ "team": { "id": 7, "name": null } })).await;
+        let claims = json!({ "plan": "service_client.metadata.plan", "team": "api_key.metadata.team", "username": "api_key.metadata.team.id" });
+        token_profile(&server, A, json!({ "claims": claims })).await;
+        let issued = body_of(server.exchange_for(&key.value, json!({ "audience": A })).await, StatusCode::OK).await;
+        let token = issued["access_token"].as_str().unwrap();
+        let claims = verify(&server, token, A).await;
+        // What the token says, also after the metadata has changed.
+        server.manage("PATCH", &format!("/v1/service-clients/{}", key.client), Some(json!({ "metadata": { "plan": "silver" } })), 200).await;
+        let introspect = async |token: &str| {
+            let request = form(server.post("/oauth/introspect").bearer_auth(&server.admin), &[("token", token)]);
+            body_of(request.send().await.unwrap(), StatusCode::OK).await
+        };
+        let plain = introspect(token).await;
+        assert_eq!(plain["active"], true);
+        for name in ["plan", "team", "username", "iss", "sub", "aud", "exp", "iat", "jti", "client_id", "key_id", "sub_type"] {
+            assert_eq!(plain[name], claims[name], "{name}: {plain}");
+        }
+        assert!(plain.get("status").is_none(), "{plain}");
+        let request = form(server.post("/oauth/introspect").bearer_auth(&server.admin), &[("token", token)]);
+        let signed = request.header("accept", "application/token-introspection+jwt").send().await.unwrap().text().await.unwrap();
+        let payload = URL_SAFE_NO_PAD.decode(signed.split('.').nth(1).unwrap()).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&payload).unwrap()["token_introspection"], plain);
+        // A key has no token yet, and nothing is added to an inactive response.
+        assert!(introspect(&key.value).await.get("plan").is_none());
+        server.step(&key, "revoke").await;
+        assert_eq!(introspect(token).await, json!({ "active": false }));
+    }
+
     async fn metadata_cannot_set_reserved_claims(server: Server) {
         let all = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "scp", "sub_type", "key_id", "org_id",
-            "authorization_details", "status", "cnf", "act", "may_act", "azp", "auth_time", "nonce", "amr", "acr", "typ", "roles", "groups",
+            "authorization_details", "status", "active", "token_type", "cnf", "act", "may_act", "azp", "auth_time", "nonce", "amr", "acr", "typ", "roles", "groups",
             "entitlements"];
         for name in all {
             let refusal = json!({ "identifier": A, "claims": { name: "api_key.metadata.x", "fine": "api_key.metadata.x" } });

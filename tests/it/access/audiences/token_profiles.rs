@@ -1,5 +1,11 @@
 //! The token profile members `typ`, `scope_claim` and `aud_claim`.
 
+use std::time::Duration;
+
+use keyswap::{
+    domain::events::{Actor, Origin},
+    service::integrity,
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -89,10 +95,12 @@ both! {
         };
         let listed = async |token: &str| call(&server, token, "GET", "/v1/api-keys", None, &[]).await;
         assert_eq!(listed(&token().await).await.status(), 200);
-        // The API cannot set these values. If they are set in the database, the management API
-        // still rejects a token of another type with the same claims.
+        // The API cannot set these values. If they are set in the database and an operator accepts
+        // them, the management API still rejects a token of another type with the same claims.
         for typ in ["JWT", "application/at+jwt", "AT+JWT"] {
             server.database.sql(&format!("UPDATE audiences SET typ = '{typ}' WHERE built_in = 'management'"));
+            let altered = integrity::check(&server.services, Duration::ZERO).await.unwrap().faults.pop().unwrap();
+            integrity::accept(&server.services, altered.table.as_str(), altered.id, Origin::of(Actor::Operator)).await.unwrap();
             let token = token().await;
             assert_eq!(header_of(&token)["typ"], typ);
             verify(&server, &token, audience).await;
@@ -120,7 +128,7 @@ both! {
         }
         for body in [
             json!({ "signs_with": "ES256" }), json!({ "alg": "ES256" }), json!({ "algorithm": "none" }), json!({ "algorithm": "es256" }),
-            json!({ "algorithm": ["ES256"] }), json!({ "claims": [] }), json!({ "claims": { "a": 1 } }), json!({ "claims": { "a": null } }),
+            json!({ "algorithm": ["ES256"] }), json!({ "claims": [] }), json!({ "claims": { "a": 1 } }), json!({ "claims": { "exp": "api_key.metadata.a" } }),
             json!({ "scope_claim": "" }), json!({ "aud_claim": "String" }),
         ] {
             server.manage("PATCH", &path_of(&audience), Some(body), 422).await;
@@ -156,7 +164,7 @@ both! {
             (json!({ "typ": null }), json!({ "typ": "JWT" })), (json!({ "typ": "jwt" }), json!({ "typ": "JWT" })),
             (json!({ "scope_claim": "scope" }), json!({ "scope_claim": "scp" })),
             (json!({ "aud_claim": "array" }), json!({ "aud_claim": "string" })),
-            (json!({ "claims": {} }), json!({ "claims": { "api_key": "api_key.metadata.a" } })),
+            (json!({ "claims": null }), json!({ "claims": { "api_key": "api_key.metadata.a" } })),
             (json!({ "claims": { "api_key": "api_key.metadata.b" } }), json!({ "claims": { "api_key": "api_key.metadata.a" } })),
             (json!({ "algorithm": "EdDSA" }), json!({ "algorithm": "ES256" })),
         ] {
@@ -166,7 +174,7 @@ both! {
             problem(answer, 400, "invalid_target").await;
             let explained = explained(&server, &key.value, &[A, B]).await;
             assert_eq!((&explained["granted"], &explained["error"], &explained["reason"]),
-                (&json!(false), &json!("invalid_target"), &json!("shape")), "{other}");
+                (&json!(false), &json!("invalid_target"), &json!("token_profile")), "{other}");
             for alone in [A, B] {
                 token_for(&server, &key.value, alone).await;
             }

@@ -24,6 +24,7 @@ const ALL: [&str; 7] = [
 
 both! {
     async fn key_cannot_raise_its_own_limits(server: Server) {
+        server.offer_management_permissions().await;
         server.permissions_for_all(&["projects:read"]).await;
         server.role("worker", &["projects:read", "user-api-keys:manage-self"]).await;
         server.user("alice", &["worker"]).await;
@@ -46,6 +47,7 @@ both! {
     }
 
     async fn key_cannot_create_a_key_without_its_limits(server: Server) {
+        server.offer_management_permissions().await;
         server.permissions_for_all(&["projects:read"]).await;
         server.role("worker", &["projects:read", "user-api-keys:manage-self"]).await;
         server.user("alice", &["worker"]).await;
@@ -74,18 +76,43 @@ both! {
         assert_eq!(call("POST", format!("/v1/api-keys/{}/rotate", limited.id), json!({ "grace": "0s" })).await.unwrap().status(), 403);
     }
 
-    async fn session_grants_no_more_than_its_opener_has(server: Server) {
-        let back_end = server.client_key(&["keyswap:keys", "projects:read"]).await;
-        server.permissions_for_all(&["projects:read", "projects:write"]).await;
+    async fn session_permits_what_the_roles_of_its_user_permit_and_no_more(server: Server) {
+        server.offer_management_permissions().await;
+        server.permissions_for_all(&["projects:read", "projects:write", "tasks:read"]).await;
         server.role("worker", &["projects:read", "projects:write", "user-api-keys:manage-self"]).await;
         server.user("alice", &["worker"]).await;
-        let open = server.post("/v1/portal-sessions").bearer_auth(&back_end.value).json(&json!({ "user_id": "alice" }));
-        let session = crate::support::body_of(open.send().await.unwrap(), StatusCode::CREATED).await;
-        for (permission, status) in [("projects:read", 201), ("projects:write", 422)] {
-            let body = json!({ "name": "a", "permissions": [permission] });
-            let made = server.post("/v1/api-keys").bearer_auth(session["token"].as_str().unwrap()).json(&body).send().await.unwrap();
-            assert_eq!(made.status(), status, "{permission}");
+        // The opener holds none of the permissions, or one that the user does not have.
+        for opener in [&["keyswap:sessions"][..], &["keyswap:keys"], &["keyswap:keys", "tasks:read"], &["keyswap:admin"]] {
+            let back_end = server.client_key(opener).await;
+            let open = server.post("/v1/portal-sessions").bearer_auth(&back_end.value).json(&json!({ "user_id": "alice" }));
+            let session = crate::support::body_of(open.send().await.unwrap(), StatusCode::CREATED).await;
+            let session = session["token"].as_str().unwrap();
+            for (permission, status) in [
+                ("projects:read", 201), ("projects:write", 201), ("user-api-keys:manage-self", 201), ("tasks:read", 422), ("keyswap:keys", 422),
+                ("keyswap:sessions", 422), ("keyswap:admin", 422),
+            ] {
+                let body = json!({ "name": "a", "permissions": [permission] });
+                let made = server.post("/v1/api-keys").bearer_auth(session).json(&body).send().await.unwrap();
+                assert_eq!(made.status(), status, "{permission} in a session of {opener:?}");
+            }
         }
+    }
+
+    async fn keyswap_keys_implies_keyswap_sessions(server: Server) {
+        let manager = server.client_key(&["keyswap:keys"]).await;
+        let sessions = server.client_key(&["keyswap:sessions"]).await;
+        let make = async |key: &crate::support::Key, permission: &str| {
+            let client = json!({ "name": "c", "permissions": [permission] });
+            server.post("/v1/service-clients").bearer_auth(&key.value).json(&client).send().await.unwrap().status().as_u16()
+        };
+        assert_eq!((make(&manager, "keyswap:sessions").await, make(&manager, "keyswap:keys").await), (201, 201));
+        assert_eq!(make(&manager, "keyswap:directory").await, 422);
+        // The reverse does not hold: a key that opens sessions manages no keys and acts on behalf of no user.
+        assert_eq!(make(&sessions, "keyswap:sessions").await, 403);
+        server.user("alice", &[]).await;
+        let on_behalf = server.get("/v1/api-keys").bearer_auth(&sessions.value).header("keyswap-on-behalf-of", "alice");
+        assert_eq!(on_behalf.send().await.unwrap().status(), 403);
+        assert_eq!(server.get("/v1/api-keys").bearer_auth(&sessions.value).send().await.unwrap().status(), 403);
     }
 
     async fn last_administrator_cannot_revoke_itself(server: Server) {

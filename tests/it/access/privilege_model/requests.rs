@@ -40,6 +40,7 @@ impl Actor<'_> {
             ("exchanges_per_minute", json!(had.exchanges_per_minute)),
             ("max_token_ttl", had.max_token_ttl.map_or(Value::Null, |seconds| json!(format!("{seconds}s")))),
             ("audiences", json!(had.audiences)),
+            ("record_bound", json!(false)),
         ];
         let far = json!("2099-01-01T00:00:00Z");
         let wild = [
@@ -47,6 +48,7 @@ impl Actor<'_> {
             [Value::Null, json!(50), json!(100_000)],
             [Value::Null, json!("1m"), json!("1h")],
             [Value::Null, json!([DEFAULT]), json!([DEFAULT, MANAGEMENT, NARROW])],
+            [json!(true), json!(false), json!(true)],
         ];
         for ((name, own), wild) in own.into_iter().zip(wild) {
             if is_new && !self.chance.one_in(6) {
@@ -124,7 +126,7 @@ impl Actor<'_> {
             _ => json!({ "type": "api_key", "id": key }),
         };
         let role = *self.chance.pick(&["reader", "boss", "worker"]);
-        let statements = json!([{ "roles": [role], "resources": ["/any/*"] }]);
+        let statements = json!([{ "roles": [role], "resources": [self.chance.pick(&["/any/alice/*", "/any/*"])] }]);
         match self.records.last().cloned() {
             Some(id) if self.chance.one_in(2) => {
                 let path = format!("/v1/access-records/{id}");

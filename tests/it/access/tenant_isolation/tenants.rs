@@ -27,6 +27,7 @@ const MANAGEMENT: [&str; 4] =
     ["projects:read", "api-keys:manage", "user-api-keys:manage-self", "user-api-keys:manage-all"];
 
 pub async fn two_tenants(server: &Server) -> [Tenant; 2] {
+    server.offer_management_permissions().await;
     server.permissions_for_all(&["projects:read"]).await;
     server.role("owner", &MANAGEMENT).await;
     [tenant(server, "ours").await, tenant(server, "theirs").await]
@@ -37,6 +38,9 @@ async fn tenant(server: &Server, name: &str) -> Tenant {
     server.organization(name).await;
     server.user(&admin, &[]).await;
     server.member(name, &admin, &["owner"]).await;
+    let colleague = format!("colleague-{name}");
+    server.user(&colleague, &[]).await;
+    server.member(name, &colleague, &["owner"]).await;
     let organization_key = server.key_of(json!({ "type": "organization", "id": name }), &MANAGEMENT).await;
     let owner = json!({ "type": "user", "id": admin, "organization_id": name });
     let personal_key = server.key_of(owner, &MANAGEMENT).await;
@@ -73,7 +77,8 @@ async fn client(server: &Server, of: &Tenant) -> String {
 async fn record(server: &Server, of: &Tenant) -> String {
     let body = json!({
         "name": "a record", "organization_id": of.organization,
-        "principals": [{ "type": "user", "id": of.admin }],
+        // A record of the administrator would limit the administrator's own keys.
+        "principals": [{ "type": "user", "id": format!("colleague-{}", of.organization) }],
         "statements": [{ "roles": ["owner"], "resources": ["/projects/*"] }],
     });
     let record = server.manage("POST", "/v1/access-records", Some(body), 201).await;
@@ -155,6 +160,11 @@ pub async fn target(server: &Server, template: &str, theirs: &Tenant, who: Calle
             (id, "absents")
         }
         "users" => (fresh_user(server).await, "absent"),
+        "portal-sessions" => {
+            let session = json!({ "user_id": theirs.admin, "organization_id": theirs.organization });
+            let session = server.manage("POST", "/v1/portal-sessions", Some(session), 201).await;
+            (session["id"].as_str().unwrap().to_owned(), "pss_4fY7Qk2ZtR9bXw1M")
+        }
         "permissions" | "roles" | "audiences" | "webhooks" | "signing-keys" | "status-lists" => return None,
         other => panic!("/v1/{other}/{{…}}: say here whether it belongs to a tenant, and how to make one"),
     };

@@ -174,7 +174,7 @@ const OF_ORGANIZATION: [&str; 2] = ["key of the organization", "key of the organ
 const OF_CLIENT: &str = "key of the organization's client";
 
 both! {
-    async fn objects_in_force_are_visible_to_their_tenant(server: Server, "jobs=by_hand") {
+    async fn objects_in_force_are_visible_to_their_tenant(server: Server, "jobs=by_hand", r#"access_records.user_resources=["/projects/{user}/*"]"#) {
         let (_, _, visible) = play(&server, End::Nothing).await;
         assert_eq!(seen(&visible, Who::Revoker).len(), 7, "every key and client of the organization: {visible:?}");
         assert_eq!(seen(&visible, Who::Manager).len(), 5, "those of the organization, its client and its record");
@@ -183,7 +183,7 @@ both! {
         play(&server, End::MakerBlocked).await;
     }
 
-    async fn ended_keys_are_visible_as_what_they_are(server: Server, "jobs=by_hand") {
+    async fn ended_keys_are_visible_as_what_they_are(server: Server, "jobs=by_hand", r#"access_records.user_resources=["/projects/{user}/*"]"#) {
         let (cast, objects, _) = play(&server, End::KeysRevoked).await;
         for object in objects.iter().filter(|object| OF_ORGANIZATION.contains(&object.what)) {
             assert_eq!(state(&server, &cast, Who::Manager, object).await, (json!("revoked"), Value::Null));
@@ -196,7 +196,7 @@ both! {
         assert_eq!(state(&server, &cast, Who::Manager, of_client).await, ended);
     }
 
-    async fn a_key_whose_creator_left_is_revoked_and_visible(server: Server, "jobs=by_hand", "api_keys.end_with_creator=true") {
+    async fn a_key_whose_creator_left_is_revoked_and_visible(server: Server, "jobs=by_hand", r#"access_records.user_resources=["/projects/{user}/*"]"#, "api_keys.end_with_creator=true") {
         for end in [End::MakerLeft, End::MakerLeftAndBack, End::MakerDeleted, End::MakerDeletedAndBack] {
             let (cast, objects, visible) = play(&server, end).await;
             assert!(OF_ORGANIZATION.iter().all(|what| seen(&visible, Who::Manager).contains(what)), "{end:?}: {visible:?}");
@@ -209,7 +209,7 @@ both! {
         }
     }
 
-    async fn objects_of_an_owner_that_was_created_again_stay_hidden(server: Server, "jobs=by_hand") {
+    async fn objects_of_an_owner_that_was_created_again_stay_hidden(server: Server, "jobs=by_hand", r#"access_records.user_resources=["/projects/{user}/*"]"#) {
         for end in [End::OrganizationDeletedAndBack, End::KeysRevokedAndOrganizationBack] {
             let (_, _, visible) = play(&server, end).await;
             for who in [Who::Manager, Who::ManagerOnBehalf, Who::Revoker, Who::Creator, Who::OrganizationKey] {

@@ -116,6 +116,7 @@ async fn directory(server: &Server, names: &Names) {
 
 /// Creates the objects of a stage.
 pub async fn objects(server: &Server, end: End) -> Vec<Object> {
+    server.offer_management_permissions().await;
     server.permissions_for_all(&["projects:read"]).await;
     server.role("manager", &MANAGER).await;
     server.role("revoker", &["user-api-keys:manage-all"]).await;
@@ -151,7 +152,7 @@ pub async fn objects(server: &Server, end: End) -> Vec<Object> {
     }
     let record = json!({
         "name": "a record", "principals": [{ "type": "user", "id": names.maker }],
-        "statements": [{ "roles": ["maker"], "resources": ["/projects/*"] }],
+        "statements": [{ "roles": ["maker"], "resources": [format!("/projects/{}/*", names.maker)] }],
     });
     all.push(create(server, Some(&inside), "/v1/access-records", "record", record.clone()).await);
     all.push(create(server, Some(&names.maker), "/v1/access-records", "record outside", record).await);

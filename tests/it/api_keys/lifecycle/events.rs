@@ -88,6 +88,11 @@ both! {
         reader.change("PATCH", "/v1/users/ada", json!({ "blocked": true }), Some(("user.blocked", ada, None))).await;
         reader.change("PATCH", "/v1/users/ada", json!({ "blocked": true }), None).await;
         reader.change("PATCH", "/v1/users/ada", json!({ "blocked": false }), Some(("user.unblocked", ada, None))).await;
+        for (step, kind) in [("lock", "user.locked"), ("unlock", "user.unlocked")] {
+            let path = format!("/v1/users/ada/{step}");
+            reader.change("POST", &path, Value::Null, Some((kind, ada, None))).await;
+            reader.change("POST", &path, Value::Null, None).await;
+        }
         let member = "/v1/organizations/acme/members/ada";
         reader.change("PUT", member, json!({ "roles": ["r"] }), Some(("member.created", ada, acme))).await;
         reader.change("PUT", member, json!({ "roles": ["r"] }), None).await;

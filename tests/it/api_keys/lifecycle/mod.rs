@@ -1,8 +1,10 @@
 //! The lifecycle of a key: effects of its owner, rotation, expiry and events.
 
+mod descendants;
 mod events;
 mod expiry_notifications;
 mod owners;
+mod revocation;
 mod rotation;
 
 use reqwest::StatusCode;
@@ -12,6 +14,7 @@ use crate::support::{Key, Server, body_of};
 
 /// Creates an organization and a member with all permissions inside and outside of it.
 async fn acme(server: &Server) {
+    server.offer_management_permissions().await;
     for name in ["projects:read", "projects:write"] {
         let body = json!({ "assignable_to": ["user", "organization", "service_client"] });
         put(server, &format!("/v1/permissions/{name}"), body).await;

@@ -40,6 +40,13 @@ async fn delete(server: &Server, path: &str) {
     server.manage("DELETE", path, None, 204).await;
 }
 
+/// Asserts what the last event of a type says about the keys of organizations that the user created.
+async fn assert_created_keys(server: &Server, kind: &str, state: &str) {
+    let events = server.events().await;
+    let event = events.iter().rfind(|event| event["type"] == kind).unwrap();
+    assert_eq!(event["data"]["created_organization_keys"], state, "{event}");
+}
+
 both! {
     // Features: P1.
     async fn keys_of_a_blocked_user_are_suspended_until_the_user_is_unblocked(server: Server, "jobs=by_hand") {
@@ -47,9 +54,9 @@ both! {
         let replica = server.replica().await;
         let of_client = of_client_of(&server, json!({ "type": "user", "id": "ada" })).await;
         let (within, without, by_hand) = (personal(&server, Some("acme")).await, personal(&server, None).await, personal(&server, None).await);
-        let others = of_acme(&server).await;
+        let (others, made) = (of_acme(&server).await, of_acme_by_ada(&server).await);
         server.step(&by_hand, "suspend").await;
-        all_work(&server, &[&within, &without, &of_client, &others]).await;
+        all_work(&server, &[&within, &without, &of_client, &others, &made]).await;
         let before = server.events().await.len();
 
         patch(&server, "/v1/users/ada", json!({ "blocked": true })).await;
@@ -58,7 +65,8 @@ both! {
             assert_eq!(state(&server, key).await, ("suspended".to_owned(), Some("user_blocked".to_owned())));
         }
         assert_eq!(state(&server, &by_hand).await, ("suspended".to_owned(), None));
-        assert!(works(&server, &others).await);
+        all_work(&server, &[&others, &made]).await;
+        assert_created_keys(&server, "user.blocked", "kept").await;
 
         patch(&server, "/v1/users/ada", json!({ "blocked": false })).await;
         all_work(&server, &[&within, &without, &of_client]).await;
@@ -80,6 +88,8 @@ both! {
         delete(&server, "/v1/users/ada").await;
         assert_all_revoked(&server, &[&within, &without, &of_client], "user_deleted").await;
         assert!(works(&server, &others).await, "the organization's key has no user");
+        assert_created_keys(&server, "user.deleted", "kept").await;
+        assert_created_keys(&server, "member.deleted", "kept").await;
         assert_events_of_all(&server, &[&without, &of_client], "user_deleted", Value::Null).await;
         assert_events_of_all(&server, &[&within], "user_deleted", json!("acme")).await;
         assert_eq!(events_of(&server, &revoked, "api_key.revoked").await.len(), 1, "it was revoked before, by hand");
@@ -130,11 +140,34 @@ both! {
         let member = "/v1/organizations/acme/members/ada";
         delete(&server, member).await;
         assert_all_revoked(&server, &[&within], "member_left").await;
+        assert_created_keys(&server, "member.deleted", "kept").await;
         all_work(&server, &[&without, &made]).await;
         assert_events_of_all(&server, &[&within], "member_left", json!("acme")).await;
         put(&server, member, json!({ "roles": ["writer"] })).await;
         assert!(!works(&server, &within).await, "another membership has none of the old keys");
         assert_eq!(events_of(&server, &made, "api_key.revoked").await, [Value::Null; 0]);
+    }
+
+    async fn organization_keys_are_suspended_with_their_creator_if_configured(server: Server, "api_keys.end_with_creator=true") {
+        acme(&server).await;
+        let (made, others) = (of_acme_by_ada(&server).await, of_acme(&server).await);
+        patch(&server, "/v1/users/ada", json!({ "blocked": true })).await;
+        assert!(!works(&server, &made).await && works(&server, &others).await);
+        assert_eq!(state(&server, &made).await, ("suspended".to_owned(), Some("user_blocked".to_owned())));
+        assert_created_keys(&server, "user.blocked", "suspended").await;
+        patch(&server, "/v1/users/ada", json!({ "blocked": false })).await;
+        all_work(&server, &[&made, &others]).await;
+        server.manage("POST", "/v1/users/ada/lock", None, 200).await;
+        assert!(!works(&server, &made).await);
+        assert_created_keys(&server, "user.locked", "suspended").await;
+        server.manage("POST", "/v1/users/ada/unlock", None, 200).await;
+        // An import says the same.
+        let line = json!({ "type": "user", "id": "ada", "blocked": true, "profile": {}, "metadata": {}, "roles": ["writer"] }).to_string();
+        let import = server.post("/v1/import").bearer_auth(&server.admin).header("content-type", "application/x-ndjson");
+        let report = import.body(line).send().await.unwrap().text().await.unwrap();
+        assert!(report.contains("\"updated\":1"), "{report}");
+        assert!(!works(&server, &made).await);
+        assert_created_keys(&server, "user.blocked", "suspended").await;
     }
 
     // Features: P2.
@@ -144,6 +177,7 @@ both! {
         all_work(&server, &[&made, &others]).await;
         delete(&server, "/v1/organizations/acme/members/ada").await;
         assert_all_revoked(&server, &[&made], "creator_left").await;
+        assert_created_keys(&server, "member.deleted", "ended").await;
         assert!(works(&server, &others).await);
         assert_events_of_all(&server, &[&made], "creator_left", json!("acme")).await;
         put(&server, "/v1/organizations/acme/members/ada", json!({ "roles": ["writer"] })).await;

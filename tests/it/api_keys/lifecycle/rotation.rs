@@ -1,6 +1,10 @@
 //! Rotation of keys: headers for the previous value, visibility of its use, and cancellation.
 
 use chrono::DateTime;
+use keyswap::{
+    domain::{common::id::KeyId, credentials::secret_digest::SecretDigest, events::Origin},
+    store::{self, NoEvent, Outcome, StoreError, Tx, api_keys::credentials::NewCredential},
+};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -50,34 +54,46 @@ async fn every_form(server: &Server, key: &Key) -> Vec<(&'static str, Response)>
 
 both! {
     // Features: P13.
-    async fn old_value_gets_deprecation_and_sunset_headers(server: Server) {
+    async fn response_says_when_the_presented_value_ends(server: Server) {
+        const MEMBERS: [&str; 2] = ["credential_expires_at", "credential_replaced_at"];
+        let seconds = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().timestamp();
         let old = server.generic_key(&["a"]).await;
-        let no_headers = async |key: &Key| {
+        let check = async |key: &Key, expected: Option<(&str, Option<&str>)>| {
             for (form, answer) in every_form(&server, key).await {
                 assert_eq!(answer.status(), 200, "{form}");
-                let headers = answer.headers();
+                let headers = answer.headers().clone();
+                // These are about the resource, which does not go away.
                 assert!(!headers.contains_key("deprecation") && !headers.contains_key("sunset"), "{form}");
+                let header = headers.get("keyswap-credential-end").map(|value| value.to_str().unwrap());
+                let wanted = expected.map(|(expires, replaced)| {
+                    let replaced = replaced.map(|at| format!(";replaced=@{}", seconds(at))).unwrap_or_default();
+                    format!("@{}{replaced}", seconds(expires))
+                });
+                assert_eq!(header, wanted.as_deref(), "{form}");
+                let body: Value = answer.json().await.unwrap();
+                if body.get("access_token").is_some() {
+                    let found = MEMBERS.map(|name| body.get(name).and_then(Value::as_str));
+                    assert_eq!(found, [expected.map(|one| one.0), expected.and_then(|one| one.1)], "{form}: {body}");
+                }
             }
         };
-        no_headers(&old).await;
+        check(&old, None).await;
         let new = rotate(&server, &old, "2h").await;
-        no_headers(&new).await;
+        check(&new, None).await;
         let shown = server.manage("GET", &format!("/v1/api-keys/{}", old.id), None, 200).await;
-        let end = DateTime::parse_from_rfc3339(shown["credentials"][1]["expires_at"].as_str().unwrap()).unwrap();
-        for (form, answer) in every_form(&server, &old).await {
-            assert_eq!(answer.status(), 200, "{form}");
-            let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
-            let sunset = header("sunset");
-            assert!(sunset.ends_with(" GMT"), "{form}: {sunset}");
-            assert_eq!(DateTime::parse_from_rfc2822(&sunset).unwrap().timestamp(), end.timestamp(), "{form}");
-            let since: i64 = header("deprecation").strip_prefix('@').unwrap().parse().unwrap();
-            // The rotation derives both times from a single reading of the clock.
-            assert_eq!(since, (end - chrono::Duration::hours(2)).timestamp(), "{form}");
-        }
-        server.advance(2 * 3600);
+        let end = shown["credentials"][1]["expires_at"].as_str().unwrap().to_owned();
+        let replaced = shown["credentials"][0]["created_at"].as_str().unwrap().to_owned();
+        check(&old, Some((&end, Some(&replaced)))).await;
+        // A key that ends without a rotation, and before the grace of the rotated one.
+        let soon = server.services.store.now().await.unwrap().plus("1h".parse().unwrap());
+        let soon = serde_json::to_value(soon).unwrap();
+        server.manage("PATCH", &format!("/v1/api-keys/{}", old.id), Some(json!({ "expires_at": soon })), 200).await;
+        check(&new, Some((soon.as_str().unwrap(), None))).await;
+        check(&old, Some((soon.as_str().unwrap(), Some(&replaced)))).await;
+        server.advance(3601);
         let refused = server.exchange(&old.value).await;
         assert_eq!(refused.status(), 401);
-        assert!(!refused.headers().contains_key("sunset"));
+        assert!(!refused.headers().contains_key("keyswap-credential-end"));
     }
 
     // Features: P13.
@@ -118,15 +134,33 @@ both! {
         assert!(old.value.contains(credentials[0]["id"].as_str().unwrap()));
         assert_eq!(server.exchange(&new.value).await.status(), 401, "at once");
         let answer = server.exchange(&old.value).await;
-        assert!(answer.status() == 200 && !answer.headers().contains_key("deprecation"));
+        assert!(answer.status() == 200 && !answer.headers().contains_key("keyswap-credential-end"));
         server.advance(3 * 3600);
         assert_eq!(server.exchange(&old.value).await.status(), 200, "it has no end any more");
         let last = server.events().await.pop().unwrap();
         assert_eq!((&last["type"], &last["subject"]["id"]), (&json!("api_key.rotation_cancelled"), &json!(old.id)));
-        assert_eq!(last["data"], json!({ "credential": credentials[0]["id"] }));
+        assert_eq!(last["data"], json!({ "credential": credentials[0]["id"], "version": 3 }));
         cancel(&server, &old, 409).await;
 
         // After the cancellation the key can be rotated again.
+        // A client whose response was lost repeats the request and learns what happened.
+        let rotate_path = format!("/v1/api-keys/{}/rotate", old.id);
+        let once = async |idempotency_key: &str| {
+            server.post(&rotate_path).bearer_auth(&server.admin).header("idempotency-key", idempotency_key).send().await.unwrap()
+        };
+        let lost = body_of(once("a").await, StatusCode::OK).await;
+        let replay = once("a").await;
+        assert_eq!(replay.headers()["idempotency-replayed"], "true");
+        let replay = body_of(replay, StatusCode::OK).await;
+        assert!(replay.get("value").is_none() && replay["credentials"] == lost["credentials"], "{replay}");
+        let second = body_of(once("b").await, StatusCode::CONFLICT).await;
+        assert!(second["detail"].as_str().unwrap().contains("cancel-rotation"), "{second}");
+        cancel(&server, &old, 200).await;
+        assert_eq!(server.exchange(lost["value"].as_str().unwrap()).await.status(), 401, "the lost value has ended");
+        let repeated = body_of(once("b").await, StatusCode::OK).await;
+        assert_eq!(server.exchange(repeated["value"].as_str().unwrap()).await.status(), 200);
+        cancel(&server, &old, 200).await;
+
         let third = rotate(&server, &old, "1h").await;
         assert_eq!(server.exchange(&third.value).await.status(), 200);
         server.advance(3601);
@@ -161,12 +195,16 @@ both! {
     async fn cancellation_with_several_old_values_requires_a_choice(server: Server) {
         let old = server.generic_key(&["a"]).await;
         let new = rotate(&server, &old, "2h").await;
-        let columns = "key_id, prefix, encrypted_secret, master_version, created_at, expires_at";
-        server.database.sql(&format!(
-            "INSERT INTO credentials (id, {columns}) SELECT '0123456789ABCDEF', {columns} FROM credentials \
-             WHERE key_id = '{}' AND expires_at IS NOT NULL",
-            old.id
-        ));
+        let id: KeyId = old.id.parse().unwrap();
+        let add = move |tx: &mut Tx<'_>| {
+            let mut key = store::api_keys::keys::find_for_change(tx, &id)?.unwrap();
+            let mut credential = key.credentials.pop().unwrap();
+            credential.id = "0123456789ABCDEF".parse().unwrap();
+            let new = NewCredential { credential, digest: SecretDigest::new([0; 32]), lookup_digest: None };
+            store::api_keys::credentials::insert_credential(tx, &id, &new)?;
+            Ok::<_, StoreError>(Outcome::without_event((), NoEvent::InternalState))
+        };
+        server.services.store.run_transaction(Origin::SYSTEM, add).await.unwrap();
         let refused = cancel(&server, &old, 409).await;
         assert!(refused["detail"].as_str().unwrap().contains("grace of \"0s\""), "{refused}");
         assert_eq!(server.exchange(&new.value).await.status(), 200);
@@ -180,6 +218,6 @@ fn rotation_headers_are_in_the_openapi_document() {
     let document: Value = serde_json::from_slice(&document.body).unwrap();
     for path in ["/v1/exchange", "/v1/exchange/explain", "/oauth/token", "/identity/token"] {
         let headers = &document["paths"][path]["post"]["responses"]["200"]["headers"];
-        assert!(headers["Deprecation"].is_object() && headers["Sunset"].is_object(), "{path}: {headers}");
+        assert!(headers["Keyswap-Credential-End"].is_object(), "{path}: {headers}");
     }
 }

@@ -21,7 +21,7 @@ use keyswap::{
 };
 
 use super::{
-    lookups::{Lookup, alone, asked, by_credential, in_batch, listed, request},
+    lookups::{Lookup, alone, asked, by_credential, context_of, in_batch, listed, request},
     model::{Credential, DEFAULT_AUDIENCE, DEFAULT_TTL, Decision, Key, MAX_TTL, Model, Owner, Set, TokenRequest},
     random::Random,
 };
@@ -63,6 +63,7 @@ fn limits(end_with_creator: bool) -> Limits {
         default_ttl: Span::from_secs(DEFAULT_TTL.unsigned_abs()),
         max_ttl: Span::from_secs(MAX_TTL.unsigned_abs()),
         end_with_creator,
+        record_bound: false,
         algorithm: Algorithm::Es256,
     }
 }
@@ -104,7 +105,7 @@ pub async fn compare(store: &Store, model: &Model, seed: u64) -> Compared {
                 if let Some((key, _)) = whole {
                     compared.key(model, way, &key);
                 }
-                record.context
+                context_of(record)
             }));
         }
         compared.all(model, way, &questions, found);
@@ -151,7 +152,12 @@ impl Compared {
         self.same(about, "credential", &found.credential_id.to_string(), &credential.id);
         let millis = |time: Option<Timestamp>| time.map(|time| time.millis());
         self.same(about, "end of credential", &millis(found.credential_expires_at), &credential.ends_at);
-        self.same(about, "replaced", &found.replacement().map(|found| found.expires_at.millis()), &credential.ends_at);
+        self.same(
+            about,
+            "replaced",
+            &found.credential_end().replaced_at.and(found.credential_expires_at).map(Timestamp::millis),
+            &credential.ends_at,
+        );
         self.same(about, "permissions", &names(found.permissions.iter()), &key.permissions);
         let audiences = found.audiences.as_ref().map(|all| all.iter().map(ToString::to_string).collect());
         self.same(about, "audiences", &audiences, &key.audiences);
@@ -165,7 +171,7 @@ impl Compared {
         self.same(about, "organization", &organization.as_ref(), &key.owner_scope.organization());
         self.same(about, "client", &found.ownership.client.is_some(), &key.client.is_some());
         for end_with_maker in [false, true] {
-            self.status_of_owner(model, about, end_with_maker, &found.ownership.root_owner_status(end_with_maker));
+            self.status_of_owner(model, about, end_with_maker, &found.ownership.owner_status(end_with_maker));
             let decided = decision(context, &request(asked), &limits(end_with_maker));
             let wanted = model.decide(id, credential, asked, end_with_maker);
             self.same(about, "decision", &decided, &wanted);
@@ -216,7 +222,7 @@ impl Compared {
         let key = &model.keys[id];
         let about = LookupContext { way, id, key, asked: None };
         for end_with_maker in [false, true] {
-            let status_of_owner = found.ownership.root_owner_status(end_with_maker);
+            let status_of_owner = found.ownership.owner_status(end_with_maker);
             let (state, _) = api_key::state(&found.lifecycle(), &status_of_owner, Timestamp::from_millis(model.now));
             self.same(about, "state", &state.as_str(), &model.state(key, end_with_maker));
         }
@@ -234,6 +240,7 @@ fn decision(context: &KeyContext, request: &ExchangeParameters, limits: &Limits)
             PermissionLimit::Key => "key",
             PermissionLimit::Owner => "owner",
             PermissionLimit::Audience => "audience",
+            PermissionLimit::AccessRecords => "access_records",
         };
         removed.iter().map(|one| (one.permission.to_string(), by(one))).collect::<BTreeMap<_, _>>()
     };
@@ -245,7 +252,7 @@ fn decision(context: &KeyContext, request: &ExchangeParameters, limits: &Limits)
                 (&explained.granted, &explained.authorization_details),
                 (&grant.scope, &grant.authorization_details)
             );
-            let access = grant.authorization_details.iter().map(|detail| {
+            let access = grant.authorization_details.iter().flatten().map(|detail| {
                 (names(detail.actions.iter()), detail.locations.iter().map(ToString::to_string).collect())
             });
             Decision::Granted {
@@ -260,6 +267,6 @@ fn decision(context: &KeyContext, request: &ExchangeParameters, limits: &Limits)
             assert_eq!(removed_by(&explained.unwrap().removed), removed_by(&removed));
             Decision::BadScope(removed_by(&removed))
         }
-        Err(DenyReason::Scope(ScopeError::Malformed)) => panic!("the request is well-formed"),
+        Err(DenyReason::Scope(ScopeError::Malformed) | DenyReason::Lifetime(_)) => panic!("the request is well-formed"),
     }
 }

@@ -129,6 +129,7 @@ impl<'a, 'b> Builder<'a, 'b> {
                     .map_or(AcceptedPermissions::Product, |accepts| AcceptedPermissions::Only(set(accepts))),
                 token_ttl: ttl.map(seconds),
                 token_profile: TokenProfile::default(),
+                record_bound: false,
                 built_in: (number == 0).then_some(BuiltIn::Default),
                 created_at: self.tx.now(),
                 version: 1,

@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use keyswap::{
     domain::{
-        access::{audience::Identifier, policy::KeyVisibility},
+        access::{audience::Identifier, key_visibility::KeyVisibility},
         common::{page::PageRequest, time::Timestamp},
         credentials::api_key::{ApiKey, KeyFilter},
         exchange::key_context::{ExchangeParameters, KeyContext},
     },
     store::{
         Conn, CredentialLookup, LookupDetail, Store, StoreError,
+        access::stored_access_record::StoredAccessRecord,
         api_keys::keys,
         credentials::{
-            key_context::{self, KeySelector},
+            key_context::{self, KeyRecord, KeySelector},
             key_details::{self, CredentialQuery},
         },
     },
@@ -55,6 +56,14 @@ fn targets(asked: &TokenRequest) -> BTreeSet<Identifier> {
     if targets.is_empty() { [DEFAULT_AUDIENCE.parse().unwrap()].into() } else { targets }
 }
 
+/// The context, with the statements of all access records as if they were verified.
+pub fn context_of(record: KeyRecord) -> KeyContext {
+    let mut context = record.context;
+    context.key.access_statements =
+        record.access_records.into_iter().flat_map(StoredAccessRecord::into_statements).collect();
+    context
+}
+
 /// A key id, one of its credentials and a request.
 pub type Lookup = (String, Credential, TokenRequest);
 
@@ -64,7 +73,7 @@ pub async fn by_credential(store: &Store, questions: &[Lookup]) -> Vec<Option<Ke
     let read = move |connection: &mut Conn| {
         let found = questions.iter().map(|(_, credential, asked)| {
             let wanted = KeySelector::Credential(credential.id.parse().unwrap());
-            Ok::<_, StoreError>(key_context::load(connection, &wanted, &targets(asked))?.map(|record| record.context))
+            Ok::<_, StoreError>(key_context::load(connection, &wanted, &targets(asked))?.map(context_of))
         });
         found.collect::<Result<Vec<_>, _>>()
     };
@@ -80,19 +89,19 @@ pub async fn alone(store: &Store, questions: &[Lookup]) -> Vec<(&'static str, Ve
             let targets = targets(asked);
             let credential_id = KeySelector::Credential(credential.id.parse().unwrap());
             let mut load = |wanted: &KeySelector| key_context::load(connection, wanted, &targets);
-            by_key.push(load(&KeySelector::Key(id.parse().unwrap()))?.map(|record| record.context));
+            by_key.push(load(&KeySelector::Key(id.parse().unwrap()))?.map(context_of));
             by_lookup.push(match &credential.lookup {
                 Some(lookup) => {
                     let lookups = [lookup.clone(), "of-another-master-key".to_owned()];
                     let found = load(&KeySelector::ImportedKeyLookups(lookups.to_vec()))?;
                     let same = load(&KeySelector::ImportedKeyLookups(lookups[..1].to_vec()))?;
-                    found.filter(|_| same.is_some()).map(|record| record.context)
+                    found.filter(|_| same.is_some()).map(context_of)
                 }
                 // Only imported keys have a lookup value.
-                None => load(&credential_id)?.map(|record| record.context),
+                None => load(&credential_id)?.map(context_of),
             });
             let query = CredentialQuery { by: credential_id, targets, detail: LookupDetail::Full };
-            whole.push(key_details::find(connection, &query)?.map(|found| found.record.context));
+            whole.push(key_details::find(connection, &query)?.map(|found| context_of(found.record)));
         }
         Ok::<_, StoreError>(vec![("by lookup", by_lookup), ("by key", by_key), ("validated", whole)])
     };

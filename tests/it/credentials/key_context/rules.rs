@@ -42,7 +42,7 @@ impl Model {
     }
 
     /// The status and permissions of the owner of a key. With `end_with_maker`, an organization's
-    /// key ends when the member who created it leaves.
+    /// key ends when the member who created it leaves, and is suspended while that member is blocked.
     pub fn owner(&self, key: &Key, end_with_maker: bool) -> Owner {
         let owner_scope = self.scope_permissions(&key.owner_scope);
         if matches!(owner_scope, Owner::Blocked | Owner::Gone) {
@@ -59,7 +59,12 @@ impl Model {
         match (&key.owner_scope, &key.maker) {
             (Scope::Organization { id, .. }, Some((user, serial))) if end_with_maker => {
                 let maker = self.members.get(&(id.clone(), user.clone()));
-                if maker.is_some_and(|member| member.serial == *serial) { owner_scope } else { Owner::Gone }
+                match maker {
+                    Some(member) if member.serial != *serial => Owner::Gone,
+                    Some(_) if self.users[user].blocked => Owner::Blocked,
+                    Some(_) => owner_scope,
+                    None => Owner::Gone,
+                }
             }
             _ => owner_scope,
         }

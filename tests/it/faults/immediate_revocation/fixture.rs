@@ -23,6 +23,7 @@ pub enum Cause {
     Patched,
     Deleted,
     Blocked,
+    Locked,
     UserDeleted,
     MemberLeft,
     OrganizationDeleted,
@@ -33,7 +34,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Revoked,
         Self::Suspended,
         Self::Rotated,
@@ -42,6 +43,7 @@ impl Cause {
         Self::Patched,
         Self::Deleted,
         Self::Blocked,
+        Self::Locked,
         Self::UserDeleted,
         Self::MemberLeft,
         Self::OrganizationDeleted,
@@ -193,6 +195,7 @@ impl Fixture {
             Cause::Patched => ("PATCH", key, json!({ "permissions": [] })),
             Cause::Deleted => ("DELETE", key, Value::Null),
             Cause::Blocked => ("PATCH", USER.to_owned(), json!({ "blocked": true })),
+            Cause::Locked => ("POST", format!("{USER}/lock"), Value::Null),
             Cause::UserDeleted => ("DELETE", USER.to_owned(), Value::Null),
             Cause::MemberLeft => ("DELETE", MEMBER.to_owned(), Value::Null),
             Cause::OrganizationDeleted => ("DELETE", ORGANIZATION.to_owned(), Value::Null),
@@ -245,6 +248,7 @@ impl Fixture {
                 ("POST", format!("/v1/api-keys/{}/resume", self.keys[Owner::User as usize].id), Value::Null)
             }
             Cause::Blocked => ("PATCH", USER.to_owned(), json!({ "blocked": false })),
+            Cause::Locked => ("POST", format!("{USER}/unlock"), Value::Null),
             Cause::ClientCut => {
                 ("PATCH", format!("/v1/service-clients/{}", self.client), json!({ "permissions": ["a:b"] }))
             }

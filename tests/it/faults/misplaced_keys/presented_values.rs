@@ -194,6 +194,7 @@ fn in_configuration(server: &Running, admin: &str, value: &str, all: &mut Vec<Na
         ("/v1/webhooks", hook("https://hooks.acme.example/", json!({ "secret": value }))),
         ("/v1/signing-keys", json!({ "key": value })),
         ("/v1/signing-keys", json!({ "key": [value] })),
+        ("/v1/users/u/lock", json!({ "reason": value })),
         ("/v1/access-records", record(&format!("/{value}"))),
         ("/v1/access-records", json!({ "name": value, "principals": [], "statements": [] })),
         ("/v1/api-keys", imported(value, "n…")),

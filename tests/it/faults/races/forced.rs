@@ -66,6 +66,35 @@ both! {
         }
     }
 
+    async fn loser_of_two_concurrent_creations_learns_which_object_exists_now(server: Server) {
+        let replica = server.replica().await;
+        server.organization("acme").await;
+        server.user("alice", &[]).await;
+        for (path, body, name) in [
+            ("permissions/new:one", json!({ "assignable_to": [] }), "permission new:one"),
+            ("roles/editor", json!({ "permissions": [] }), "role editor"),
+            ("users/bob", json!({}), "user bob"),
+            ("organizations/initech", json!({}), "organization initech"),
+            ("organizations/acme/members/alice", json!({}), "member alice"),
+        ] {
+            let put = |server: &Server| {
+                server.http.put(server.url(&format!("/v1/{path}"))).bearer_auth(&server.admin).json(&body)
+            };
+            let [one, other] = race([(&server, put(&server)), (&replica, put(&replica))]).await;
+            // SQLite has one writer: the second request reads what the first has created.
+            if server.database.kind == Kind::Postgres {
+                assert_eq!(one.status(), StatusCode::CREATED, "{name}");
+                if path.contains("/members/") {
+                    // The second request waits for the lock on the organization.
+                    assert_eq!(other.status(), StatusCode::OK, "{name}");
+                    continue;
+                }
+                let detail = problem(other, 409, "conflict").await["detail"].as_str().unwrap().to_owned();
+                assert!(detail.contains(&format!("the {name} was changed")), "{detail}");
+            }
+        }
+    }
+
     async fn one_of_two_administrators_that_revoke_each_other_remains(server: Server) {
         let replica = server.replica().await;
         let mut pair = two_administrators(&server).await;

@@ -5,7 +5,8 @@ use std::{fs, path::Path, process::Command, sync::Arc};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyswap::{
     app::startup::{self, StartMode},
-    crypto::encryption::{Encrypted, SecretKind},
+    crypto::encryption::private_key_row,
+    domain::common::encryption::RowCipher as _,
     store::{self, SystemClock},
 };
 
@@ -20,13 +21,11 @@ impl Flow {
         self.searcher.watch("the master key", &STANDARD.decode(file.trim()).unwrap());
         let config = keyswap::config::Settings::load(None, &deployment.settings).unwrap();
         let services = startup::start(config, StartMode::Command, Arc::new(SystemClock)).await.unwrap();
-        let keys =
-            services.store.read(|connection| store::signing::signing_keys::list(connection, false)).await.unwrap();
+        let keys = services.store.read(store::signing::stored_keys::list_rows).await.unwrap();
         assert_eq!(keys.len(), 2);
         for key in keys {
-            let (bytes, master_version) = key.encrypted_private_key.unwrap();
-            let encrypted = Encrypted { master_version, bytes };
-            let der = services.master_keys.decrypt(SecretKind::SigningKey, key.info.kid.as_str(), &encrypted).unwrap();
+            let encrypted = key.encrypted_private_key.unwrap();
+            let der = services.master_keys.decrypt(&private_key_row(key.info.kid.as_str()), &encrypted).unwrap();
             // SEC 1 within PKCS#8: version 1, then a scalar of 32 bytes.
             let at = der.windows(5).position(|bytes| bytes == [2, 1, 1, 4, 32]).unwrap() + 5;
             self.searcher.watch("a private signing key", &der[at..at + 32]);

@@ -9,7 +9,7 @@ use keyswap::{
         signing::{Algorithm, rotation::ClockJump},
     },
     http::oauth_error::OAuthError,
-    service::{Conflict, Error, common::conflict::MasterKeyFileError, introspection::revoke::RevocationError},
+    service::{Conflict, Error, common::conflict::MasterKeyFileError},
     store::encryption::columns::EncryptedColumn,
 };
 
@@ -17,14 +17,18 @@ use keyswap::{
 fn conflicts() -> Vec<Conflict> {
     let kid = || "n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg".parse().unwrap();
     let all = vec![
-        Conflict::ChangedConcurrently("role"),
+        Conflict::ChangedConcurrently("role editor".to_owned()),
         Conflict::LastAdministrator,
+        Conflict::LastAdministratorExpires { end: Timestamp::from_millis(0), required: Timestamp::from_millis(1) },
         Conflict::BuiltInChanged("keyswap:admin".to_owned()),
         Conflict::BuiltInDeleted("keyswap:admin".to_owned()),
         Conflict::ManagementAudienceFixed,
         Conflict::IdentifierTaken("https://api.example.com".parse().unwrap()),
         Conflict::PermissionInUse { permission: "a:b".parse().unwrap(), users: vec!["key_1".to_owned()] },
         Conflict::RoleInUse { role: "editor".parse().unwrap(), users: vec!["ann".to_owned()] },
+        Conflict::RowAltered { table: "credentials", id: "1".to_owned() },
+        Conflict::RowOlder { table: "api_keys", id: "1".to_owned() },
+        Conflict::RowNotAltered,
         Conflict::KeyRevoked,
         Conflict::RotationInProgress(Timestamp::from_millis(0)),
         Conflict::NotRotating,
@@ -47,9 +51,11 @@ fn conflicts() -> Vec<Conflict> {
         Conflict::WebhookDisabled,
         Conflict::DeliveryInProgress,
         Conflict::SeveralServiceClients(vec!["svc_01JD8V3T6Q4Z9R7M2N5K8P1XYA".parse().unwrap()]),
+        Conflict::UserLocked("ann".parse().unwrap()),
+        Conflict::AnotherUserSignedIn("ann".parse().unwrap()),
     ];
     let kinds: BTreeSet<u8> = all.iter().map(kind).collect();
-    assert_eq!(kinds.len(), 30, "one of each");
+    assert_eq!(kinds.len(), 36, "one of each");
     all
 }
 
@@ -85,6 +91,12 @@ const fn kind(conflict: &Conflict) -> u8 {
         Conflict::WebhookDisabled => 27,
         Conflict::DeliveryInProgress => 28,
         Conflict::SeveralServiceClients(_) => 29,
+        Conflict::UserLocked(_) => 30,
+        Conflict::RowAltered { .. } => 31,
+        Conflict::RowNotAltered => 32,
+        Conflict::RowOlder { .. } => 33,
+        Conflict::LastAdministratorExpires { .. } => 34,
+        Conflict::AnotherUserSignedIn(_) => 35,
     }
 }
 
@@ -94,7 +106,7 @@ fn each_conflict_has_its_own_description() {
     assert_eq!(texts.len(), conflicts().len(), "two conflicts have one text: {texts:?}");
     for conflict in conflicts() {
         let text = conflict.to_string();
-        let error = OAuthError::from_revocation_error(RevocationError::Auth(Error::Conflict(conflict).into()));
+        let error = OAuthError::from_service_error(&Error::Conflict(conflict));
         assert_eq!(error.to_string(), format!("invalid_request: {}", text.replace('"', "'")));
         let allowed = |at: char| matches!(at, ' '..='!' | '#'..='[' | ']'..='~');
         let description = error.to_string();

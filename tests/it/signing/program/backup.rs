@@ -1,7 +1,10 @@
 //! Backups of the database, and the operator's actions after a restore.
 
+use std::sync::Arc;
+
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_types::Text};
 use keyswap::{
+    crypto::master_keys::MasterKeys,
     domain::events::{Actor, Origin},
     service::encryption::rollback_guard,
 };
@@ -72,7 +75,9 @@ impl Deployment {
         if self.broken == Broken::NoRollbackGuard {
             return;
         }
-        let file = self.database.dir.path().join("keys/rollback_guard");
+        let keys = self.database.dir.path().join("keys");
+        self.store.set_cipher(Arc::new(MasterKeys::read_dir(&keys).unwrap().unwrap()));
+        let file = keys.join("rollback_guard");
         let before = (self.broken == Broken::AcceptsWithDelays).then(|| self.monotonic_time());
         rollback_guard::accept(&self.store, &file, Origin::of(Actor::Operator)).await.unwrap();
         if let Some(before) = before {

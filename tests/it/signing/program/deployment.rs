@@ -9,7 +9,7 @@ use keyswap::{
         Services,
         signing::{self, metadata},
     },
-    store::{Conn, CreationPolicy, DatabaseSettings, Store, StoreError, signing::signing_keys::StoredSigningKey},
+    store::{CreationPolicy, DatabaseSettings, Store, signing::stored_keys::StoredSigningKey},
 };
 use serde_json::Value;
 
@@ -92,8 +92,7 @@ impl Deployment {
 
     /// All signing keys in the database, in every state.
     pub async fn keys(&self) -> Vec<StoredSigningKey> {
-        let list = |connection: &mut Conn| keyswap::store::signing::signing_keys::list(connection, false);
-        self.store.read::<_, StoreError>(list).await.unwrap()
+        self.store.read(keyswap::store::signing::stored_keys::list_rows).await.unwrap()
     }
 
     /// Starts a replica. If `polls` is given, the start is aborted after that many polls.

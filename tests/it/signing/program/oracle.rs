@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use keyswap::{
     domain::{common::time::Timestamp, signing::SigningKeyState},
     service::signing::Revocation,
-    store::signing::signing_keys::StoredSigningKey,
+    store::signing::stored_keys::StoredSigningKey,
 };
 use serde_json::Value;
 

@@ -54,8 +54,8 @@ impl Builder<'_, '_> {
     pub(super) fn change_record(&mut self) -> Applied {
         let Some(id) = self.chance.pick(self.model.records.keys()).cloned() else { return Ok(()) };
         if self.chance.one_in(3) {
-            self.model.records.remove(&id);
-            return store::access::access_records::delete(self.tx, &id.parse().unwrap());
+            let record = self.model.records.remove(&id).unwrap();
+            return store::access::access_records::delete(self.tx, &self.record_row(&id, &record));
         }
         let mut principals = self.random_principals();
         let record = self.model.records[&id].clone();
@@ -92,6 +92,7 @@ impl Builder<'_, '_> {
             statements: statements.collect(),
             created_at: self.tx.now(),
             created_by: self.tx.creator(),
+            granted_by: self.tx.creator(),
             version: 1,
         }
     }

@@ -37,15 +37,18 @@ impl Builder<'_, '_> {
 
     pub(super) fn put_user(&mut self) -> Applied {
         let (id, roles) = (format!("user-{}", self.chance.below(8)), self.random_roles());
-        let blocked = self.chance.one_in(4);
+        let (blocked, locked) = (self.chance.one_in(6), self.chance.one_in(8));
         let known = self.model.users.get(&id).map(|user| generation(&user.serial));
         let is_new = known.is_none();
         let generation_id = known.map_or_else(|| self.serial(), Ok)?;
-        self.model.users.insert(id.clone(), User { serial: generation_id.to_string(), blocked, roles: roles.clone() });
+        let user = User { serial: generation_id.to_string(), blocked: blocked || locked, roles: roles.clone() };
+        self.model.users.insert(id.clone(), user);
         let row = StoredUser {
             id: id.parse().unwrap(),
             generation_id,
             blocked_at: blocked.then(|| self.tx.now()),
+            locked_at: locked.then(|| self.tx.now()),
+            lock_reason: None,
             profile: Default::default(),
             metadata: Default::default(),
             roles: set(&roles),

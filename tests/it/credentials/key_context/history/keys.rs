@@ -7,7 +7,10 @@ use keyswap::{
             owner_status::{DirectorySnapshot, Ownership, ServiceClientSnapshot},
         },
         common::{derived_id::CredentialId, id::KeyId},
-        credentials::api_key::{ApiKey, ApiKeyAttributes, Credential as StoredCredential},
+        credentials::{
+            api_key::{ApiKey, ApiKeyAttributes, Credential as StoredCredential},
+            secret_digest::SecretDigest,
+        },
         directory::service_client::ServiceClient,
     },
     store::{self, StoreError, api_keys::credentials::NewCredential},
@@ -145,6 +148,8 @@ impl Builder<'_, '_> {
     /// Each credential has a later creation time than the previous one.
     fn credential_row(&mut self, credential: &Credential) -> NewCredential {
         self.made += 1;
+        let mut digest = [0; 32];
+        digest[..CredentialId::LENGTH].copy_from_slice(credential.id.as_bytes());
         NewCredential {
             credential: StoredCredential {
                 id: credential.id.parse().unwrap(),
@@ -154,8 +159,7 @@ impl Builder<'_, '_> {
                 expires_at: credential.ends_at.map(at),
                 last_used_at: None,
             },
-            encrypted_secret: credential.id.as_bytes().to_vec(),
-            master_version: 1,
+            digest: SecretDigest::new(digest),
             lookup_digest: credential.lookup.clone(),
         }
     }
@@ -180,23 +184,30 @@ impl Builder<'_, '_> {
     pub(super) fn rotate(&mut self) -> Applied {
         let Some(id) = self.chance.pick(self.model.keys.keys()).cloned() else { return Ok(()) };
         let mut key = self.model.keys[&id].clone();
+        let key_id: KeyId = id.parse().unwrap();
         if let [old, new] = key.credentials.as_mut_slice() {
             (old.ends_at, new.ends_at) = (None, Some(self.model.now));
             for credential in [old, new] {
                 let end = credential.ends_at.map(at);
-                store::api_keys::credentials::set_credential_expiration(self.tx, &credential.id.parse().unwrap(), end)?;
+                store::api_keys::credentials::set_credential_expiration(
+                    self.tx,
+                    &key_id,
+                    &credential.id.parse().unwrap(),
+                    end,
+                )?;
             }
         } else if key.credentials.len() == 1 {
             let end = self.random_expiry();
             key.credentials[0].ends_at = Some(end);
             store::api_keys::credentials::set_credential_expiration(
                 self.tx,
+                &key_id,
                 &key.credentials[0].id.parse().unwrap(),
                 Some(at(end)),
             )?;
             let credential = self.credential(false)?;
             let row = self.credential_row(&credential);
-            store::api_keys::credentials::insert_credential(self.tx, &id.parse().unwrap(), &row)?;
+            store::api_keys::credentials::insert_credential(self.tx, &key_id, &row)?;
             key.credentials.push(credential);
         }
         self.model.keys.insert(id, key);

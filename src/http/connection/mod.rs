@@ -1,0 +1,8 @@
+//! Connections: every one makes progress or ends, and their number has a limit (invariant 16).
+
+pub mod body;
+pub mod listener;
+mod receive_deadline;
+pub mod registry;
+mod stall_budget;
+pub mod stream;
