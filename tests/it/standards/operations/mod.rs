@@ -6,6 +6,7 @@
 mod conditional;
 mod head;
 mod idempotency;
+mod messages;
 mod races;
 mod subjects;
 
@@ -22,6 +23,7 @@ macro_rules! settings {
             r#"webhooks.allowed_networks=["127.0.0.0/8"]"#,
             r#"webhooks.allowed_ports=["1024-65535"]"#,
             "webhooks.allow_http=true",
+            r#"portal.allowed_origins=["https://page.test"]"#,
             crate::support::MANUAL_JOBS,
         ]
     };

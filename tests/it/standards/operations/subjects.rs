@@ -82,14 +82,7 @@ impl Subject {
     }
 
     pub fn request_by(&self, server: &Server, method: reqwest::Method) -> RequestBuilder {
-        let request = server.http.request(method, server.url(&self.path));
-        let request = match self.operation.template.split('/').nth(1).unwrap() {
-            "portal" => request.header("keyswap-page", "1"),
-            "console" => request.header("keyswap-page", "console"),
-            "identity" => request,
-            _ if self.operation.template == "/oauth/token" => request,
-            _ => request.bearer_auth(&self.credential),
-        };
+        let request = self.without_body(server, method);
         match &self.body {
             Body::None => request,
             Body::Json(body) => request.json(body),
@@ -98,6 +91,22 @@ impl Subject {
                 wire::form(request, &pairs)
             }
             Body::Lines(lines) => request.header("content-type", "application/x-ndjson").body(*lines),
+        }
+    }
+
+    /// The request with this body instead of its own.
+    pub fn request_with(&self, server: &Server, media_type: &str, body: String) -> RequestBuilder {
+        self.without_body(server, self.operation.method.clone()).header("content-type", media_type).body(body)
+    }
+
+    fn without_body(&self, server: &Server, method: reqwest::Method) -> RequestBuilder {
+        let request = server.http.request(method, server.url(&self.path));
+        match self.operation.template.split('/').nth(1).unwrap() {
+            "portal" => request.header("keyswap-page", "1"),
+            "console" => request.header("keyswap-page", "console"),
+            "identity" => request,
+            _ if self.operation.template == "/oauth/token" => request,
+            _ => request.bearer_auth(&self.credential),
         }
     }
 }
