@@ -54,6 +54,7 @@ diesel::table! {
     audiences (id) {
         id -> Text,
         identifier -> Text,
+        normalized_identifier -> Text,
         permissions -> Nullable<Text>,
         token_ttl -> Nullable<BigInt>,
         built_in -> Nullable<Text>,

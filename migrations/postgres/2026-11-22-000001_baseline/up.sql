@@ -54,6 +54,8 @@ FROM roles r;
 CREATE TABLE audiences (
     id TEXT NOT NULL PRIMARY KEY,
     identifier TEXT NOT NULL,
+    -- The form in which identifiers that are easily confused are the same.
+    normalized_identifier TEXT NOT NULL,
     -- The accepted permissions. NULL: all of the product, or for the built-in management audience all for management.
     permissions TEXT,
     token_ttl BIGINT,
@@ -76,6 +78,7 @@ CREATE TABLE audiences (
     version BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX audiences_identifier ON audiences (identifier);
+CREATE UNIQUE INDEX audiences_normalized_identifier ON audiences (normalized_identifier);
 CREATE UNIQUE INDEX audiences_built_in ON audiences (built_in);
 
 CREATE TABLE access_records (

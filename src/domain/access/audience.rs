@@ -1,6 +1,7 @@
 //! Audiences: the resource servers that accept tokens.
 
 use serde::Serialize;
+use url::Url;
 
 use crate::domain::{
     access::{
@@ -37,6 +38,13 @@ impl Identifier {
         let Some((scheme, rest)) = self.0.split_once(':') else { return false };
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
         !rest.is_empty() && scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(is_allowed)
+    }
+
+    /// Returns the form in which identifiers that people and URL libraries confuse are the same: in
+    /// lower case, without a default port, and without a slash at the end.
+    pub fn normalized(&self) -> String {
+        let text = Url::parse(&self.0).map_or_else(|_| self.0.clone(), String::from);
+        text.to_ascii_lowercase().trim_end_matches('/').to_owned()
     }
 }
 
@@ -118,5 +126,35 @@ impl Audience {
             .optional_text(self.built_in.map(BuiltIn::as_str))
             .integer(self.version)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_that_are_easily_confused_have_the_same_normalized_form() {
+        let normalized = |text: &str| text.parse::<Identifier>().unwrap().normalized();
+        for (one, other) in [
+            ("https://api.example.com", "https://api.example.com/"),
+            ("https://api.example.com", "https://API.example.com"),
+            ("https://api.example.com", "HTTPS://api.example.com:443/"),
+            ("http://api.example.com", "http://api.example.com:80"),
+            ("https://api.example.com/v1", "https://api.example.com/V1//"),
+            ("https://api.example.com/v1", "https://api.example.com/x/../v1"),
+            ("orders", "Orders/"),
+            ("urn:example:orders", "URN:example:Orders"),
+        ] {
+            assert_eq!(normalized(one), normalized(other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("https://api.example.com", "http://api.example.com"),
+            ("https://api.example.com", "https://api.example.com:8443"),
+            ("https://api.example.com", "https://api.example.com/v1"),
+            ("orders", "order"),
+        ] {
+            assert_ne!(normalized(one), normalized(other), "{one} {other}");
+        }
     }
 }

@@ -16,9 +16,9 @@ use crate::{
 impl OAuthError {
     pub fn from_service_error(error: &Error) -> Self {
         match error {
-            // RFC 6749 §5.2 has no error for a conflict. Quotes are not in the character set of a
-            // description.
-            Error::Conflict(conflict) => Self::invalid_request(conflict.to_string().replace('"', "'")),
+            // RFC 6749 §5.2 has no error for a conflict. Quotes and backslashes are not in the
+            // character set of a description.
+            Error::Conflict(conflict) => Self::invalid_request(conflict.to_string().replace(['"', '\\'], "'")),
             Error::Unavailable(Unavailable::RolledBack) => Self::temporarily_unavailable(ROLLED_BACK),
             Error::Unavailable(cause) => Self::unavailable(cause),
             Error::NotFound(_)

@@ -10,7 +10,7 @@ use crate::{
             profile_error::TokenProfileError,
             token_profile::{TokenProfile, TokenProfilePatch},
         },
-        common::{entropy::EntropyUnavailable, time::Span},
+        common::{entropy::EntropyUnavailable, id::AudienceId, time::Span},
         events::{EventType, NewEvent},
         signing::Algorithm,
     },
@@ -75,14 +75,25 @@ pub(crate) fn create_in(
 ) -> Result<(Audience, Vec<NewEvent>), Error> {
     let token_profile = new.token_profile.apply_to(&TokenProfile::default());
     let token_profile = validate(tx, new.permissions.as_ref(), new.token_ttl, context.max_ttl, token_profile)?;
-    if !store::access::audiences::find_by_identifiers(tx, &[new.identifier.clone()].into())?.is_empty() {
-        return Err(Error::Conflict(Conflict::IdentifierTaken(new.identifier)));
-    }
+    require_free_identifier(tx, &new.identifier, None)?;
     let algorithm = token_profile.algorithm;
     let accepts = new.permissions.map_or(AcceptedPermissions::Product, AcceptedPermissions::Only);
     let audience = new_audience(tx, new.identifier, accepts)?;
     let record_bound = new.record_bound;
     write(tx, None, Audience { token_ttl: new.token_ttl, token_profile, record_bound, ..audience }, algorithm, context)
+}
+
+/// Refuses an identifier that another audience has, or one that is easily confused with it: a
+/// client that requests the one would get a token for the other.
+fn require_free_identifier(tx: &mut Tx<'_>, identifier: &Identifier, own: Option<&AudienceId>) -> Result<(), Error> {
+    let similar = store::access::audiences::find_similar(tx, &[identifier.clone()].into())?;
+    match similar.into_iter().find(|audience| Some(&audience.id) != own) {
+        None => Ok(()),
+        Some(existing) if existing.identifier == *identifier => {
+            Err(Conflict::IdentifierTaken(existing.identifier).into())
+        }
+        Some(existing) => Err(Conflict::IdentifierSimilar(existing.identifier).into()),
+    }
 }
 
 fn new_audience(
@@ -150,7 +161,7 @@ fn write(
         WriteResult::Updated(..) | WriteResult::Created(..) => context.publisher.ensure_next_key(tx, algorithm)?,
     };
     let written = effect.write(tx).map_err(|error| {
-        // Only the identifier is unique, so another request created it at the same time.
+        // Only the identifier is unique, so another request took it at the same time.
         let is_taken = matches!(error, Error::Conflict(Conflict::ChangedConcurrently(_)));
         if is_taken { Conflict::IdentifierTaken(identifier).into() } else { error }
     });
@@ -202,14 +213,11 @@ pub(crate) fn ensure_built_in_audience(
     kind: BuiltIn,
     identifier: &Identifier,
 ) -> Result<Option<NewEvent>, Error> {
-    let others = store::access::audiences::find_by_identifiers(tx, &[identifier.clone()].into())?;
     let before = store::access::audiences::find_built_in(tx, kind)?;
     if before.as_ref().is_some_and(|audience| audience.identifier == *identifier) {
         return Ok(None);
     }
-    if !others.is_empty() {
-        return Err(Error::Conflict(Conflict::IdentifierTaken(identifier.clone())));
-    }
+    require_free_identifier(tx, identifier, before.as_ref().map(|audience| &audience.id))?;
     if let Some(before) = before {
         let before = require_found(store::access::audiences::find_for_change(tx, &before.id)?)?;
         let after = Audience { identifier: identifier.clone(), ..before.clone() };

@@ -172,9 +172,14 @@ pub(super) fn validate_audiences(tx: &mut Tx<'_>, audiences: Option<&[Identifier
     if audiences.is_empty() {
         return Ok(vec![InputFault::new("audiences", "must not be empty: use null to accept any audience")]);
     }
-    let known = store::access::audiences::find_by_identifiers(tx, &audiences.iter().cloned().collect())?;
-    let unknown = audiences.iter().filter(|one| known.iter().all(|audience| audience.identifier != **one));
-    Ok(unknown.map(|identifier| InputFault::new("audiences", format!("there is no audience {identifier}"))).collect())
+    let similar = store::access::audiences::find_similar(tx, &audiences.iter().cloned().collect())?;
+    let unknown = audiences.iter().filter(|one| similar.iter().all(|audience| audience.identifier != **one));
+    let fault = |identifier: &Identifier| {
+        let meant = similar.iter().find(|audience| audience.identifier.normalized() == identifier.normalized());
+        let meant = meant.map(|audience| format!(": did you mean {}?", audience.identifier)).unwrap_or_default();
+        InputFault::new("audiences", format!("there is no audience {identifier}{meant}"))
+    };
+    Ok(unknown.map(fault).collect())
 }
 
 pub(super) fn validate_expiry(

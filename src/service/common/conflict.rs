@@ -45,6 +45,11 @@ pub enum Conflict {
     ManagementAudienceFixed,
     #[error("an audience with the identifier {0} exists already: choose another identifier")]
     IdentifierTaken(Identifier),
+    #[error(
+        "the audience {0} differs only in case, a default port or a slash at the end, which people and libraries confuse: use that one, or \
+         choose another identifier"
+    )]
+    IdentifierSimilar(Identifier),
     #[error("{permission} is in use by {}: remove it there first", users.join(", "))]
     PermissionInUse { permission: PermissionName, users: Vec<String> },
     #[error("{role} is in use by {}: remove it there first", users.join(", "))]

@@ -2,6 +2,8 @@
 
 pub mod counts;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::{
@@ -27,7 +29,7 @@ use crate::{
         },
         status_lists,
     },
-    store::LookupDetail,
+    store::{self, Conn, LookupDetail},
 };
 
 /// An issued token and its claims.
@@ -113,6 +115,9 @@ pub struct Explanation {
     /// error has another cause.
     #[schema(pattern = "^(too_many|unknown|token_profile|claims|access|lifetime)$")]
     pub reason: Option<&'static str>,
+    /// Audiences that the key may use and whose identifiers differ from a refused one only in case,
+    /// a default port or a slash at the end.
+    pub similar_audiences: Vec<Identifier>,
 }
 
 /// Returns the expected outcome of an exchange with the reasons, and when the presented credential
@@ -128,8 +133,10 @@ pub async fn explain(
     let limits = &services.settings.limits;
     let audience = requested_targets(request, limits).into_iter().cloned().collect();
     let mut credential_end = CredentialEnd::default();
+    let mut key_audiences = None;
     let verified = verify_api_key(services, presented, request, LookupDetail::Context, async |context| {
         credential_end = context.key.credential_end();
+        key_audiences = context.key.audiences.clone();
         Ok((grant::explain(context, request, limits)?, grant::decide(context, request, limits)))
     })
     .await;
@@ -152,9 +159,28 @@ pub async fn explain(
         Err(AuthError::Target(fault)) => {
             explanation.error = Some("invalid_target");
             explanation.reason = Some(fault.as_str());
+            explanation.similar_audiences =
+                find_similar_audiences(services, &explanation.audience, key_audiences).await?;
         }
         Err(AuthError::Scope(ScopeError::Malformed)) => explanation.error = Some("invalid_scope"),
         Err(error) => return Err(error),
     }
     Ok((explanation, credential_end))
+}
+
+/// Returns the audiences that were probably meant by `requested`, and which the key may use: others
+/// are not disclosed.
+async fn find_similar_audiences(
+    services: &Services,
+    requested: &[Identifier],
+    key_audiences: Option<Vec<Identifier>>,
+) -> Result<Vec<Identifier>, Error> {
+    let requested: BTreeSet<_> = requested.iter().cloned().collect();
+    let find = {
+        let requested = requested.clone();
+        move |connection: &mut Conn| store::access::audiences::find_similar(connection, &requested)
+    };
+    let similar = services.store.read(find).await?.into_iter().map(|audience| audience.identifier);
+    let may_use = |identifier: &Identifier| key_audiences.as_ref().is_none_or(|allowed| allowed.contains(identifier));
+    Ok(similar.filter(|identifier| !requested.contains(identifier) && may_use(identifier)).collect())
 }

@@ -54,7 +54,7 @@ struct TokenProfileColumns<'a> {
     status: Option<StatusSubject>,
 }
 
-/// Returns `Conflict` if the identifier is in use.
+/// Returns `Conflict` if the identifier, or one that looks like it, is in use.
 pub fn insert(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
     tx.versions.insert(subject(&audience.id), audience.version);
     let tag = tx.encrypt(&audience.encode(), &[])?;
@@ -62,6 +62,7 @@ pub fn insert(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
         .values((
             audiences::id.eq(&audience.id),
             audiences::identifier.eq(&audience.identifier),
+            audiences::normalized_identifier.eq(audience.identifier.normalized()),
             audiences::permissions.eq(listed_permissions(&audience.accepts)),
             audiences::token_ttl.eq(audience.token_ttl),
             audiences::record_bound.eq(Flag(audience.record_bound)),
@@ -82,6 +83,7 @@ pub fn update(tx: &mut Tx<'_>, audience: &Audience) -> Result<(), StoreError> {
     diesel::update(audiences::table.find(&audience.id))
         .set((
             audiences::identifier.eq(&audience.identifier),
+            audiences::normalized_identifier.eq(audience.identifier.normalized()),
             audiences::permissions.eq(listed_permissions(&audience.accepts)),
             audiences::token_ttl.eq(audience.token_ttl),
             audiences::record_bound.eq(Flag(audience.record_bound)),
@@ -132,6 +134,14 @@ pub fn find_by_identifiers(
 ) -> Result<Vec<Audience>, StoreError> {
     audiences::table
         .filter(audiences::identifier.eq_any(identifiers))
+        .select(Audience::as_select())
+        .load_all(connection)
+}
+
+/// Returns the audiences whose identifiers are easily confused with one of `identifiers`, or equal.
+pub fn find_similar(connection: &mut Conn, identifiers: &BTreeSet<Identifier>) -> Result<Vec<Audience>, StoreError> {
+    audiences::table
+        .filter(audiences::normalized_identifier.eq_any(identifiers.iter().map(Identifier::normalized)))
         .select(Audience::as_select())
         .load_all(connection)
 }

@@ -36,7 +36,7 @@ use crate::{
 pub struct RequestedPrincipal {
     #[serde(rename = "type")]
     pub kind: PrincipalType,
-    #[schema(pattern = "^[A-Za-z0-9._:@|-]{1,128}$", example = "auth0|alice")]
+    #[schema(pattern = "^[ -)+-~]{1,255}$", example = "auth0|alice")]
     pub id: String,
 }
 

@@ -24,6 +24,7 @@ fn conflicts() -> Vec<Conflict> {
         Conflict::BuiltInDeleted("keyswap:admin".to_owned()),
         Conflict::ManagementAudienceFixed,
         Conflict::IdentifierTaken("https://api.example.com".parse().unwrap()),
+        Conflict::IdentifierSimilar("https://api.example.com".parse().unwrap()),
         Conflict::PermissionInUse { permission: "a:b".parse().unwrap(), users: vec!["key_1".to_owned()] },
         Conflict::RoleInUse { role: "editor".parse().unwrap(), users: vec!["ann".to_owned()] },
         Conflict::RowAltered { table: "credentials", id: "1".to_owned() },
@@ -51,11 +52,11 @@ fn conflicts() -> Vec<Conflict> {
         Conflict::WebhookDisabled,
         Conflict::DeliveryInProgress,
         Conflict::SeveralServiceClients(vec!["svc_01JD8V3T6Q4Z9R7M2N5K8P1XYA".parse().unwrap()]),
-        Conflict::UserLocked("ann".parse().unwrap()),
+        Conflict::UserLocked("EXAMPLE\\ann".parse().unwrap()),
         Conflict::AnotherUserSignedIn("ann".parse().unwrap()),
     ];
     let kinds: BTreeSet<u8> = all.iter().map(kind).collect();
-    assert_eq!(kinds.len(), 36, "one of each");
+    assert_eq!(kinds.len(), 37, "one of each");
     all
 }
 
@@ -67,6 +68,7 @@ const fn kind(conflict: &Conflict) -> u8 {
         Conflict::BuiltInDeleted(_) => 3,
         Conflict::ManagementAudienceFixed => 4,
         Conflict::IdentifierTaken(_) => 5,
+        Conflict::IdentifierSimilar(_) => 36,
         Conflict::PermissionInUse { .. } => 6,
         Conflict::RoleInUse { .. } => 7,
         Conflict::KeyRevoked => 8,
@@ -107,7 +109,7 @@ fn each_conflict_has_its_own_description() {
     for conflict in conflicts() {
         let text = conflict.to_string();
         let error = OAuthError::from_service_error(&Error::Conflict(conflict));
-        assert_eq!(error.to_string(), format!("invalid_request: {}", text.replace('"', "'")));
+        assert_eq!(error.to_string(), format!("invalid_request: {}", text.replace(['"', '\\'], "'")));
         let allowed = |at: char| matches!(at, ' '..='!' | '#'..='[' | ']'..='~');
         let description = error.to_string();
         assert!(description.chars().all(allowed), "{description}");
