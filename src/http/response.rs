@@ -38,8 +38,8 @@ pub trait Resource: Serialize + ToSchema {
     fn path(&self) -> String;
 }
 
-/// Implements `Resource` of a type with a `version`, with the format of its path, the fields in it,
-/// and the members that are shown once.
+/// Implements `Resource` of a type with a `version`, with the format of its path, the fields that
+/// are percent-encoded in it, and the members that are shown once.
 macro_rules! impl_resource {
     ($type:ty, $path:literal $(, $field:ident)* $(; shown_once $($once:literal),+)?) => {
         impl crate::http::response::Resource for $type {
@@ -48,7 +48,7 @@ macro_rules! impl_resource {
                 self.version
             }
             fn path(&self) -> String {
-                format!($path $(, self.$field)*)
+                format!($path $(, crate::domain::common::percent_encoding::encode_segment(self.$field.as_str()))*)
             }
         }
     };

@@ -2,10 +2,11 @@
 //! compared byte by byte in each part. Nothing is normalized: a text that a service could read
 //! differently is refused, not compared.
 
-use crate::domain::common::{key_text::contains_api_key, text::text_type};
+use crate::domain::common::{key_text::contains_api_key, percent_encoding::is_safe_at_every_decoding, text::text_type};
 
-/// Maximum length of a resource or a pattern, in bytes.
-pub const MAX_LENGTH: usize = 512;
+/// Maximum length of a resource or a pattern, in bytes: enough for an organization and a user with
+/// ids of 255 characters that are all percent-encoded.
+pub const MAX_LENGTH: usize = 2048;
 /// Matches exactly one part of a path in the middle of a pattern, and one or more at its end.
 const WILDCARD: &str = "*";
 
@@ -13,7 +14,7 @@ text_type! {
     /// One resource: an absolute path (`/Users/alice/Resources/7`) or an absolute URI.
     pub struct Resource(|text| is_valid_resource(text, false));
 
-    #[error("a resource is an absolute path or URI: 1 to 512 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
+    #[error("a resource is an absolute path or URI: 1 to 2048 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
      empty, . or .. part, no *, %-escapes in upper case and only for what needs one, and no API key in it")]
     pub struct InvalidResource;
 }
@@ -23,7 +24,7 @@ text_type! {
     /// (`/Users/alice/Resources/*`).
     pub struct ResourcePattern(|text| is_valid_resource(text, true));
 
-    #[error("a resource is an absolute path or URI: 1 to 512 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
+    #[error("a resource is an absolute path or URI: 1 to 2048 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
      empty, . or .. part, * only as a whole part of the path, %-escapes in upper case and only for what needs one, and no API key in it")]
     pub struct InvalidResourcePattern;
 }
@@ -87,26 +88,23 @@ fn is_valid_uri(text: &str, with_wildcards: bool) -> bool {
         && parts.all(|part| is_valid_segment(part, with_wildcards))
 }
 
-/// Returns whether a part of a path is valid. The text before `;` must be valid on its own, because
-/// some servers ignore the rest.
+/// Returns whether a part of a path is valid. The text before `;` must not be empty, because some
+/// servers ignore the rest.
 fn is_valid_segment(part: &str, with_wildcards: bool) -> bool {
     if part.contains(WILDCARD) {
         return with_wildcards && part == WILDCARD;
     }
-    let name = part.split(';').next().unwrap_or_default();
-    !["", ".", ".."].contains(&name)
+    !part.is_empty() && !part.starts_with(';') && is_safe_at_every_decoding(part)
 }
 
 /// Returns whether each `%` is followed by two uppercase hexadecimal digits, and encodes a
-/// character that requires it. An escaped letter would give a resource a second spelling. An
-/// escaped `/`, `.`, `*`, `;`, `\` or `%` would change its meaning for a service that decodes once
-/// more than Keyswap.
+/// character that requires it. An escaped letter would give a resource a second spelling.
 fn has_canonical_escapes(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| {
         let Some(digits) = rest.get(..2) else { return false };
         let is_upper = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte));
         let byte = u8::from_str_radix(digits, 16).unwrap_or_default();
-        is_upper && !byte.is_ascii_control() && !byte.is_ascii_alphanumeric() && !b"-_~/.*;\\%".contains(&byte)
+        is_upper && !byte.is_ascii_control() && !byte.is_ascii_alphanumeric() && !b"-._~".contains(&byte)
     })
 }
 
@@ -175,14 +173,18 @@ mod tests {
             "/a/..;/b",
             "/a/.;x=1/b",
             "/a/;x/b",
-            "/a%2Fb",
             "/a%2f",
             "/%2E%2E/b",
             "/%2e",
-            "/%5C",
+            "/..%2Fb",
+            "/a%2F..%2Fb",
+            "/a%5C..",
+            "/..%3Bx/b",
+            "/%252E%252E/b",
+            "/%25252e/b",
             "/%2A",
-            "/%25",
-            "/%3B",
+            "/%252A/b",
+            "/%250A",
             "/%61",
             "/%7E",
             "/%00",
@@ -232,7 +234,9 @@ mod tests {
             "/a%20b%C3%A4%7C",
             "https://h:8080/a",
             "urn:a:b",
-            &long[..512],
+            "/users/spiffe%3A%2F%2Ftd%2Fns%2Fx",
+            "/a%2Fb%5Cc%3Bd%25",
+            &long[..MAX_LENGTH],
         ] {
             assert!(text.parse::<Resource>().is_ok() && text.parse::<ResourcePattern>().is_ok(), "{text}");
         }

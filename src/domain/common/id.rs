@@ -7,6 +7,8 @@ use ulid::Ulid;
 
 use crate::domain::common::{
     entropy::{Entropy, EntropyUnavailable},
+    key_text::contains_api_key,
+    percent_encoding::is_safe_at_every_decoding,
     text::{display_as_str, impl_serde_as_text, valid_text},
     time::Timestamp,
 };
@@ -135,7 +137,9 @@ pub struct OrganizationId(String);
 
 valid_text!(
     OrganizationId,
-    InvalidId = InvalidId { expected: "1 to 128 of A-Z, a-z, 0-9 and ._:@|-, not . or .., and no API key" },
+    InvalidId = InvalidId {
+        expected: "1 to 255 printable ASCII characters, no space at either end, no *, no . or .. as a part between slashes, and no API key"
+    },
     |text| is_product_id(text)
 );
 
@@ -147,20 +151,24 @@ pub struct UserId(String);
 valid_text!(
     UserId,
     InvalidId = InvalidId {
-        expected: "1 to 128 of A-Z, a-z, 0-9 and ._:@|-, not . or .., no API key, and not beginning with organization:, svc_ or key_"
+        expected: "1 to 255 printable ASCII characters, no space at either end, no *, no . or .. as a part between slashes, no API key, and \
+                   not beginning with organization:, svc_ or key_"
     },
     |text| is_product_id(text) && !["organization:", "svc_", "key_"].iter().any(|prefix| text.starts_with(prefix))
 );
 
-/// Returns whether the product may use a text as an id: safe as a path segment, and not `.` or
-/// `..`.
+/// Longest id that the product assigns, in characters: the longest `sub` (OpenID Connect Core §2).
+pub const MAX_PRODUCT_ID_LENGTH: usize = 255;
+
+/// Returns whether the product may use a text as an id. Identity providers assign URIs, names of
+/// directories and base64, so every printable ASCII character is accepted, except the wildcard of
+/// resource patterns.
 fn is_product_id(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@|-".contains(&byte);
-    (1..=128).contains(&text.len())
-        && text.bytes().all(is_allowed)
-        && text != "."
-        && text != ".."
-        && !crate::domain::common::key_text::contains_api_key(text)
+    (1..=MAX_PRODUCT_ID_LENGTH).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        && text.trim_ascii() == text
+        && is_safe_at_every_decoding(text)
+        && !contains_api_key(text)
 }
 
 define_generated_id!(

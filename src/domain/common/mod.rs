@@ -10,6 +10,8 @@ pub mod key_text;
 pub mod name;
 pub mod origin;
 pub mod page;
+pub mod percent_encoding;
 pub mod preconditions;
+pub mod structured_field;
 pub mod text;
 pub mod time;

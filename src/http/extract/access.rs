@@ -126,8 +126,8 @@ fn parse_on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem
     let mut values = headers.get_all("keyswap-on-behalf-of");
     let Some(value) = values.next() else { return Ok(None) };
     let text = if values.next().is_none() { value.to_str().unwrap_or_default() } else { "" };
-    let malformed =
-        "Keyswap-On-Behalf-Of must be one user, with or without an organization: <user>, or <user>; organization=<id>";
+    let malformed = "Keyswap-On-Behalf-Of must be one user, with or without an organization: <user>, or <user>; organization=<id>. An id \
+                     with a space, comma, semicolon, quote or backslash is in double quotes, with \\ before a quote or backslash";
     text.parse().map(Some).map_err(|_| Problem::bad_request(malformed))
 }
 

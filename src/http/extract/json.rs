@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     crypto::sha256_hex,
-    domain::common::key_text::contains_api_key,
+    domain::common::{key_text::contains_api_key, structured_field},
     http::{
         extract::body::{self, MAX_JSON_SIZE},
         openapi::signature::{HandlerArgument, HandlerSignature, body, header_parameter},
@@ -79,18 +79,14 @@ fn problem_from_json_error(error: &serde_path_to_error::Error<serde_json::Error>
     }
 }
 
-/// Parses an idempotency key. The draft defines a string in quotes with escapes (RFC 9651 §3.3.3),
-/// and many clients send it bare: both are the same key.
+/// Parses an idempotency key. The draft defines a string in quotes, and many clients send it bare:
+/// both are the same key.
 fn parse_key(text: &str) -> Option<String> {
-    let Some(quoted) = text.strip_prefix('"') else { return Some(text.to_owned()) };
-    let (mut key, mut characters) = (String::new(), quoted.chars());
-    loop {
-        match characters.next()? {
-            '"' => return characters.as_str().is_empty().then_some(key),
-            '\\' => key.push(characters.next().filter(|escaped| matches!(escaped, '"' | '\\'))?),
-            other => key.push(other),
-        }
+    if !text.starts_with('"') {
+        return Some(text.to_owned());
     }
+    let (key, rest) = structured_field::parse_string(text)?;
+    rest.is_empty().then_some(key)
 }
 
 /// Reads `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07): 1 to 255 printable ASCII

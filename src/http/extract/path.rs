@@ -1,6 +1,6 @@
 //! Ids in paths. Their names come from the route.
 
-use std::{fmt::Display, str::FromStr};
+use std::{borrow::Cow, fmt::Display, str::FromStr};
 
 use actix_web::{Error, FromRequest, HttpRequest, dev::Payload, web};
 use utoipa::{
@@ -11,9 +11,12 @@ use utoipa::{
     },
 };
 
-use crate::http::{
-    openapi::signature::{HandlerArgument, HandlerSignature},
-    problem::Problem,
+use crate::{
+    domain::common::percent_encoding::decode_segment,
+    http::{
+        openapi::signature::{HandlerArgument, HandlerSignature},
+        problem::Problem,
+    },
 };
 
 /// The id in the path. A malformed id gets the same bytes as an id that does not exist.
@@ -25,8 +28,15 @@ pub struct PathPair<A, B>(pub A, pub B);
 /// The id in the path, which the caller chooses. The error for a malformed id describes the format.
 pub struct NewPath<T>(pub T);
 
+/// Returns the name of a parameter of the route and its decoded text. Actix decodes a path, but
+/// leaves `%2F`, `%2B` and `%25` as they are.
+fn parameter(request: &HttpRequest, position: usize) -> Option<(&str, Cow<'_, str>)> {
+    let (name, text) = request.match_info().iter().nth(position)?;
+    Some((name, decode_segment(text)?))
+}
+
 fn parse<T: FromStr>(request: &HttpRequest, position: usize) -> Result<T, Problem> {
-    let id = request.match_info().iter().nth(position).and_then(|(_, text)| text.parse().ok());
+    let id = parameter(request, position).and_then(|(_, text)| text.parse().ok());
     id.ok_or_else(Problem::not_found)
 }
 
@@ -58,7 +68,7 @@ impl<T: FromStr<Err: Display> + ToSchema> HandlerArgument for NewPath<T> {
         signature.parameters.push(id_parameter::<T>());
     }
     async fn extract(request: &HttpRequest, _: &mut Payload) -> Result<Self, Error> {
-        let (name, text) = request.match_info().iter().next().unwrap_or_default();
+        let (name, text) = parameter(request, 0).unwrap_or_default();
         let invalid = |error: T::Err| Problem::invalid_field(name, error.to_string());
         Ok(Self(text.parse().map_err(invalid)?))
     }

@@ -24,8 +24,8 @@ use crate::{
         common::{
             derived_id::{CredentialId, PortalSessionId, SigningKeyId},
             id::{
-                AccessRecordId, AudienceId, DeliveryId, EventId, KeyId, OrganizationId, ServiceClientId, StatusListId,
-                UserId, WebhookId,
+                AccessRecordId, AudienceId, DeliveryId, EventId, KeyId, MAX_PRODUCT_ID_LENGTH, OrganizationId,
+                ServiceClientId, StatusListId, UserId, WebhookId,
             },
             json::Metadata,
             name::{Description, DisplayName},
@@ -72,13 +72,15 @@ macro_rules! duration {
     };
 }
 
-/// Characters that names must not contain (`domain/name.rs`), as far as they fit 16 bits.
-const DECEPTIVE_CHARACTERS: &str = r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb";
+/// Characters that names must not contain (`domain/common/name.rs`), as far as they fit 16 bits. The
+/// joiners and variation selectors of emoji are not among them.
+const DECEPTIVE_CHARACTERS: &str = r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb";
 /// An absolute path, or a scheme and the rest of a URI. `domain/resource.rs` defines the
 /// characters.
 const RESOURCE: &str = r"^(/|[A-Za-z][A-Za-z0-9+.-]*:)[!$%&(->@-\[\]-_a-z|~]+$";
 const NAME: &str = "^[A-Za-z0-9._:-]{1,128}$";
-const PRODUCT_ID: &str = "^[A-Za-z0-9._:@|-]{1,128}$";
+/// Printable ASCII without the wildcard, and without spaces at either end.
+const PRODUCT_ID: &str = r"^[!-)+-~]([ -)+-~]*[!-)+-~])?$";
 const CLAIM_MAPPING: &str = "Claims to copy from metadata: the name of each claim, and the path of its value.";
 
 /// A string.
@@ -148,10 +150,16 @@ define_schemas! {
         ["token", "code", "page"]
     );
     SigningKeyId: text("The RFC 7638 thumbprint of a signing key.", "^[A-Za-z0-9_-]{43}$", "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
-    OrganizationId: bounded_text(128, "The id of an organization, assigned by the product. `.` and `..` are not allowed.", PRODUCT_ID, "acme");
+    OrganizationId: bounded_text(
+        MAX_PRODUCT_ID_LENGTH,
+        "The id of an organization, assigned by the product and percent-encoded in paths. `.` and `..` are not allowed between slashes.",
+        PRODUCT_ID,
+        "acme"
+    );
     UserId: bounded_text(
-        128,
-        "The id of a user, assigned by the product. `.`, `..` and ids that begin with `organization:`, `svc_` or `key_` are not allowed.",
+        MAX_PRODUCT_ID_LENGTH,
+        "The id of a user, assigned by the product and percent-encoded in paths. `.` and `..` between slashes, and ids that begin with \
+         `organization:`, `svc_` or `key_`, are not allowed.",
         PRODUCT_ID,
         "auth0|alice"
     );

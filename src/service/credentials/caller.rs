@@ -1,7 +1,7 @@
 //! Authentication of `/v1` callers: an API key, a token for the management audience, or a portal
 //! session. `domain::policy` decides what the caller may do.
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
 use crate::{
     domain::{
@@ -9,7 +9,10 @@ use crate::{
             permission::{PermissionName, TENANT_PERMISSIONS},
             policy::{CallerPermissions, GrantablePermissions, TenantScope},
         },
-        common::id::{InvalidId, OrganizationId, UserId},
+        common::{
+            id::{InvalidId, OrganizationId, UserId},
+            structured_field,
+        },
         events::Origin,
         portal::session::PortalSessionKind,
     },
@@ -27,6 +30,7 @@ use crate::{
 };
 
 /// The user that a back end acts on behalf of: `Keyswap-On-Behalf-Of: <user>[; organization=<id>]`.
+/// An id with a space, a comma, a semicolon, a quote or a backslash is in quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnBehalfOf {
     pub user: UserId,
@@ -36,15 +40,33 @@ pub struct OnBehalfOf {
 impl FromStr for OnBehalfOf {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let (user, organization) = match text.split_once(';') {
-            None => (text, None),
-            Some((user, rest)) => {
-                // A parameter other than `organization=` yields an empty id, which fails to parse.
-                (user, Some(rest.trim().strip_prefix("organization=").unwrap_or_default().trim().parse()?))
+        let malformed = InvalidId { expected: "<user>, or <user>; organization=<id>" };
+        let (user, rest) = parse_item(text.trim_ascii()).ok_or(malformed.clone())?;
+        let organization = match rest.trim_ascii() {
+            "" => None,
+            rest => {
+                let parameter = rest.strip_prefix(';').and_then(|rest| rest.trim_ascii().strip_prefix("organization="));
+                let (id, rest) = parameter.and_then(|id| parse_item(id.trim_ascii())).ok_or(malformed.clone())?;
+                if !rest.trim_ascii().is_empty() {
+                    return Err(malformed);
+                }
+                Some(id.parse()?)
             }
         };
-        Ok(Self { user: user.trim().parse()?, organization })
+        Ok(Self { user: user.parse()?, organization })
     }
+}
+
+/// Reads a string in quotes (RFC 9651 §3.3.3) or a bare id at the start of a text. Returns it with
+/// the rest of the text.
+fn parse_item(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    if text.starts_with('"') {
+        return structured_field::parse_string(text).map(|(id, rest)| (id.into(), rest));
+    }
+    let (id, rest) = text.split_at(text.find(';').unwrap_or(text.len()));
+    let id = id.trim_ascii_end();
+    let is_bare = !id.contains([' ', ',', '"', '\\']);
+    is_bare.then_some((id.into(), rest))
 }
 
 /// The credential of a `/v1` request. A portal session is valid only in the form that it was issued

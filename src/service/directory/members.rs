@@ -11,6 +11,7 @@ use crate::{
             id::{OrganizationId, UserId},
             json::{Metadata, MetadataPatch, deserialize_present},
             page::{Page, PageRequest},
+            percent_encoding::encode_segment,
             preconditions::Preconditions,
         },
         directory::{Member, Organization},
@@ -66,7 +67,8 @@ pub async fn put(
             let before = store::directory::members::find_for_change(tx, &organization, &put.user)?;
             let mut faults = Vec::new();
             if user.is_none() {
-                let message = format!("there is no user {}: PUT /v1/users/{} first", put.user, put.user);
+                let path = encode_segment(put.user.as_str());
+                let message = format!("there is no user {}: PUT /v1/users/{path} first", put.user);
                 faults.push(InputFault::new("user", message));
             }
             faults.extend(roles::find_unknown(tx, put.roles.as_ref().unwrap_or(&RoleSet::default()))?);

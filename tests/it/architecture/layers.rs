@@ -125,6 +125,8 @@ const DOMAIN_LIBRARIES: &[&str] = &[
     "crc32fast",
     "ulid",
     "humantime",
+    "percent_encoding",
+    "unicode_properties",
     "url",
     "utoipa",
     "zeroize",

@@ -1,4 +1,5 @@
 //! Organizations, users and members.
 
+mod identifiers;
 mod import;
 mod mirror;

@@ -57,7 +57,7 @@ export const organizations = {
     { title: columns.created, show: (organization) => time(organization.created_at) },
   ],
   fields: [
-    { name: "id", label: fields.id, hint: fields.idHint, required: true, on: "create", maxlength: 128 },
+    { name: "id", label: fields.id, hint: fields.idHint, required: true, on: "create", maxlength: 255 },
     { name: "name", label: fields.name, empty: null, maxlength: 200 },
     { name: "metadata", label: fields.metadata, hint: fields.metadataHint, kind: "json" },
   ],

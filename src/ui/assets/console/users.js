@@ -89,7 +89,7 @@ export const users = {
     { title: columns.created, show: (user) => time(user.created_at) },
   ],
   fields: [
-    { name: "id", label: fields.id, hint: fields.idHint, required: true, on: "create", maxlength: 128 },
+    { name: "id", label: fields.id, hint: fields.idHint, required: true, on: "create", maxlength: 255 },
     { name: "roles", label: fields.roles, hint: fields.userRolesHint, kind: "choices", options: roleOptions },
     { name: "profile", label: fields.profile, hint: fields.profileHint, kind: "json" },
     { name: "metadata", label: fields.metadata, hint: fields.metadataHint, kind: "json" },
