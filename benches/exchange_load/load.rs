@@ -75,6 +75,17 @@ impl RequestKind {
         Self::with_key(head, keys, "\r\n\r\n")
     }
 
+    /// A token request of a service client, whose secret is the key.
+    pub fn client_credentials(keys: &Keys, client: &str) -> Self {
+        let before = format!("grant_type=client_credentials&client_id={client}&client_secret=");
+        let head = format!(
+            "POST /oauth/token HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\n\r\n{before}",
+            before.len() + keys.width()
+        );
+        Self::with_key(&head, keys, "")
+    }
+
     /// A validation of a key by a service, which authenticates with its own key.
     pub fn validation(keys: &Keys, service: &str) -> Self {
         let (before, after) = ("{\"value\":\"", "\"}");
@@ -88,6 +99,15 @@ impl RequestKind {
 
     pub fn get(path: &str) -> Self {
         Self { request: format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").into_bytes(), key_at: None }
+    }
+
+    /// The request with this key.
+    pub fn with_value(&self, key: &[u8]) -> Vec<u8> {
+        let mut request = self.request.clone();
+        if let Some(at) = self.key_at {
+            request[at..][..key.len()].copy_from_slice(key);
+        }
+        request
     }
 }
 
@@ -186,7 +206,8 @@ impl Load {
     }
 }
 
-struct Connection {
+/// A keep-alive connection, with one request at a time.
+pub struct Connection {
     stream: TcpStream,
     keys: Arc<Keys>,
     /// The state of the generator that chooses keys. The choice need not be unpredictable.
@@ -196,7 +217,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open(port: u16, number: u16, keys: Arc<Keys>, asked: RequestKind) -> io::Result<Self> {
+    pub async fn open(port: u16, number: u16, keys: Arc<Keys>, asked: RequestKind) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
         let random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(number) + 1);
@@ -231,7 +252,7 @@ impl Connection {
     }
 
     /// Sends one request with a random key, and returns the status of the response.
-    async fn exchange(&mut self) -> io::Result<u16> {
+    pub async fn exchange(&mut self) -> io::Result<u16> {
         if let Some(at) = self.asked.key_at {
             // xorshift64*
             self.random ^= self.random >> 12;
@@ -242,18 +263,17 @@ impl Connection {
             self.asked.request[at..][..key.len()].copy_from_slice(key);
         }
         self.stream.write_all(&self.asked.request).await?;
-        let mut seed_database = 0;
+        let mut filled = 0;
         loop {
-            seed_database += match self.stream.read(&mut self.answer[seed_database..]).await? {
+            filled += match self.stream.read(&mut self.answer[filled..]).await? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 more => more,
             };
-            if let Some(length) = length(&self.answer[..seed_database])? {
-                if seed_database == length {
-                    let status = std::str::from_utf8(&self.answer[9..12]).ok().and_then(|status| status.parse().ok());
-                    return status.ok_or_else(|| io::Error::other("an answer without a status"));
+            if let Some(length) = length(&self.answer[..filled])? {
+                if filled == length {
+                    return status(&self.answer[..filled]);
                 }
-                if seed_database > length || length > self.answer.len() {
+                if filled > length || length > self.answer.len() {
                     return Err(io::Error::other("an answer of the wrong length"));
                 }
             }
@@ -261,8 +281,14 @@ impl Connection {
     }
 }
 
+/// The status of a response.
+pub fn status(answer: &[u8]) -> io::Result<u16> {
+    let status = answer.get(9..12).and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+    status.ok_or_else(|| io::Error::other("an answer without a status"))
+}
+
 /// The length of a response, head and body. `None` until the head is complete.
-fn length(answer: &[u8]) -> io::Result<Option<usize>> {
+pub fn length(answer: &[u8]) -> io::Result<Option<usize>> {
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let name = b"content-length: ";
     let body = answer[..head].split(|byte| *byte == b'\n').find_map(|line| {

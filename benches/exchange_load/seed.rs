@@ -53,6 +53,13 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// Concatenates values of the same length.
+    pub fn from_values<V: AsRef<[u8]>>(all: &[V]) -> Self {
+        let width = all.first().expect("a key").as_ref().len();
+        assert!(all.iter().all(|value| value.as_ref().len() == width), "keys of different lengths");
+        Self { values: all.iter().flat_map(|value| value.as_ref().iter().copied()).collect(), width }
+    }
+
     pub fn count(&self) -> usize {
         self.values.len() / self.width
     }

@@ -8,21 +8,26 @@ use super::{
     usage::field,
 };
 
-/// The machine and the conditions of the measurement.
-pub fn machine(databases: &BTreeSet<String>, options: &Options, cells: &[Cell]) -> String {
+/// The cores, the memory and the kernel.
+pub fn hardware() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cores = available_parallelism().map_or(0, usize::from);
     let (cpu, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
     let model = field(&cpu, "model name").unwrap_or("unknown");
     let kib: f64 =
         field(&memory, "MemTotal:").and_then(|total| total.trim_end_matches(" kB").parse().ok()).unwrap_or(0.0);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{cores} cores ({model}), {:.1} GiB of memory, Linux {}", kib / 1024.0 / 1024.0, kernel.trim())
+}
+
+/// The machine and the conditions of the measurement.
+pub fn machine(databases: &BTreeSet<String>, options: &Options, cells: &[Cell]) -> String {
     let others: Vec<f64> =
         cells.iter().flat_map(|cell| [cell.server.others, cell.signed.others, cell.bare.others]).collect();
     format!(
-        "{cores} cores ({model}), {:.1} GiB of memory, Linux {}; {}; {} keys, {} s a run. \
+        "{}; {}; {} keys, {} s a run. \
          Other programs and the host took {:.0} % of the cores, {:.0} % in the worst cell.\n",
-        kib / 1024.0 / 1024.0,
-        read("/proc/sys/kernel/osrelease").trim(),
+        hardware(),
         databases.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
         options.keys,
         options.seconds,
