@@ -13,6 +13,7 @@
     reason = "a benchmark that cannot measure stops with a message; it reads the clock, and talks to a terminal"
 )]
 
+mod attack;
 mod baseline;
 mod check;
 mod copies;
@@ -63,6 +64,9 @@ fn main() -> ExitCode {
     }
     if options.overload {
         return overload::overload(&options);
+    }
+    if options.attack {
+        return attack::attack(&options);
     }
     measure(&options)
 }
