@@ -1,3 +1,4 @@
+pub(crate) mod budget;
 pub mod conflict;
 pub mod document;
 pub(crate) mod entry;

@@ -10,24 +10,17 @@
 //! is limited in this case.
 
 use std::{
-    collections::hash_map::RandomState,
     fmt,
-    hash::{BuildHasher, Hash},
     net::{IpAddr, Ipv6Addr},
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::sync::Semaphore;
 
 use crate::{
     config::sections::BruteForce,
     domain::common::{derived_id::CredentialId, time::Span},
+    service::common::budget::Budget,
 };
-
-/// Number of cells of a budget. Two keys that hash to the same cell share its budget. The hash is
-/// seeded, so an attacker cannot choose the collision.
-const BUDGET_CELLS: usize = 1 << 16;
 
 /// The source of a request for the brute-force limiter: an IPv4 address, or an IPv6 /64, which one
 /// customer commonly holds.
@@ -53,8 +46,8 @@ impl From<IpAddr> for Source {
 
 /// The budgets of one replica. Replicas do not share them, and a restart resets them.
 pub struct BruteForceLimiter {
-    sources: FailureBudget,
-    credentials: FailureBudget,
+    sources: Budget,
+    credentials: Budget,
     /// Limits the concurrent verifications for sources whose budget is spent, so that they cannot
     /// take the capacity of all others.
     pub failing_sources: Semaphore,
@@ -79,8 +72,8 @@ pub struct Throttled {
 impl BruteForceLimiter {
     pub fn new(settings: &BruteForce) -> Self {
         Self {
-            sources: FailureBudget::new(settings.per_source, settings.refill),
-            credentials: FailureBudget::new(settings.per_credential, settings.refill),
+            sources: Budget::new(settings.per_source, settings.refill.duration()),
+            credentials: Budget::new(settings.per_credential, settings.refill.duration()),
             failing_sources: Semaphore::new(MAX_FAILING_VERIFICATIONS),
         }
     }
@@ -96,71 +89,16 @@ impl BruteForceLimiter {
         if source == Source::UNKNOWN {
             return Ok(());
         }
-        let of_source = self.sources.spend_failure(&source);
-        let of_credential = credential.map_or(Ok(()), |credential| self.credentials.spend_failure(credential));
-        of_source.and(of_credential)
-    }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The generic cell rate algorithm. Each cell holds one number: the time at which its budget is
-/// full again, in milliseconds since the start. `governor` cannot check a budget without spending
-/// from it, and its keyed limiter grows with the number of keys.
-struct FailureBudget {
-    full_at_millis: Box<[AtomicU64]>,
-    started: Instant,
-    hasher: RandomState,
-    /// Cost of one failure in milliseconds.
-    failure_cost_millis: u64,
-    /// Maximum distance of `full_at_millis` from the current time in milliseconds.
-    capacity_millis: u64,
-}
-
-impl FailureBudget {
-    fn new(burst: u32, refill: Span) -> Self {
-        let failure_cost_millis = millis(refill.duration()).max(1);
-        Self {
-            full_at_millis: (0..BUDGET_CELLS).map(|_| AtomicU64::new(0)).collect(),
-            started: Instant::now(),
-            hasher: RandomState::new(),
-            failure_cost_millis,
-            capacity_millis: failure_cost_millis.saturating_mul(u64::from(burst)),
-        }
-    }
-
-    fn now(&self) -> u64 {
-        millis(self.started.elapsed())
-    }
-
-    fn cell_of(&self, key: &impl Hash) -> &AtomicU64 {
-        let position = usize::try_from(self.hasher.hash_one(key) % BUDGET_CELLS as u64).unwrap_or(0);
-        &self.full_at_millis[position]
-    }
-
-    fn is_spent(&self, key: &impl Hash) -> bool {
-        let after = self.cell_of(key).load(Ordering::Relaxed).saturating_add(self.failure_cost_millis);
-        after > self.now().saturating_add(self.capacity_millis)
-    }
-
-    /// Counts a failure. Returns an error and counts nothing if the budget has no room for it.
-    fn spend_failure(&self, key: &impl Hash) -> Result<(), Throttled> {
-        let now = self.now();
-        let latest = now.saturating_add(self.capacity_millis);
-        let after = |full_at_millis: u64| full_at_millis.max(now).saturating_add(self.failure_cost_millis);
-        self.cell_of(key)
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |cell| {
-                Some(after(cell)).filter(|after| *after <= latest)
-            })
-            .map(|_| ())
-            .map_err(|cell| Throttled { retry_after: Span::from_millis(after(cell).saturating_sub(latest)) })
+        let of_source = self.sources.spend(&source);
+        let of_credential = credential.map_or(Ok(()), |credential| self.credentials.spend(credential));
+        of_source.and(of_credential).map_err(|retry_after| Throttled { retry_after })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn source(last: u8) -> Source {
