@@ -14,7 +14,7 @@ use crate::{
     config::{
         merge::Faults,
         sections::{
-            AccessRecords, ApiKeys, Bootstrap, BruteForce, Log, MasterKeySettings, Portal, Sections, Server,
+            AccessRecords, ApiKeys, Bootstrap, BruteForce, Log, MasterKeySettings, Portal, Quotas, Sections, Server,
             ServiceClients, SigningKeys, StatusLists, Usage,
         },
     },
@@ -35,6 +35,7 @@ pub struct Settings {
     pub api_keys: ApiKeys,
     pub status_lists: StatusLists,
     pub portal: Portal,
+    pub quotas: Quotas,
     pub service_clients: ServiceClients,
     pub usage: Usage,
     pub brute_force: BruteForce,
@@ -111,6 +112,7 @@ impl Settings {
             api_keys: sections.api_keys,
             status_lists: sections.status_lists,
             portal: sections.portal,
+            quotas: sections.limits,
             service_clients: sections.service_clients,
             usage: sections.usage,
             brute_force: sections.brute_force,

@@ -30,6 +30,7 @@ pub struct Sections {
     pub api_keys: ApiKeys,
     pub status_lists: StatusLists,
     pub portal: Portal,
+    pub limits: Quotas,
     pub service_clients: ServiceClients,
     pub usage: Usage,
     pub brute_force: BruteForce,
@@ -143,6 +144,18 @@ pub struct Portal {
     pub public_url: Option<Origin>,
     pub session_ttl: Span,
     pub choices: BTreeSet<KeyFormOption>,
+}
+
+/// The section `limits`. 0 means no limit.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Quotas {
+    pub keys_per_owner: u32,
+    pub keys_per_organization: u32,
+    pub sessions_per_user: u32,
+    /// Per minute.
+    pub changes_per_owner: u32,
+    /// Per minute.
+    pub changes_per_organization: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

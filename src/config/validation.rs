@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub fn validate(sections: &Sections, faults: &mut Faults) {
-    let Sections { server, database, tokens, api_keys, portal, brute_force, log, .. } = sections;
+    let Sections { server, database, tokens, api_keys, portal, limits, brute_force, log, .. } = sections;
     validate_server(server, faults);
     faults.require(
         !matches!(&database.url, DatabaseUrl::Sqlite(path) if path.contains(":memory:")),
@@ -30,6 +30,11 @@ pub fn validate(sections: &Sections, faults: &mut Faults) {
     for (path, size, min) in [
         ("database.pool_size", database.pool_size, 1),
         ("server.max_connections", server.max_connections, 16),
+        ("limits.keys_per_owner", limits.keys_per_owner, 0),
+        ("limits.keys_per_organization", limits.keys_per_organization, 0),
+        ("limits.sessions_per_user", limits.sessions_per_user, 0),
+        ("limits.changes_per_owner", limits.changes_per_owner, 0),
+        ("limits.changes_per_organization", limits.changes_per_organization, 0),
         ("service_clients.max_per_user", sections.service_clients.max_per_user, 0),
         ("brute_force.per_source", brute_force.per_source, 1),
         ("brute_force.per_credential", brute_force.per_credential, 1),

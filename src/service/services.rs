@@ -9,7 +9,7 @@ use crate::{
     service::{
         Error,
         caller::Caller,
-        common::verified_events::VerifiedEvents,
+        common::{quota::ChangeRates, verified_events::VerifiedEvents},
         credentials::{
             brute_force::BruteForceLimiter, decoy::DecoyCredential, spent_limits::SpentLimits,
             use_buffer::UsageRecorder,
@@ -35,6 +35,7 @@ pub struct Services {
     pub status_lists: StatusLists,
     pub brute_force: BruteForceLimiter,
     pub spent_limits: SpentLimits,
+    pub change_rates: ChangeRates,
     pub last_used: UsageRecorder,
     pub live_tokens: LiveTokenCounts,
     pub exchange_counts: FlushedExchangeCounts,
@@ -63,8 +64,21 @@ impl fmt::Debug for Services {
 }
 
 impl Services {
-    /// Runs a change of `caller` in a transaction.
+    /// Runs a change of `caller` in a transaction, unless its owner or organization has made too
+    /// many changes. Then the database is not called.
     pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.change_rates.admit(&caller.authority.tenant_scope)?;
+        self.end(caller, change).await
+    }
+
+    /// Like `change`, for a change that ends keys, tokens, sessions or access. It is not limited:
+    /// otherwise the thief of a key could spend the budget of its owner, who could then not revoke
+    /// the key.
+    pub(crate) async fn end<T: Send + 'static>(
         &self,
         caller: &Caller,
         change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Send + 'static,

@@ -1,6 +1,8 @@
 //! The OAuth response of each error. Every variant is mapped explicitly, so that internal texts do
 //! not reach clients.
 
+use std::borrow::Cow;
+
 use actix_web::http::{StatusCode, header::RETRY_AFTER};
 
 use crate::{
@@ -19,12 +21,16 @@ impl OAuthError {
             // RFC 6749 §5.2 has no error for a conflict. Quotes and backslashes are not in the
             // character set of a description.
             Error::Conflict(conflict) => Self::invalid_request(conflict.to_string().replace(['"', '\\'], "'")),
+            Error::TooManyChanges(refused) => {
+                Self::too_many_requests(refused.to_string()).throttled_for(refused.retry_after)
+            }
             Error::Unavailable(Unavailable::RolledBack) => Self::temporarily_unavailable(ROLLED_BACK),
             Error::Unavailable(cause) => Self::unavailable(cause),
             Error::NotFound(_)
             | Error::Forbidden(_)
             | Error::NotAllowed(_)
             | Error::Invalid(_)
+            | Error::LimitReached(_)
             | Error::IdempotencyInFlight
             | Error::IdempotencyMismatch
             | Error::PreconditionFailed(_)
@@ -63,7 +69,7 @@ impl OAuthError {
         }
     }
 
-    fn too_many_requests(description: &'static str) -> Self {
+    fn too_many_requests(description: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", description)
     }
 

@@ -89,7 +89,10 @@ const PROBLEM_RESPONSES: [(u16, &str); 14] = [
     (403, "`forbidden`: the caller lacks the permission."),
     (404, "`not_found`: the object does not exist, or the caller may not see it."),
     (408, "`timeout`: the body did not arrive in time."),
-    (409, "`conflict`: the current state does not allow the request. Also `in_flight` and `too_early`."),
+    (
+        409,
+        "`conflict`: the current state does not allow the request. Also `limit_reached`, `in_flight` and `too_early`.",
+    ),
     (412, "`precondition_failed`: If-Match or If-None-Match is not met. Nothing was changed."),
     (413, "`too_large`: the body is too large."),
     (415, "`unsupported_media_type`: the body is not JSON."),
@@ -99,8 +102,8 @@ const PROBLEM_RESPONSES: [(u16, &str); 14] = [
     ),
     (
         429,
-        "`throttled`: too many failed authentications from this source. On an exchange also `rate_limited`: the key has reached its \
-         limit for this minute.",
+        "`throttled`: too many failed authentications from this source. `rate_limited`: on an exchange, the key has reached its limit for \
+         this minute; on a change, its owner or organization has.",
     ),
     (500, "`internal`: an internal error, described in the log of the server."),
     (501, "`not_implemented`: past states are not available."),

@@ -33,6 +33,13 @@ impl From<Error> for Problem {
             Error::NotAllowed(rule) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", rule.to_string()),
             Error::Invalid(faults) => Self::invalid(faults),
             Error::Conflict(conflict) => Self::conflict("conflict", conflict.to_string()),
+            Error::LimitReached(quota) => {
+                Self::new(StatusCode::CONFLICT, "limit_reached", "A limit is reached", quota.to_string())
+            }
+            Error::TooManyChanges(refused) => {
+                Self::too_many_requests("rate_limited", "Too many changes", refused.to_string())
+                    .throttled_for(refused.retry_after)
+            }
             Error::IdempotencyInFlight => Self::conflict(
                 "in_flight",
                 "another request with this Idempotency-Key has not ended yet; try again in a moment",
@@ -86,7 +93,7 @@ impl From<AuthError> for Problem {
 }
 
 impl Problem {
-    fn too_many_requests(code: &'static str, title: &'static str, detail: &'static str) -> Self {
+    fn too_many_requests(code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, title, detail)
     }
 }

@@ -21,6 +21,7 @@ use crate::{
             },
             lookup::{find_key, key_event},
             owner::ResolvedOwner,
+            quotas::require_room,
             types::{ApiKeyView, IssuedApiKey},
         },
         caller::Caller,
@@ -54,6 +55,7 @@ impl KeyFactory {
         caller: &Caller,
     ) -> Result<(IssuedApiKey, NewEvent), Error> {
         Error::if_any(self.find_faults(tx, owner, &attributes, caller)?)?;
+        require_room(tx, &self.settings.quotas, &owner.owner, &owner.owner_scope)?;
         let (credential, value) = self.generate_credential(tx)?;
         let (api_key, event) = self.insert(tx, attributes, owner, &credential)?;
         require_within_caller_resources(tx, &self.settings, caller, &api_key.key)?;

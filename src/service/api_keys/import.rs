@@ -14,6 +14,7 @@ use crate::{
         api_keys::{
             KeyFactory,
             owner::resolve_owner,
+            quotas::require_room,
             types::{ApiKeyView, Import, NewApiKey},
         },
         caller::Caller,
@@ -77,6 +78,7 @@ impl KeyFactory {
         }
         faults.extend(self.find_faults(tx, &owner, &new.attributes, caller)?);
         Error::if_any(faults)?;
+        require_room(tx, &self.settings.quotas, &owner.owner, &owner.owner_scope)?;
         // One key per digest, even while two replicas encrypt under different master keys.
         tx.lock(import_lock(&import.sha256))?;
         refresh_if_stale(tx, &self.master)?;

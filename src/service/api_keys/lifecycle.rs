@@ -45,22 +45,24 @@ pub async fn step(
     preconditions: Preconditions,
 ) -> Result<ApiKeyView, Error> {
     let settings = services.settings.clone();
-    services
-        .change(caller, move |tx, caller| {
-            let before = match step {
-                KeyTransition::Revoke | KeyTransition::Delete => lock_key_to_revoke(tx, caller, &id)?,
-                KeyTransition::Suspend => lock_key(tx, caller, &id, ObjectRight::End)?,
-                KeyTransition::Resume => lock_key(tx, caller, &id, ObjectRight::Change)?,
-            };
-            preconditions.check(StoredObject::Version(before.version))?;
-            let permissions = before.attributes.permissions.clone();
-            let (key, events) = last_administrator::keep_administrator(tx, caller, &settings, &permissions, |tx| {
-                apply(tx, before, step, caller, &settings)
-            })?;
-            let view = ApiKeyView::new(key, tx.now(), &settings);
-            Ok(Outcome::events_unless(NoEvent::Unchanged, view, events))
-        })
-        .await
+    let change = move |tx: &mut Tx<'_>, caller: &Caller| -> Result<Outcome<ApiKeyView>, Error> {
+        let before = match step {
+            KeyTransition::Revoke | KeyTransition::Delete => lock_key_to_revoke(tx, caller, &id)?,
+            KeyTransition::Suspend => lock_key(tx, caller, &id, ObjectRight::End)?,
+            KeyTransition::Resume => lock_key(tx, caller, &id, ObjectRight::Change)?,
+        };
+        preconditions.check(StoredObject::Version(before.version))?;
+        let permissions = before.attributes.permissions.clone();
+        let (key, events) = last_administrator::keep_administrator(tx, caller, &settings, &permissions, |tx| {
+            apply(tx, before, step, caller, &settings)
+        })?;
+        let view = ApiKeyView::new(key, tx.now(), &settings);
+        Ok(Outcome::events_unless(NoEvent::Unchanged, view, events))
+    };
+    match step {
+        KeyTransition::Resume => services.change(caller, change).await,
+        KeyTransition::Suspend | KeyTransition::Revoke | KeyTransition::Delete => services.end(caller, change).await,
+    }
 }
 
 /// Performs a transition of a locked key, and returns the key and its events. A transition that has

@@ -10,6 +10,7 @@ mod limits;
 pub mod lookup;
 pub mod owner;
 mod patch;
+mod quotas;
 pub mod revoke;
 pub mod rotate;
 pub mod service_clients;

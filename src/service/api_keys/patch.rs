@@ -25,6 +25,7 @@ use crate::{
             },
             lookup::{key_event, lock_key, require_not_revoked, save},
             owner::ResolvedOwner,
+            quotas::{is_expired, lock_owner_of_expired, require_room},
             types::ApiKeyView,
         },
         caller::Caller,
@@ -45,12 +46,18 @@ pub async fn patch(
     let settings = services.settings.clone();
     services
         .change(caller, move |tx, caller| {
+            if patch.expires_at.is_some() {
+                lock_owner_of_expired(tx, caller, &id)?;
+            }
             let before = lock_key(tx, caller, &id, ObjectRight::Change)?;
             preconditions.check(StoredObject::Version(before.version))?;
             require_not_revoked(&before, &settings)?;
             let mut key = patch_attributes(tx, caller, &settings, &before, patch)?;
             if key == before {
                 return Ok(Outcome::without_event(ApiKeyView::new(key, tx.now(), &settings), NoEvent::Unchanged));
+            }
+            if is_expired(&before, tx.now()) && !is_expired(&key, tx.now()) {
+                require_room(tx, &settings.quotas, &key.ownership.owner, &key.ownership.owner_scope)?;
             }
             let permissions = &before.attributes.permissions;
             last_administrator::keep_administrator(tx, caller, &settings, permissions, |tx| save(tx, &mut key))?;

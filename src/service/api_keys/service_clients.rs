@@ -32,7 +32,10 @@ use crate::{
             unknown_owner_fault, validate_user_permissions,
         },
         caller::Caller,
-        common::entry::{Entry, WriteResult, entry, merge_metadata, require_existing},
+        common::{
+            entry::{Entry, WriteResult, entry, merge_metadata, require_existing},
+            quota::ExceededQuota,
+        },
     },
     store::{self, NoEvent, Outcome, StoreError, Tx, directory::owner_deletions::DeletedOwner},
 };
@@ -75,8 +78,7 @@ pub(super) fn require_client_limit(tx: &mut Tx<'_>, settings: &Settings, client:
     if let (OwnerScope::User { generation_id, .. }, 1..) = (&client.owner_scope, limit)
         && store::api_keys::service_clients::count(tx, generation_id)? > i64::from(limit)
     {
-        let message = format!("a user may have {limit} service clients (service_clients.max_per_user)");
-        return Err(Error::invalid("owner", message));
+        return Err(ExceededQuota::ServiceClientsPerUser(limit).into());
     }
     Ok(())
 }
@@ -254,7 +256,7 @@ pub async fn delete(
 ) -> Result<(), Error> {
     let settings = services.settings.clone();
     services
-        .change(caller, move |tx, caller| {
+        .end(caller, move |tx, caller| {
             let client = lock_client(tx, caller, &id, ObjectRight::End)?;
             let client = require_existing(Some(client), &preconditions)?;
             Ok(Outcome::event((), delete_in(tx, &client, caller, &settings)?))

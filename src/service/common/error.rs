@@ -9,7 +9,10 @@ use crate::{
         encryption::EncryptionError, entropy::EntropyUnavailable, id::InvalidId, preconditions::FailedPrecondition,
         time::Timestamp,
     },
-    service::common::conflict::Conflict,
+    service::common::{
+        conflict::Conflict,
+        quota::{ExceededQuota, TooManyChanges},
+    },
     store::StoreError,
 };
 
@@ -47,6 +50,11 @@ pub enum Error {
     /// The current state does not permit the change.
     #[error(transparent)]
     Conflict(#[from] Conflict),
+    /// The owner has as many objects as it may have.
+    #[error(transparent)]
+    LimitReached(#[from] ExceededQuota),
+    #[error(transparent)]
+    TooManyChanges(#[from] TooManyChanges),
     #[error("another request with this Idempotency-Key is still in flight")]
     IdempotencyInFlight,
     #[error("this Idempotency-Key was used for another request")]

@@ -5,6 +5,7 @@ pub(crate) mod entry;
 pub mod error;
 pub mod idempotency;
 pub mod json_errors;
+pub mod quota;
 pub mod refresh_gate;
 pub mod verified_events;
 pub mod write_buffer;

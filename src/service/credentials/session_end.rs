@@ -1,10 +1,10 @@
 //! Ends portal sessions before they expire.
 
-use std::mem;
+use std::{collections::BTreeMap, mem};
 
 use crate::{
     domain::{
-        access::policy::SESSIONS,
+        access::{owner::OwnerScope, policy::SESSIONS},
         common::{
             derived_id::PortalSessionId,
             id::UserId,
@@ -53,7 +53,7 @@ pub async fn end(
     for _ in 0..MAX_BATCHES {
         let (which, preconditions) = (which.clone(), mem::take(&mut preconditions));
         let (found, deleted) = services
-            .change(caller, move |tx, _| {
+            .end(caller, move |tx, _| {
                 let sessions = find_batch(tx, &which)?;
                 if !(is_one && sessions.is_empty()) {
                     preconditions.check(StoredObject::Unversioned)?;
@@ -82,6 +82,36 @@ fn find_batch(tx: &mut Tx<'_>, which: &EndedSessions) -> Result<Vec<PortalSessio
             Ok(sessions::list(tx, filter, &page, now)?.data)
         }
     }
+}
+
+/// The cause in the events of sessions that were ended because the user has too many.
+const LIMIT_CAUSE: &str = "limit_reached";
+
+/// Maximum number of sessions that the opening of one ends. There are more than one only after the
+/// limit was lowered.
+const MAX_REPLACED: u32 = 20;
+
+/// Ends the oldest sessions of a user in one tenant scope, so that one more can be opened within
+/// the limit. The user is locked. A page session that is signed in at the same moment can remain
+/// until it expires.
+///
+/// A product commonly opens a session for each view of a page, and the user cannot close them.
+/// Refusing a further one would lock the user out until some expire, whereas the oldest of many is
+/// most likely that of a page that was left. A page whose session ended asks its product for
+/// another one.
+pub(crate) fn end_oldest(tx: &mut Tx<'_>, owner_scope: &OwnerScope, limit: u32) -> Result<Vec<NewEvent>, StoreError> {
+    let (Some(owner), 1..) = (owner_scope.generation_id(), limit) else { return Ok(Vec::new()) };
+    let now = tx.now();
+    let remaining = limit - 1;
+    let newest = sessions::find_newest(tx, owner, i64::from(remaining) + i64::from(MAX_REPLACED), now)?;
+    let mut ended = BTreeMap::new();
+    for id in newest.iter().skip(usize::try_from(remaining).unwrap_or(usize::MAX)) {
+        let with_children = sessions::find_with_children(tx, id, now)?;
+        ended.extend(with_children.into_iter().map(|session| (session.id.clone(), session)));
+    }
+    // In the order of their ids, in which other changes lock sessions.
+    let events = ended.values().filter_map(|session| delete(tx, session).transpose());
+    events.map(|event| event.map(|event| event.with_cause(LIMIT_CAUSE))).collect()
 }
 
 /// Deletes a session and returns its event, or `None` if it has already ended.

@@ -30,6 +30,7 @@ use crate::{
         access::owners::{self, DirectoryEntry},
         caller::Caller,
         common::idempotency::{self, IdempotencyRequest, IdempotentOutcome},
+        credentials::session_end,
     },
     store::{self, Conn, NoEvent, Outcome, Tx, portal::sessions::StoredPortalSession},
 };
@@ -49,7 +50,8 @@ pub struct OpenedSession {
 const SIGN_IN_CODE_TTL: Span = Span::from_secs(60);
 
 /// Opens a session for a user, optionally within an organization: a token for a page of the
-/// product, and a code for the hosted page.
+/// product, and a code for the hosted page. If the user has as many sessions as permitted, the
+/// oldest ends.
 pub async fn open(
     services: &Services,
     caller: &Caller,
@@ -59,7 +61,7 @@ pub async fn open(
 ) -> Result<IdempotentOutcome<OpenedSession, PortalSession>, Error> {
     let opener = caller.origin.actor.source_key().filter(|_| caller.authority.may_manage_portal_sessions());
     let opened_by = opener.ok_or(Error::Forbidden(SESSIONS))?.clone();
-    let factory = SessionFactory::of(services);
+    let (factory, max_sessions) = (SessionFactory::of(services), services.settings.quotas.sessions_per_user);
     let base =
         services.settings.portal.public_url.as_ref().map_or_else(|| services.issuer().to_owned(), ToString::to_string);
     services
@@ -71,6 +73,7 @@ pub async fn open(
                 return Ok(Outcome::without_event(existing, NoEvent::AlreadyRecorded));
             }
             let owner_scope = lock_user_entry(tx, &user, organization.as_ref())?.owner_scope;
+            let mut events = session_end::end_oldest(tx, &owner_scope, max_sessions)?;
             let source = SessionSource { owner_scope, opened_by, parent_id: None };
             let (token, session) = factory.create(tx, PortalSessionKind::Token, source.clone())?;
             let source = SessionSource { parent_id: Some(session.id.clone()), ..source };
@@ -79,10 +82,10 @@ pub async fn open(
             // In the fragment, which browsers do not send to servers or proxies, nor in `Referer`.
             let url = Zeroizing::new(format!("{base}/portal/{page}#code={}", code.expose()));
             // The event of the sign-in names the code by its id; this links the two.
-            let event = creation_event(&session).with_data("code", code_session.id.as_str());
+            events.push(creation_event(&session).with_data("code", code_session.id.as_str()));
             idempotency::record_object(tx, once.as_ref(), session.id.as_str())?;
             let opened = OpenedSession { id: session.id, token, expires_at: session.expires_at, url };
-            Ok(Outcome::event(IdempotentOutcome::New(opened), event))
+            Ok(Outcome::events(IdempotentOutcome::New(opened), events))
         })
         .await
 }

@@ -1,6 +1,7 @@
 pub mod authentication;
 pub mod credentials;
 pub mod expiry_notifications;
+pub mod key_counts;
 pub mod key_row;
 pub mod keys;
 pub mod owner_status;

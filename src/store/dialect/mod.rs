@@ -152,6 +152,61 @@ pub fn find_descendants(connection: &mut Conn, key: &KeyId, limit: i64) -> Resul
     Ok(found.into_iter().map(|row| row.value).collect())
 }
 
+/// The keys that a quota counts.
+#[derive(Debug, Clone, Copy)]
+pub enum CountedKeys<'a> {
+    /// Keys of an owner that belongs to the user or organization with this generation id.
+    Owner { id: &'a str, generation_id: &'a str },
+    /// Keys of a service client of the account.
+    AccountClient(&'a str),
+    /// All keys within an organization.
+    Organization(&'a str),
+}
+
+#[derive(diesel::QueryableByName)]
+struct KeyCountRow {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+/// Counts the keys that are neither revoked nor expired at `now`, without those whose end with
+/// their owner is recorded. Keys with and without an expiration are two ranges of an index. Each is
+/// read up to `max` entries, so the result is exact only below `max`.
+pub fn count_keys_in_force(
+    connection: &mut Conn,
+    keys: CountedKeys<'_>,
+    now: Timestamp,
+    max: i64,
+) -> Result<i64, StoreError> {
+    // SQLite numbers parameters by their first occurrence, so they occur in the order of their
+    // numbers.
+    let (condition, limit, time) = match keys {
+        CountedKeys::Owner { .. } => ("owner_id = $1 AND generation_id = $2", "$3", "$4"),
+        CountedKeys::AccountClient(_) => ("owner_id = $1 AND generation_id IS NULL", "$2", "$3"),
+        CountedKeys::Organization(_) => ("organization_id = $1", "$2", "$3"),
+    };
+    let count = |expiration: &str| {
+        format!(
+            "(SELECT COUNT(*) FROM (SELECT 1 FROM api_keys WHERE {condition} AND revoked_at IS NULL AND ended_with IS NULL \
+             AND {expiration} LIMIT {limit}) AS given)"
+        )
+    };
+    let (unlimited, expiring) = (count("expires_at IS NULL"), count(&format!("expires_at > {time}")));
+    let query = diesel::sql_query(format!("SELECT {unlimited} + {expiring} AS number"));
+    let rows: Vec<KeyCountRow> = match keys {
+        CountedKeys::Owner { id, generation_id } => query
+            .bind::<Text, _>(id)
+            .bind::<Text, _>(generation_id)
+            .bind::<BigInt, _>(max)
+            .bind::<BigInt, _>(now.millis())
+            .load(connection)?,
+        CountedKeys::AccountClient(id) | CountedKeys::Organization(id) => {
+            query.bind::<Text, _>(id).bind::<BigInt, _>(max).bind::<BigInt, _>(now.millis()).load(connection)?
+        }
+    };
+    Ok(rows.first().map_or(0, |row| row.number))
+}
+
 /// Calls `with` for each row of a result that may have millions of rows. At most one row is in
 /// memory at a time.
 pub fn for_each_row<Q, R>(connection: &mut Conn, query: Q, mut with: impl FnMut(R)) -> Result<(), StoreError>

@@ -7,10 +7,11 @@ use crate::{
         common::{
             derived_id::PortalSessionId,
             encryption::Encrypted,
+            id::GenerationId,
             page::{Page, PageRequest},
             time::Timestamp,
         },
-        portal::session::{PortalSession, PortalSessionFilter},
+        portal::session::{PortalSession, PortalSessionFilter, PortalSessionKind},
     },
     store::{prelude::*, row_encryption::AuthenticatedRow, schema::portal_sessions},
 };
@@ -83,6 +84,24 @@ pub fn find_with_children(
         .filter(portal_sessions::id.eq(id).or(portal_sessions::parent_id.eq(id)))
         .filter(portal_sessions::expires_at.gt(now))
         .order(portal_sessions::id.asc())
+        .load_all(connection)
+}
+
+/// Returns the sessions of kind `Token` of a user in one tenant scope that have not expired at
+/// `now`, newest first: at most `limit`.
+pub fn find_newest(
+    connection: &mut Conn,
+    owner: &GenerationId,
+    limit: i64,
+    now: Timestamp,
+) -> Result<Vec<PortalSessionId>, StoreError> {
+    portal_sessions::table
+        .filter(portal_sessions::generation_id.eq(owner))
+        .filter(portal_sessions::kind.eq(PortalSessionKind::Token))
+        .filter(portal_sessions::expires_at.gt(now))
+        .order((portal_sessions::created_at.desc(), portal_sessions::id.desc()))
+        .limit(limit)
+        .select(portal_sessions::id)
         .load_all(connection)
 }
 

@@ -1,7 +1,9 @@
-//! API keys: management, lifecycle, import and usage.
+//! API keys: management, lifecycle, import, usage and quotas.
 
+mod change_rates;
 mod imported_keys;
 mod lifecycle;
 mod management;
 mod narrowing;
+mod quotas;
 mod usage;

@@ -51,6 +51,8 @@ impl Deployment {
             "server.bind=127.0.0.1:0".to_owned(),
             "server.public_url=http://keyswap.test".to_owned(),
             "brute_force.per_source=100000".to_owned(),
+            "limits.changes_per_owner=0".to_owned(),
+            "limits.changes_per_organization=0".to_owned(),
         ];
         Self { database, settings }
     }

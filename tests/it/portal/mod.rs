@@ -3,6 +3,7 @@
 pub mod console;
 pub mod hosted_pages;
 pub mod key_management;
+mod session_limit;
 mod sessions;
 
 use reqwest::{Response, StatusCode};

@@ -13,30 +13,30 @@ use crate::support::{
     wire::{form, problem, snapshot, unknown, wrong},
 };
 
-const SESSIONS: &str = "/v1/portal-sessions";
+pub(super) const SESSIONS: &str = "/v1/portal-sessions";
 const CURRENT: &str = "/v1/portal-sessions/current";
 
 /// A session as the back end received it.
-struct Opened {
-    id: String,
-    token: String,
-    code: String,
+pub(super) struct Opened {
+    pub(super) id: String,
+    pub(super) token: String,
+    pub(super) code: String,
 }
 
-async fn open(server: &Server, opener: &str, user: &str) -> Opened {
+pub(super) async fn open(server: &Server, opener: &str, user: &str) -> Opened {
     let body = json!({ "user_id": user, "organization_id": "acme" });
     let opened = body_of(call(server, opener, "POST", SESSIONS, Some(body), &[]).await, StatusCode::CREATED).await;
     let text = |name: &str| opened[name].as_str().unwrap().to_owned();
     Opened { id: text("id"), token: text("token"), code: text("url").split_once("#code=").unwrap().1.to_owned() }
 }
 
-async fn works(server: &Server, token: &str) -> bool {
+pub(super) async fn works(server: &Server, token: &str) -> bool {
     let status = call(server, token, "GET", CURRENT, None, &[]).await.status().as_u16();
     assert!([200, 401].contains(&status), "{status}");
     status == 200
 }
 
-async fn page_works(server: &Server, cookie: &str) -> bool {
+pub(super) async fn page_works(server: &Server, cookie: &str) -> bool {
     let request = server.get(CURRENT).header("cookie", cookie).header("keyswap-page", "1");
     request.send().await.unwrap().status() == StatusCode::OK
 }

@@ -79,6 +79,9 @@ impl Server {
             "database.statement_timeout=20s".to_owned(),
             "brute_force.per_source=10000".to_owned(),
             "brute_force.per_credential=10000".to_owned(),
+            // Tests change faster than the owners of a deployment.
+            "limits.changes_per_owner=0".to_owned(),
+            "limits.changes_per_organization=0".to_owned(),
             // Rotation is off: tests move the clock by months and count events.
             "signing_keys.rotation_period=".to_owned(),
         ];

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     support::calls::events_after,
-    support::{Kind, both, header_of, race::race},
+    support::{Kind, both, header_of, race::race, wire::problem},
 };
 
 fn bundle(permissions: &[&str]) -> Value {
@@ -57,10 +57,11 @@ both! {
         let first = body_of(create("alice").await, StatusCode::CREATED).await;
         assert_eq!(create("alice").await.status(), 201);
         let before = server.events().await.len();
-        let refusal = body_of(create("alice").await, StatusCode::UNPROCESSABLE_ENTITY).await;
-        assert!(messages(&refusal)[0].starts_with("owner: a user may have 2 service clients"), "{refusal}");
+        let refusal = problem(create("alice").await, 409, "limit_reached").await;
+        let detail = refusal["detail"].as_str().unwrap();
+        assert!(detail.starts_with("the user has 2 service clients") && detail.contains("service_clients.max_per_user"), "{detail}");
         let for_alice = json!({ "name": "a", "owner": { "type": "user", "id": "alice" } });
-        server.manage("POST", "/v1/service-clients", Some(for_alice), 422).await;
+        server.manage("POST", "/v1/service-clients", Some(for_alice), 409).await;
         assert_eq!(server.events().await.len(), before);
         // The limit counts one user in one tenant scope: clients of other users, of other scopes
         // and of the account do not count. Deleting a client frees a slot.
@@ -91,8 +92,7 @@ both! {
                 [false, true] if server.database.kind == Kind::Sqlite => one,
                 _ => panic!("the first is made, and no other: {statuses:?}"),
             };
-            let refusal = body_of(refused, StatusCode::UNPROCESSABLE_ENTITY).await;
-            assert!(messages(&refusal)[0].starts_with("owner: a user may have 1 service client"), "{refusal}");
+            problem(refused, 409, "limit_reached").await;
         }
     }
 
