@@ -79,6 +79,18 @@ impl Problem {
         problem
     }
 
+    /// Query parameters that cannot be understood.
+    pub fn bad_parameters(detail: String, faults: Vec<InputFault>) -> Self {
+        let mut problem = Self::bad_request(detail);
+        problem.body.errors = faults;
+        problem
+    }
+
+    /// Returns the faults if the problem is that fields of the request are against the rules.
+    pub fn invalid_fields(&self) -> Option<&[InputFault]> {
+        (self.body.code == "invalid").then_some(self.body.errors.as_slice())
+    }
+
     /// A single fault in the input.
     pub fn invalid_field(field: &str, message: impl Into<String>) -> Self {
         Self::invalid(vec![InputFault::new(field, message)])

@@ -23,6 +23,7 @@ use crate::{
     http::{
         error::ErrorFormat,
         extract::{
+            argument_faults::ArgumentFaults,
             body::{self, MAX_JSON_SIZE},
             conditional,
             query::check_parameters,
@@ -140,8 +141,8 @@ pub trait HandlerArguments: Sized {
     const IS_PUBLIC: bool;
     fn signature() -> HandlerSignature;
     /// Extracts the arguments in order, so that nothing else of a request is examined before its
-    /// caller is authenticated. If `is_strict`, a query or a body that no argument reads is
-    /// refused.
+    /// caller is authenticated. Faults in the fields of several arguments are reported together. If
+    /// `is_strict`, a query or a body that no argument reads is refused.
     fn extract(
         request: &HttpRequest,
         payload: &mut Payload,
@@ -167,7 +168,7 @@ impl Guard for Unauthenticated {
 }
 impl Guard for PresentedKey {}
 macro_rules! impl_handler_arguments {
-    ($($argument:ident)*) => {
+    ($($argument:ident $value:ident)*) => {
         impl<G: Guard, $($argument: HandlerArgument),*> HandlerArguments for (G, $($argument),*) {
             const READS_BODY: bool = G::READS_BODY $(|| $argument::READS_BODY)*;
             const IS_PUBLIC: bool = G::IS_PUBLIC;
@@ -185,19 +186,21 @@ macro_rules! impl_handler_arguments {
                 is_strict: bool,
             ) -> Result<Self, Error> {
                 let guard = G::extract(request, payload).await?;
+                let mut faults = ArgumentFaults::default();
                 if is_strict {
-                    require_documented::<Self>(request, payload).await?;
+                    faults.collect(require_documented::<Self>(request, payload).await.map_err(Error::from))?;
                 }
-                Ok((guard, $($argument::extract(request, payload).await?),*))
+                $(let $value = faults.collect($argument::extract(request, payload).await)?;)*
+                faults.finish(|| Some((guard, $($value?),*)))
             }
         }
     };
 }
 impl_handler_arguments!();
-impl_handler_arguments!(B);
-impl_handler_arguments!(B C);
-impl_handler_arguments!(B C D);
-impl_handler_arguments!(B C D E);
+impl_handler_arguments!(B b);
+impl_handler_arguments!(B b C c);
+impl_handler_arguments!(B b C c D d);
+impl_handler_arguments!(B b C c D d E e);
 
 /// Refuses query parameters and bodies that the handler does not read, instead of ignoring what the
 /// client may rely on.

@@ -1,5 +1,5 @@
-//! Strict JSON bodies. An unknown member, a duplicate member or a wrong type is an error that names
-//! the member and never quotes the input.
+//! Strict JSON bodies. The error of a body names each member that is unknown, repeated, missing or
+//! of a wrong type, and never quotes the input.
 
 use actix_web::{
     Error, HttpRequest,
@@ -16,11 +16,14 @@ use crate::{
     crypto::sha256_hex,
     domain::common::{key_text::contains_api_key, structured_field},
     http::{
-        extract::body::{self, MAX_JSON_SIZE},
+        extract::{
+            body::{self, MAX_JSON_SIZE},
+            json_faults::find_faults,
+        },
         openapi::signature::{HandlerArgument, HandlerSignature, body, header_parameter},
         problem::Problem,
     },
-    service::common::{idempotency::IdempotencyRequest, json_errors},
+    service::common::{idempotency::IdempotencyRequest, json_errors::remove_values},
 };
 
 /// A JSON body.
@@ -63,19 +66,25 @@ fn require_json(request: &HttpRequest) -> Result<(), Problem> {
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| problem_from_json_error(&error))?;
-    deserializer.end().map_err(|_| Problem::bad_request("the body continues after its JSON value"))?;
-    Ok(value)
+fn parse<T: DeserializeOwned + ToSchema>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| problem_of_body::<T>(body, &error))
 }
 
-fn problem_from_json_error(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
-    let inner = error.inner();
-    if inner.classify() == serde_json::error::Category::Data {
-        Problem::invalid(vec![json_errors::to_input_fault("body", error)])
+/// Returns the problem of a body that cannot be deserialized. It is parsed again, to find all
+/// faults.
+fn problem_of_body<T: DeserializeOwned + ToSchema>(body: &[u8], error: &serde_json::Error) -> Problem {
+    let tree = match serde_json::from_slice(body) {
+        Ok(tree) => tree,
+        Err(error) => {
+            let (line, column) = (error.line(), error.column());
+            return Problem::bad_request(format!("the body is not valid JSON at line {line} column {column}"));
+        }
+    };
+    let faults = find_faults::<T>(tree);
+    if faults.is_empty() {
+        Problem::invalid_field("body", remove_values(&error.to_string()))
     } else {
-        Problem::bad_request(format!("the body is not valid JSON at line {} column {}", inner.line(), inner.column()))
+        Problem::invalid(faults)
     }
 }
 
@@ -173,7 +182,7 @@ mod tests {
     use super::*;
     use crate::{domain::common::name::DisplayName, service::InputFault};
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     struct Body {
         #[expect(dead_code, reason = "read by serde alone")]
@@ -190,9 +199,9 @@ mod tests {
             ),
             (r#"{"name":{"SECRET":1}}"#, "name", "must be a string"),
             (r#"{"name":"a","SECRET":1}"#, "SECRET", "not recognized: expected `name`"),
-            (r#"{"name":"a","name":"SECRET"}"#, "body", "duplicate field `name`"),
+            (r#"{"name":"a","name":"SECRET"}"#, "name", "is repeated: send it once"),
             (r#"{"ks_0123456789abcdef_SECRET0":1}"#, "ks_01234...", "not recognized: expected `name`"),
-            ("{}", "body", "missing field `name`"),
+            ("{}", "name", "is missing"),
         ] {
             let shown = format!("{:?}", parse::<Body>(body.as_bytes()).unwrap_err());
             assert!(shown.contains(&format!("{:?}", InputFault::new(field, message))), "{body}: {shown}");

@@ -1,9 +1,12 @@
 pub mod access;
+mod argument_faults;
 pub mod body;
 pub mod client_address;
 pub mod conditional;
 mod form;
 mod json;
+mod json_faults;
+mod json_tree;
 pub mod parameter_names;
 mod path;
 mod query;

@@ -16,11 +16,11 @@ use utoipa::{
 use crate::{
     domain::common::page::PageRequest,
     http::{
-        extract::parameter_names::find_resembled,
+        extract::{json_faults::MAX_FAULTS, parameter_names::find_resembled},
         openapi::signature::{HandlerArgument, HandlerSignature},
         problem::Problem,
     },
-    service::common::json_errors,
+    service::{InputFault, common::json_errors},
 };
 
 /// Query parameters. If a handler has several arguments of this kind, each reads its own
@@ -33,39 +33,68 @@ impl<T: DeserializeOwned + IntoParams> HandlerArgument for Query<T> {
     }
     async fn extract(request: &HttpRequest, _: &mut Payload) -> Result<Self, actix_web::Error> {
         let pairs = form_urlencoded::parse(request.query_string().as_bytes());
-        let pairs = pairs.map(|(name, value)| (name.into_owned(), ParameterValue(value.into_owned())));
-        let parsed = serde_path_to_error::deserialize(value::MapDeserializer::<_, value::Error>::new(pairs));
-        Ok(Self(parsed.map_err(|error| Problem::invalid(vec![json_errors::to_input_fault("query", &error)]))?))
+        let pairs = pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        Ok(Self(parse(pairs).map_err(Problem::invalid)?))
+    }
+}
+
+/// Parses parameters, or returns the faults of all of them.
+fn parse<T: DeserializeOwned>(mut pairs: Vec<(String, String)>) -> Result<T, Vec<InputFault>> {
+    let mut faults = Vec::new();
+    loop {
+        let values = pairs.iter().map(|(name, value)| (name.clone(), ParameterValue(value.clone())));
+        let values = value::MapDeserializer::<_, value::Error>::new(values);
+        let error = match serde_path_to_error::deserialize::<_, T>(values) {
+            Ok(parsed) if faults.is_empty() => return Ok(parsed),
+            Ok(_) => return Err(faults),
+            Err(error) => error,
+        };
+        faults.push(json_errors::to_input_fault("query", &error));
+        // serde stops at the first fault, so the others are found without this parameter.
+        let (before, name) = (pairs.len(), error.path().iter().next().map(ToString::to_string));
+        pairs.retain(|(other, _)| Some(other) != name.as_ref());
+        if pairs.len() == before {
+            return Err(faults);
+        }
     }
 }
 
 /// Checks that a query string contains each known parameter at most once and with a value, and no
 /// others unless they are ignored.
 pub fn check_parameters(query: &str, known: &[String], ignores_unknown: bool) -> Result<(), Problem> {
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut details, mut faults) = (BTreeSet::new(), Vec::new(), Vec::new());
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let Some(name) = known.iter().find(|known| **known == name) else {
+        let (field, fault, detail) = if let Some(name) = known.iter().find(|known| **known == name) {
+            let fault = if !seen.insert(name) {
+                "is repeated"
+            } else if value.is_empty() {
+                // Ignoring an empty filter would return more than the caller requested.
+                "is empty: omit it or give it a value"
+            } else if value.contains(char::is_control) {
+                // No valid value contains one, and PostgreSQL text cannot contain NUL.
+                "contains a control character"
+            } else {
+                continue;
+            };
+            (name.clone(), fault, format!("the query parameter `{name}` {fault}"))
+        } else {
             let names: Vec<_> = known.iter().map(String::as_str).collect();
             if ignores_unknown && find_resembled(&names, &name).is_none() {
                 continue;
             }
-            let accepted = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(Problem::bad_request(format!("unknown query parameter; this operation accepts: {accepted}")));
+            let accepted = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let detail = format!("unknown query parameter; this operation accepts: {accepted}");
+            (json_errors::truncate_path(&name), "is not a parameter of this operation", detail)
         };
-        let fault = if !seen.insert(name) {
-            "is repeated"
-        } else if value.is_empty() {
-            // Ignoring an empty filter would return more than the caller requested.
-            "is empty: omit it or give it a value"
-        } else if value.contains(char::is_control) {
-            // No valid value contains one, and PostgreSQL text cannot contain NUL.
-            "contains a control character"
-        } else {
-            continue;
-        };
-        return Err(Problem::bad_request(format!("the query parameter `{name}` {fault}")));
+        if !details.contains(&detail) {
+            details.push(detail);
+        }
+        faults.push(InputFault::new(field, fault));
+        if faults.len() == MAX_FAULTS {
+            break;
+        }
     }
-    Ok(())
+    if faults.is_empty() { Ok(()) } else { Err(Problem::bad_parameters(details.join("; "), faults)) }
 }
 
 /// The value of a query parameter. Deserializes from text into numbers and booleans as well.

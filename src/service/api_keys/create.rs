@@ -20,7 +20,7 @@ use crate::{
                 validate_token_ttl,
             },
             lookup::{find_key, key_event},
-            owner::ResolvedOwner,
+            owner::{RequestedOwner, ResolvedOwner, resolve_owner},
             quotas::require_room,
             types::{ApiKeyView, IssuedApiKey},
         },
@@ -62,6 +62,23 @@ impl KeyFactory {
         Ok((IssuedApiKey { api_key, value }, event))
     }
 
+    /// Resolves the owner of a new key. An owner that is refused is reported together with the
+    /// faults of the attributes.
+    pub(super) fn resolve_owner(
+        &self,
+        tx: &mut Tx<'_>,
+        caller: &Caller,
+        requested: Option<RequestedOwner>,
+        attributes: &ApiKeyAttributes,
+    ) -> Result<ResolvedOwner, Error> {
+        let mut faults = Vec::new();
+        if let Some(owner) = Error::collect(resolve_owner(tx, caller, requested), &mut faults)? {
+            return Ok(owner);
+        }
+        faults.extend(self.find_attribute_faults(tx, attributes, caller)?);
+        Err(Error::Invalid(faults))
+    }
+
     /// Returns every fault of giving these attributes to a new key of the owner.
     pub(super) fn find_faults(
         &self,
@@ -72,12 +89,23 @@ impl KeyFactory {
     ) -> Result<Vec<InputFault>, Error> {
         let mut faults: Vec<_> = validate_owner_type(&self.settings, owner).into_iter().collect();
         faults.extend(validate_permissions(tx, owner, &attributes.permissions, &caller.holdings)?);
-        faults.extend(validate_audiences(tx, attributes.audiences.as_deref())?);
+        faults.extend(self.find_attribute_faults(tx, attributes, caller)?);
+        faults.extend(validate_record_bound(tx, &self.settings, caller, owner, attributes.record_bound)?);
+        Ok(faults)
+    }
+
+    /// Returns the faults that do not depend on the owner.
+    fn find_attribute_faults(
+        &self,
+        tx: &mut Tx<'_>,
+        attributes: &ApiKeyAttributes,
+        caller: &Caller,
+    ) -> Result<Vec<InputFault>, Error> {
+        let mut faults = validate_audiences(tx, attributes.audiences.as_deref())?;
         faults.extend(validate_expiry(&self.settings, tx.now(), tx.now(), attributes.expires_at));
         faults.extend(validate_token_ttl(attributes.max_token_ttl));
         faults.extend(validate_rate_limit(attributes.exchanges_per_minute));
         faults.extend(find_exceeded_caller_limits(caller, attributes));
-        faults.extend(validate_record_bound(tx, &self.settings, caller, owner, attributes.record_bound)?);
         Ok(faults)
     }
 

@@ -13,7 +13,6 @@ use crate::{
         Conflict, Error, InputFault, Services,
         api_keys::{
             KeyFactory,
-            owner::resolve_owner,
             quotas::require_room,
             types::{ApiKeyView, Import, NewApiKey},
         },
@@ -70,7 +69,7 @@ impl KeyFactory {
             // another tenant's key, or probe for it.
             return Err(Error::Forbidden("keyswap:keys"));
         }
-        let owner = resolve_owner(tx, caller, new.owner)?;
+        let owner = self.resolve_owner(tx, caller, new.owner, &new.attributes)?;
         let mut faults = validate_import(&self.settings, &import);
         if new.access_record.is_some() {
             let message = "cannot be combined with import: create the record with POST /v1/access-records";

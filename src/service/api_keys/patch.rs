@@ -12,7 +12,7 @@ use crate::{
         events::{Actor, EventType},
     },
     service::{
-        Error, Services,
+        Error, InputFault, Services,
         access::{
             access_records::{Grantor, find_addition_faults},
             last_administrator,
@@ -103,8 +103,10 @@ fn patch_attributes(
     }
     faults.extend(patch.max_token_ttl.and_then(validate_token_ttl));
     faults.extend(patch.exchanges_per_minute.and_then(validate_rate_limit));
+    if let Err(error) = key.attributes.apply(patch) {
+        faults.push(InputFault::new("metadata", error.to_string()));
+    }
     Error::if_any(faults)?;
-    key.attributes.apply(patch).map_err(|error| Error::invalid("metadata", error.to_string()))?;
     if is_narrowed(&before.attributes, &key.attributes) {
         require_carried(before, caller, settings)?;
     }

@@ -26,8 +26,8 @@ pub fn truncate_path(path: &str) -> String {
     names.take(8).collect::<Vec<_>>().join(".")
 }
 
-/// Messages of serde quote values. Messages of the domain types do not.
-fn remove_values(text: &str) -> String {
+/// Removes the values that messages of serde quote. Messages of the domain types quote none.
+pub fn remove_values(text: &str) -> String {
     let text = text.split(" at line ").next().unwrap_or_default();
     // The search starts at the end, because a value may contain the same words.
     if text.starts_with("invalid type: null") {

@@ -1,6 +1,7 @@
 //! An invalid request is answered in the error format of its path, with the right status and
 //! headers, and has no side effects.
 
+mod all_faults;
 mod bodies;
 mod credentials;
 mod null_members;

@@ -13,7 +13,7 @@ use crate::{
     support::{body_of, both, wire::problem},
 };
 
-fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+pub fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     match schema["$ref"].as_str() {
         Some(reference) => resolve(document, document.pointer(&reference[1..]).unwrap()),
         None => schema,

@@ -367,7 +367,7 @@ both! {
             (json!({ "user_id": "absent" }), "user_id"), (json!({ "user_id": "blocked" }), "user_id"),
             (json!({ "user_id": "eve", "organization_id": "acme" }), "organization_id"),
             (json!({ "user_id": "eve", "organization_id": "nowhere" }), "organization_id"),
-            (json!({ "organization_id": "acme" }), "body"), (json!({ "user_id": "self", "url": "x" }), "url"),
+            (json!({ "organization_id": "acme" }), "user_id"), (json!({ "user_id": "self", "url": "x" }), "url"),
         ] {
             let refused = server.manage("POST", "/v1/portal-sessions", Some(body), 422).await;
             assert_eq!(refused["errors"][0]["field"], field, "{refused}");
