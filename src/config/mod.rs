@@ -95,6 +95,7 @@ impl Settings {
                 end_with_creator: api_keys.end_with_creator,
                 record_bound: tokens.record_bound,
                 algorithm: signing_keys.algorithm,
+                max_token_size: usize::try_from(tokens.max_size).unwrap_or(usize::MAX),
             },
             timing: RotationTiming {
                 verifier_cache_ttl: signing_keys.verifier_cache_ttl,

@@ -95,6 +95,8 @@ pub struct Tokens {
     pub default_audience: Option<Identifier>,
     /// Whether every token for a service has `authorization_details` instead of a scope.
     pub record_bound: bool,
+    /// Maximum size of a token in bytes.
+    pub max_size: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -35,11 +35,17 @@ pub fn validate(sections: &Sections, faults: &mut Faults) {
         ("limits.sessions_per_user", limits.sessions_per_user, 0),
         ("limits.changes_per_owner", limits.changes_per_owner, 0),
         ("limits.changes_per_organization", limits.changes_per_organization, 0),
+        ("tokens.max_size", tokens.max_size, 2048),
         ("service_clients.max_per_user", sections.service_clients.max_per_user, 0),
         ("brute_force.per_source", brute_force.per_source, 1),
         ("brute_force.per_credential", brute_force.per_credential, 1),
     ] {
-        let max = if path == "database.pool_size" { 512 } else { 1_000_000 };
+        let max = match path {
+            "database.pool_size" => 512,
+            // More than the largest scope takes.
+            "tokens.max_size" => 65_536,
+            _ => 1_000_000,
+        };
         faults.require((min..=max).contains(&size), &[path], format_args!("must be from {min} to {max}"));
     }
     validate_durations(sections, faults);

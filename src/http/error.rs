@@ -106,6 +106,13 @@ pub fn describe_lifetime(longest: Span) -> String {
     format!("expires_in may be {} seconds at most for this key and these audiences", longest.as_secs())
 }
 
+pub fn describe_token_size(max_size: usize) -> String {
+    format!(
+        "the token would be larger than {max_size} bytes (tokens.max_size): request a smaller scope or fewer audiences, or shorten the \
+         access records of the key"
+    )
+}
+
 pub const fn describe_target_error(error: TargetError) -> &'static str {
     match error {
         TargetError::TooMany => "too many audiences and resources",

@@ -15,7 +15,7 @@ use crate::{
             use_buffer::UsageRecorder,
         },
         encryption::database_progress::RollbackGuard,
-        exchange::counts::FlushedExchangeCounts,
+        exchange::{counts::FlushedExchangeCounts, large_tokens::LoggedLargeTokens},
         portal::key_statistics::KeyStatisticsCache,
         replicas::registration::ReplicaRegistration,
         signing::{ClockMonitor, key_cache::KeyCache, live_tokens::LiveTokenCounts},
@@ -39,6 +39,7 @@ pub struct Services {
     pub last_used: UsageRecorder,
     pub live_tokens: LiveTokenCounts,
     pub exchange_counts: FlushedExchangeCounts,
+    pub logged_large_tokens: LoggedLargeTokens,
     pub key_statistics: KeyStatisticsCache,
     /// This server's entry in the list of replicas. Empty for a command.
     pub replica_registration: ReplicaRegistration,

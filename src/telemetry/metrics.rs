@@ -6,10 +6,13 @@ use std::{collections::BTreeMap, fmt, sync::atomic::AtomicU64, time::Duration};
 use prometheus_client::{
     encoding::text,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::{Metric, Registry, Unit},
+    registry::{Registry, Unit},
 };
 
-use crate::telemetry::labels::{AuthenticatedTable, ExchangeLabels, ExchangeResult, RequestForm, WebhookAttemptResult};
+use crate::telemetry::{
+    labels::{AuthenticatedTable, ExchangeLabels, ExchangeResult, RequestForm, WebhookAttemptResult},
+    registration::{add, add_seconds},
+};
 
 /// The values of the signing key gauges, from one snapshot.
 #[derive(Debug, Default)]
@@ -43,6 +46,7 @@ struct RequestMetrics {
     integrity_failures: Family<Label<&'static str>, Counter>,
     open_connections: Gauge,
     shed_connections: Counter,
+    large_tokens: Family<Label<&'static str>, Counter>,
 }
 
 #[derive(Debug)]
@@ -106,10 +110,18 @@ impl RequestMetrics {
                 "connections_shed",
                 "Connections that were closed because there were more than server.max_connections",
             ),
+            large_tokens: add(
+                all,
+                "large_tokens",
+                "Tokens of more than 4096 bytes that were issued, and tokens that tokens.max_size refused, by result",
+            ),
         };
         // The counters start at 0, so that the first failure counts as an increase.
         for table in AuthenticatedTable::ALL {
             drop(metrics.integrity_failures.get_or_create(&[("table", table.as_str())]));
+        }
+        for result in ["issued", "refused"] {
+            drop(metrics.large_tokens.get_or_create(&[("result", result)]));
         }
         metrics
     }
@@ -187,18 +199,6 @@ impl StatusListMetrics {
     }
 }
 
-fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
-    let metric = M::default();
-    registry.register(name, help, metric.clone());
-    metric
-}
-
-fn add_seconds<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
-    let metric = M::default();
-    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
-    metric
-}
-
 impl Metrics {
     pub fn record_open_connections(&self, count: usize) {
         self.requests.open_connections.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -227,6 +227,10 @@ impl Metrics {
 
     pub fn record_integrity_failure(&self, table: AuthenticatedTable) {
         self.requests.integrity_failures.get_or_create(&[("table", table.as_str())]).inc();
+    }
+
+    pub fn record_large_token(&self, result: &'static str) {
+        self.requests.large_tokens.get_or_create(&[("result", result)]).inc();
     }
 
     pub fn record_response(&self, status: u16) {

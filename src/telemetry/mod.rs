@@ -2,6 +2,7 @@
 
 pub mod labels;
 pub mod metrics;
+mod registration;
 pub mod text_format;
 
 use std::io;

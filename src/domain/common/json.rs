@@ -1,7 +1,7 @@
 //! Strict JSON: an object with a duplicate member is refused, whereas `serde_json::Value` keeps the
 //! last one.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -178,6 +178,23 @@ impl<'de> Visitor<'de> for StrictJsonVisitor {
         }
         Ok(Value::Object(map))
     }
+}
+
+/// Returns the length of a value as JSON, without allocating it. A value that cannot be serialized
+/// exceeds every limit.
+pub fn json_length(value: &impl Serialize) -> usize {
+    struct Length(usize);
+    impl io::Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.saturating_add(bytes.len());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, value).map_or(usize::MAX, |()| length.0)
 }
 
 /// A PATCH member that may be `null`: `None` if it is absent, `Some(None)` if it is `null`.

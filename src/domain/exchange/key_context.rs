@@ -210,4 +210,6 @@ pub struct Limits {
     pub record_bound: bool,
     /// Signature algorithm for audiences that do not specify one.
     pub algorithm: Algorithm,
+    /// Maximum size of a token in bytes (`tokens.max_size`).
+    pub max_token_size: usize,
 }

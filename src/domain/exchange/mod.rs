@@ -6,5 +6,6 @@ pub mod key_context;
 pub mod presented_token;
 pub mod refusal;
 mod scope;
+pub mod token_size;
 pub mod usage;
 pub mod validation;

@@ -33,6 +33,8 @@ pub enum ScopeError {
     ExceedsGrantable(Vec<RemovedPermission>),
     /// No scope was requested, and none of the permissions of the key can be granted.
     Empty(Vec<RemovedPermission>),
+    /// The token would be larger than this maximum, in bytes.
+    TokenTooLarge(usize),
 }
 
 /// Reason why an audience or resource is refused.

@@ -9,6 +9,7 @@ use crate::domain::{
         owner_status::OwnerPermissions,
         permission::{PermissionName, PermissionSet},
     },
+    common::json::json_length,
     exchange::{
         key_context::{KeyProperties, Limits},
         refusal::{PermissionLimit, RemovedPermission, ScopeEvaluation, TargetError},
@@ -98,9 +99,4 @@ impl ScopeEvaluation {
 fn fits_token(details: &[AuthorizationDetail], mapped_claims: &Map<String, Value>) -> bool {
     let with_mapped = if mapped_claims.is_empty() { 0 } else { json_length(mapped_claims) };
     json_length(&details).saturating_add(with_mapped) <= access_record::MAX_BYTES
-}
-
-/// Returns the length as JSON. A value that cannot be serialized exceeds every limit.
-fn json_length(value: &impl serde::Serialize) -> usize {
-    serde_json::to_string(value).map_or(usize::MAX, |text| text.len())
 }

@@ -8,7 +8,9 @@ use actix_web::http::{StatusCode, header::RETRY_AFTER};
 use crate::{
     domain::{credentials::error::CredentialError, exchange::refusal::ScopeError},
     http::{
-        error::{INTERNAL, LIMITED, ROLLED_BACK, THROTTLED, describe_lifetime, describe_target_error},
+        error::{
+            INTERNAL, LIMITED, ROLLED_BACK, THROTTLED, describe_lifetime, describe_target_error, describe_token_size,
+        },
         extract::body::BodyError,
         oauth_error::{OAuthError, RejectedKeyError},
     },
@@ -47,6 +49,9 @@ impl OAuthError {
             AuthError::Lifetime(longest) => Self::invalid_request(describe_lifetime(longest)),
             AuthError::Scope(ScopeError::Malformed | ScopeError::ExceedsGrantable(_) | ScopeError::Empty(_)) => {
                 Self::invalid_scope()
+            }
+            AuthError::Scope(ScopeError::TokenTooLarge(max_size)) => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid_scope", describe_token_size(max_size))
             }
             AuthError::Target(fault) => Self::invalid_target(describe_target_error(fault)),
             AuthError::OnBehalfOf(_) => Self::invalid_request(

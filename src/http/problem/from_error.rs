@@ -4,8 +4,9 @@
 use actix_web::http::StatusCode;
 
 use crate::{
+    domain::exchange::refusal::ScopeError,
     http::{
-        error::{LIMITED, ROLLED_BACK, THROTTLED, describe_lifetime, describe_target_error},
+        error::{LIMITED, ROLLED_BACK, THROTTLED, describe_lifetime, describe_target_error, describe_token_size},
         extract::body::BodyError,
         problem::Problem,
     },
@@ -69,12 +70,20 @@ impl From<AuthError> for Problem {
             AuthError::OnBehalfOf(reason) => {
                 Self::new(StatusCode::FORBIDDEN, "on_behalf_of", "Not on behalf of this user", reason.to_string())
             }
-            AuthError::Scope(_) => Self::new(
+            AuthError::Scope(ScopeError::TokenTooLarge(max_size)) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "invalid_scope",
-                "The scope is not granted",
-                "ask POST /v1/exchange/explain which permission is missing, and by which rule",
+                "The token would be too large",
+                describe_token_size(max_size),
             ),
+            AuthError::Scope(ScopeError::Malformed | ScopeError::ExceedsGrantable(_) | ScopeError::Empty(_)) => {
+                Self::new(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_scope",
+                    "The scope is not granted",
+                    "ask POST /v1/exchange/explain which permission is missing, and by which rule",
+                )
+            }
             AuthError::Lifetime(longest) => Self::invalid_field("expires_in", describe_lifetime(longest)),
             AuthError::Target(fault) => Self::new(
                 StatusCode::BAD_REQUEST,

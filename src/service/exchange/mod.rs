@@ -1,6 +1,7 @@
 //! The exchange of an API key for a signed token.
 
 pub mod counts;
+pub mod large_tokens;
 
 use std::collections::BTreeSet;
 
@@ -10,12 +11,14 @@ use crate::{
     crypto::{random, token::Token},
     domain::{
         access::{access_record::AuthorizationDetail, audience::Identifier, permission::PermissionSet},
+        common::time::Timestamp,
         exchange::{
             claims::Claims,
             grant::{self, Grant, requested_targets},
             key_context::{CredentialEnd, ExchangeParameters, KeyContext},
             presented_token::issue_time,
             refusal::{DenyReason, RemovedPermission, ScopeError},
+            token_size::LARGE_TOKEN_SIZE,
             usage::RateLimitWindow,
         },
     },
@@ -62,6 +65,8 @@ pub(super) async fn issue_token(
 ) -> Result<IssuedToken, AuthError> {
     let verified = verify_api_key(services, presented, request, LookupDetail::Context, async |context| {
         let grant = decide(context)?;
+        let checked = grant.check_token_size(&services.settings.limits);
+        checked.inspect_err(|_| services.metrics.record_large_token("refused"))?;
         let window = rate_limit::count_exchange(services, &context.key, context.now).await?;
         Ok((grant, window))
     });
@@ -79,6 +84,9 @@ pub(super) async fn issue_token(
         let typ = grant.token_profile.typ.clone();
         let claims = grant.into_claims(services.issuer(), jti);
         let token = signer.sign_token(&typ, &claims).await?;
+        if token.expose().len() > LARGE_TOKEN_SIZE {
+            report_large_token(services, &token, &claims, context.now);
+        }
         Ok(IssuedToken { token, claims, window, credential_end: context.key.credential_end() })
     };
     issued.await.inspect_err(|error| {
@@ -88,6 +96,21 @@ pub(super) async fn issue_token(
             services.metrics.record_signing_refusal(reason);
         }
     })
+}
+
+/// Counts a token that some servers refuse, and logs it once per key and hour.
+fn report_large_token(services: &Services, token: &Token, claims: &Claims, now: Timestamp) {
+    services.metrics.record_large_token("issued");
+    if services.logged_large_tokens.insert(&claims.key_id, now) {
+        let (bytes, (largest_part, remedy)) = (token.expose().len(), claims.largest_part());
+        tracing::warn!(
+            key = %claims.key_id,
+            bytes,
+            largest_part,
+            remedy,
+            "issued a token of more than {LARGE_TOKEN_SIZE} bytes, which some servers refuse in a header"
+        );
+    }
 }
 
 /// The result that an exchange would have.
@@ -111,9 +134,9 @@ pub struct Explanation {
     pub expires_in: Option<i64>,
     /// The error code that the exchange would return. Null if it would return a token.
     pub error: Option<&'static str>,
-    /// Why the audiences are not accepted, or `lifetime` if `expires_in` is too long. Null if the
-    /// error has another cause.
-    #[schema(pattern = "^(too_many|unknown|token_profile|claims|access|lifetime)$")]
+    /// Why the audiences are not accepted, `lifetime` if `expires_in` is too long, or `token_size`
+    /// if the token would be larger than `tokens.max_size`. Null if the error has another cause.
+    #[schema(pattern = "^(too_many|unknown|token_profile|claims|access|lifetime|token_size)$")]
     pub reason: Option<&'static str>,
     /// Audiences that the key may use and whose identifiers differ from a refused one only in case,
     /// a default port or a slash at the end.
@@ -137,7 +160,9 @@ pub async fn explain(
     let verified = verify_api_key(services, presented, request, LookupDetail::Context, async |context| {
         credential_end = context.key.credential_end();
         key_audiences = context.key.audiences.clone();
-        Ok((grant::explain(context, request, limits)?, grant::decide(context, request, limits)))
+        let decision = grant::decide(context, request, limits);
+        let decision = decision.and_then(|grant| grant.check_token_size(limits).map(|()| grant));
+        Ok((grant::explain(context, request, limits)?, decision))
     })
     .await;
     let mut explanation = Explanation { audience, ..Explanation::default() };
@@ -149,12 +174,12 @@ pub async fn explain(
             explanation.record_bound = evaluation.record_bound;
             explanation.authorization_details = evaluation.authorization_details;
             explanation.expires_in = decision.as_ref().ok().map(Grant::expires_in);
-            explanation.error = match decision {
-                Ok(_) => None,
-                Err(DenyReason::Lifetime(_)) => Some("invalid"),
-                Err(_) => Some("invalid_scope"),
+            (explanation.error, explanation.reason) = match decision {
+                Ok(_) => (None, None),
+                Err(DenyReason::Lifetime(_)) => (Some("invalid"), Some("lifetime")),
+                Err(DenyReason::Scope(ScopeError::TokenTooLarge(_))) => (Some("invalid_scope"), Some("token_size")),
+                Err(_) => (Some("invalid_scope"), None),
             };
-            explanation.reason = (explanation.error == Some("invalid")).then_some("lifetime");
         }
         Err(AuthError::Target(fault)) => {
             explanation.error = Some("invalid_target");

@@ -116,6 +116,7 @@ fn faults(dir: &Path) -> Vec<Fault> {
             "tokens.max_ttl=10",
             "tokens.max_ttl: invalid type: found unsigned int `10`, expected a string; the default is \"1h",
         ),
+        ("tokens.max_size=100", "tokens.max_size: must be from 2048 to"),
         ("api_keys.max_lifetime=0s", "api_keys.max_lifetime: must be at least 1s, or empty"),
         ("api_keys.owner_types=[]", "api_keys.owner_types: must contain at least one of"),
         (

@@ -2,6 +2,7 @@
 //! verifies with the JWKS alone.
 
 mod oauth2_crate;
+mod token_size;
 
 use reqwest::StatusCode;
 use serde_json::json;

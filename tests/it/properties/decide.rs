@@ -215,6 +215,20 @@ proptest! {
     }
 
     #[test]
+    fn the_size_of_a_token_is_known_before_it_is_signed(context in context(), request in request()) {
+        let Ok(grant) = grant::decide(&context, &request, &limits()) else { return Ok(()) };
+        let size = grant.token_size(&limits());
+        // Beside the claims there are a header and a signature, and perhaps a status of the token's own.
+        let claims = serde_json::to_vec(&grant.clone().into_claims(&limits().issuer, "x".repeat(22))).unwrap().len();
+        let rest = size - (claims * 4).div_ceil(3);
+        prop_assert!((150..1200).contains(&rest), "{} beside {}", rest, claims);
+        for (max_token_size, fits) in [(size, true), (size - 1, false)] {
+            let checked = grant.check_token_size(&Limits { max_token_size, ..limits() });
+            prop_assert_eq!(checked.is_ok(), fits, "{} of {}", max_token_size, size);
+        }
+    }
+
+    #[test]
     fn explain_and_decide_agree(context in context(), request in request()) {
         let decision = grant::decide(&context, &request, &limits());
         match (grant::explain(&context, &request, &limits()), decision) {

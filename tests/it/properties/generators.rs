@@ -273,5 +273,6 @@ pub fn limits() -> Limits {
         end_with_creator: true,
         record_bound: false,
         algorithm: Algorithm::Es256,
+        max_token_size: 8192,
     }
 }

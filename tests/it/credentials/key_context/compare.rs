@@ -65,6 +65,7 @@ fn limits(end_with_creator: bool) -> Limits {
         end_with_creator,
         record_bound: false,
         algorithm: Algorithm::Es256,
+        max_token_size: 8192,
     }
 }
 
@@ -267,6 +268,8 @@ fn decision(context: &KeyContext, request: &ExchangeParameters, limits: &Limits)
             assert_eq!(removed_by(&explained.unwrap().removed), removed_by(&removed));
             Decision::BadScope(removed_by(&removed))
         }
-        Err(DenyReason::Scope(ScopeError::Malformed) | DenyReason::Lifetime(_)) => panic!("the request is well-formed"),
+        Err(DenyReason::Scope(ScopeError::Malformed | ScopeError::TokenTooLarge(_)) | DenyReason::Lifetime(_)) => {
+            panic!("the request is well-formed")
+        }
     }
 }
