@@ -27,6 +27,13 @@ pub enum JsonTree {
     Object(Vec<(String, Self)>),
 }
 
+/// Without the content, which may be secret.
+impl fmt::Debug for JsonTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JsonTree(..)")
+    }
+}
+
 /// A step from a value to a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {

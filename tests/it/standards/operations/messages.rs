@@ -75,7 +75,9 @@ over_operations! {
         }
         differences.assert_none(250);
     }
+}
 
+over_operations! {
     /// An id that does not exist, and a text that is no id, have the same answer.
     async fn absent_and_malformed_ids_have_one_answer(server: Server) {
         let mut differences = Differences::default();
@@ -101,7 +103,9 @@ over_operations! {
         }
         differences.assert_none(70);
     }
+}
 
+over_operations! {
     /// Fetch §4.8: pages of every origin may read public documents, pages of a configured origin
     /// may call `/v1`, and nothing else answers a page.
     async fn preflights_are_answered_where_pages_may_call(server: Server) {
@@ -133,7 +137,9 @@ over_operations! {
         }
         differences.assert_none(500);
     }
+}
 
+over_operations! {
     /// RFC 9111 §5.2.2: public documents and files say how long they are fresh, and nothing else
     /// is stored. Errors are never stored.
     async fn caching_is_allowed_for_public_documents_only(server: Server) {
