@@ -50,7 +50,7 @@ FROM roles r;
 CREATE TABLE audiences (
     id TEXT NOT NULL PRIMARY KEY,
     identifier TEXT NOT NULL,
-    -- The form in which identifiers that are easily confused are the same.
+    -- The identifier in lower case, without a default port, dot segments and final slashes. Unique, so that two audiences cannot be confused.
     normalized_identifier TEXT NOT NULL,
     -- The accepted permissions. NULL: all of the product, or for the built-in management audience all for management.
     permissions TEXT,

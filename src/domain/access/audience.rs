@@ -41,7 +41,7 @@ impl Identifier {
     }
 
     /// Returns the form in which identifiers that people and URL libraries confuse are the same: in
-    /// lower case, without a default port, and without a slash at the end.
+    /// lower case, without a default port, dot segments and slashes at the end.
     pub fn normalized(&self) -> String {
         let text = Url::parse(&self.0).map_or_else(|_| self.0.clone(), String::from);
         text.to_ascii_lowercase().trim_end_matches('/').to_owned()

@@ -15,7 +15,8 @@ text_type! {
     pub struct Resource(|text| is_valid_resource(text, false));
 
     #[error("a resource is an absolute path or URI: 1 to 2048 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
-     empty, . or .. part, no *, %-escapes in upper case and only for what needs one, and no API key in it")]
+     empty, . or .. part, no *, %-escapes in upper case, only for what needs one, and none that \
+     decodes to *, a control character or a . or .. part, and no API key in it")]
     pub struct InvalidResource;
 }
 
@@ -25,7 +26,8 @@ text_type! {
     pub struct ResourcePattern(|text| is_valid_resource(text, true));
 
     #[error("a resource is an absolute path or URI: 1 to 2048 printable ASCII characters without space, quotes, backslash, braces, ? and #, no \
-     empty, . or .. part, * only as a whole part of the path, %-escapes in upper case and only for what needs one, and no API key in it")]
+     empty, . or .. part, * only as a whole part of the path, %-escapes in upper case, only for what needs one, and none that \
+     decodes to *, a control character or a . or .. part, and no API key in it")]
     pub struct InvalidResourcePattern;
 }
 
@@ -88,13 +90,12 @@ fn is_valid_uri(text: &str, with_wildcards: bool) -> bool {
         && parts.all(|part| is_valid_segment(part, with_wildcards))
 }
 
-/// Returns whether a part of a path is valid. The text before `;` must not be empty, because some
-/// servers ignore the rest.
+/// Returns whether a part of a path is valid.
 fn is_valid_segment(part: &str, with_wildcards: bool) -> bool {
     if part.contains(WILDCARD) {
         return with_wildcards && part == WILDCARD;
     }
-    !part.is_empty() && !part.starts_with(';') && is_safe_at_every_decoding(part)
+    is_safe_at_every_decoding(part)
 }
 
 /// Returns whether each `%` is followed by two uppercase hexadecimal digits, and encodes a

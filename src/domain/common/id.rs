@@ -138,7 +138,8 @@ pub struct OrganizationId(String);
 valid_text!(
     OrganizationId,
     InvalidId = InvalidId {
-        expected: "1 to 255 printable ASCII characters, no space at either end, no *, no . or .. as a part between slashes, and no API key"
+        expected: "1 to 255 printable ASCII characters, no space at either end, no API key, no quote at the start, no ;organization= in it, \
+                   and neither plain nor percent-encoded a *, a control character, or . or .. between slashes or backslashes"
     },
     |text| is_product_id(text)
 );
@@ -151,8 +152,9 @@ pub struct UserId(String);
 valid_text!(
     UserId,
     InvalidId = InvalidId {
-        expected: "1 to 255 printable ASCII characters, no space at either end, no *, no . or .. as a part between slashes, no API key, and \
-                   not beginning with organization:, svc_ or key_"
+        expected: "1 to 255 printable ASCII characters, no space at either end, no API key, no quote at the start, no ;organization= in it, \
+                   neither plain nor percent-encoded a *, a control character, or . or .. between slashes or backslashes, and not beginning \
+                   with organization:, svc_ or key_"
     },
     |text| is_product_id(text) && !["organization:", "svc_", "key_"].iter().any(|prefix| text.starts_with(prefix))
 );
@@ -168,7 +170,14 @@ fn is_product_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
         && text.trim_ascii() == text
         && is_safe_at_every_decoding(text)
+        && !is_misread_in_header(text)
         && !contains_api_key(text)
+}
+
+/// Returns whether a back end that writes an id into `Keyswap-On-Behalf-Of` without quotes would
+/// name another user or organization. Other ids that need quotes are refused there.
+fn is_misread_in_header(text: &str) -> bool {
+    text.starts_with('"') || text.split(';').skip(1).any(|rest| rest.trim_ascii_start().starts_with("organization="))
 }
 
 define_generated_id!(

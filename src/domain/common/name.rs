@@ -6,7 +6,7 @@ use unicode_properties::UnicodeEmoji;
 use crate::domain::common::{key_text::contains_api_key, text::text_type};
 
 text_type! {
-    /// 1 to 200 characters, without control, bidirectional and invisible characters except inside of
+    /// 1 to 200 characters, without control, bidirectional and invisible characters except within
     /// emoji and between letters that need a joiner, without spaces at either end, and without an
     /// API key, which users may paste into the wrong field.
     pub struct DisplayName(|text| is_single_line(text, 200) && !contains_api_key(text));
@@ -33,11 +33,12 @@ pub(crate) fn is_single_line(text: &str, max_length: usize) -> bool {
 /// of the spelling of a word.
 fn has_deceptive_character(text: &str) -> bool {
     let characters: Vec<_> = text.chars().collect();
-    let is_spelling = |position: usize| {
+    let is_accepted_in_context = |position: usize| {
         let (before, after) = characters.split_at(position);
         is_part_of_emoji(before, after) || is_joiner_of_letters(before, after)
     };
-    (0..characters.len()).any(|position| is_deceptive_character(characters[position]) && !is_spelling(position))
+    (0..characters.len())
+        .any(|position| is_deceptive_character(characters[position]) && !is_accepted_in_context(position))
 }
 
 /// Returns whether a character is a control, bidirectional or invisible character (Unicode TR 36).
@@ -70,12 +71,16 @@ fn is_part_of_emoji(before: &[char], after: &[char]) -> bool {
 /// Returns whether the first character of `after` is a joiner or a non-joiner between letters of a
 /// script whose words are spelled with it, such as Persian and Hindi (RFC 5892 A.1 and A.2).
 fn is_joiner_of_letters(before: &[char], after: &[char]) -> bool {
-    let is_joined = |c: char| {
+    // Arabic to Sinhala, Tibetan and Myanmar, Khmer and Mongolian. Whole blocks: between two letters of
+    // one of these scripts a joiner cannot imitate another word in Latin.
+    let is_in_joining_script = |c: char| {
         !is_deceptive_character(c)
             && matches!(c, '\u{0600}'..='\u{0DFF}' | '\u{0F00}'..='\u{109F}' | '\u{1780}'..='\u{18AF}')
     };
     match (before, after) {
-        ([.., previous], ['\u{200C}' | '\u{200D}', next, ..]) => is_joined(*previous) && is_joined(*next),
+        ([.., previous], ['\u{200C}' | '\u{200D}', next, ..]) => {
+            is_in_joining_script(*previous) && is_in_joining_script(*next)
+        }
         _ => false,
     }
 }

@@ -17,24 +17,37 @@ pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(segment).decode_utf8().ok()
 }
 
-/// Returns whether a segment stays in its place however often a server decodes it: no decoding
-/// contains a control character, a wildcard, or a `.` or `..` between slashes or backslashes. Some
-/// servers ignore what follows a `;`.
+/// How often a segment is decoded to see what servers may make of it. A limit, because each decoding
+/// of `%252525…` removes only two characters.
+const MAX_DECODINGS: usize = 4;
+
+/// Returns whether a segment remains one segment of the same path however often it is decoded: no
+/// decoding contains a control character, a wildcard, a `.` or `..` between slashes or backslashes,
+/// or nothing but them. Some servers ignore what follows a `;`.
 pub fn is_safe_at_every_decoding(segment: &str) -> bool {
     let mut bytes = Cow::from(segment.as_bytes());
-    loop {
-        let mut parts = bytes.split(|byte| matches!(byte, b'/' | b'\\'));
-        let is_dots = |part: &[u8]| matches!(part.split(|byte| *byte == b';').next(), Some(b"." | b".."));
-        if bytes.iter().any(|byte| byte.is_ascii_control() || *byte == b'*') || parts.any(is_dots) {
+    for _ in 0..=MAX_DECODINGS {
+        if !is_safe(&bytes) {
             return false;
         }
-        // Each decoding that changes the text makes it shorter.
+        if !bytes.contains(&b'%') {
+            return true;
+        }
         let decoded: Vec<u8> = percent_decode(&bytes).collect();
         if decoded.len() == bytes.len() {
             return true;
         }
         bytes = decoded.into();
     }
+    false
+}
+
+fn is_safe(segment: &[u8]) -> bool {
+    let mut names =
+        segment.split(|byte| matches!(byte, b'/' | b'\\')).map(|part| part.split(|byte| *byte == b';').next());
+    let is_printable = !segment.iter().any(|byte| byte.is_ascii_control() || *byte == b'*');
+    let has_dots = names.clone().any(|name| matches!(name, Some(b"." | b"..")));
+    is_printable && !has_dots && names.any(|name| name.is_some_and(|name| !name.is_empty()))
 }
 
 #[cfg(test)]
@@ -78,6 +91,15 @@ mod tests {
             "%0D%0A",
         ] {
             assert!(!is_safe_at_every_decoding(text), "{text}");
+        }
+    }
+
+    /// A pattern is examined at each exchange, so the longest one must not take long.
+    #[test]
+    fn number_of_decodings_is_limited() {
+        for (escapes, is_safe) in [(1, true), (4, true), (5, false), (1000, false)] {
+            let segment = format!("%{}", "25".repeat(escapes));
+            assert_eq!(is_safe_at_every_decoding(&segment), is_safe, "{escapes}");
         }
     }
 }

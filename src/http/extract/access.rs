@@ -123,13 +123,14 @@ fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
 }
 
 /// Parses `Keyswap-On-Behalf-Of`, which names the user on whose behalf a back end calls.
-fn parse_on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem> {
+pub(super) fn parse_on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem> {
     let mut values = headers.get_all("keyswap-on-behalf-of");
     let Some(value) = values.next() else { return Ok(None) };
     let text = if values.next().is_none() { value.to_str().unwrap_or_default() } else { "" };
-    let malformed = "Keyswap-On-Behalf-Of must be one user, with or without an organization: <user>, or <user>; organization=<id>. An id \
-                     with a space, comma, semicolon, quote or backslash is in double quotes, with \\ before a quote or backslash";
-    text.parse().map(Some).map_err(|_| Problem::bad_request(malformed))
+    let malformed = "Keyswap-On-Behalf-Of must be one user, with or without an organization: <user>, or <user>; organization=<id>. Put an \
+                     id with a space, comma, semicolon, quote or backslash in double quotes, and a backslash before each quote or \
+                     backslash in it";
+    OnBehalfOf::parse(text).map(Some).ok_or_else(|| Problem::bad_request(malformed))
 }
 
 /// The arguments of a handler: a `Guard` followed by up to four `HandlerArgument`s. They describe

@@ -14,16 +14,20 @@ use zeroize::Zeroizing;
 
 use crate::{
     crypto::sha256_hex,
-    domain::common::{key_text::contains_api_key, structured_field},
+    domain::common::{id::OrganizationId, key_text::contains_api_key, structured_field},
     http::{
         extract::{
+            access::parse_on_behalf_of,
             body::{self, MAX_JSON_SIZE},
             json_faults::find_faults,
         },
         openapi::signature::{HandlerArgument, HandlerSignature, body, header_parameter},
         problem::Problem,
     },
-    service::common::{idempotency::IdempotencyRequest, json_errors::remove_values},
+    service::{
+        common::{idempotency::IdempotencyRequest, json_errors::remove_values},
+        credentials::caller::OnBehalfOf,
+    },
 };
 
 /// A JSON body.
@@ -114,8 +118,10 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<IdempotencyR
     }
     let mut hashed = format!("{} {}\n", request.method(), request.path()).into_bytes();
     // The same request on behalf of another user or organization is a different request.
-    let on_behalf = request.headers().get("keyswap-on-behalf-of").map_or(&b""[..], |value| value.as_bytes());
-    hashed.extend_from_slice(on_behalf);
+    if let Some(OnBehalfOf { user, organization }) = parse_on_behalf_of(request.headers())? {
+        let organization = organization.as_ref().map(OrganizationId::as_str).unwrap_or_default();
+        hashed.extend_from_slice(format!("{user}\n{organization}\n").as_bytes());
+    }
     hashed.push(b'\n');
     hashed.extend_from_slice(body);
     Ok(Some(IdempotencyRequest { key, request_hash: sha256_hex(&hashed) }))

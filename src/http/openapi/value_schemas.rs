@@ -72,10 +72,11 @@ macro_rules! duration {
     };
 }
 
-/// Characters that names must not contain (`domain/common/name.rs`), as far as they fit 16 bits. The
-/// joiners and variation selectors of emoji are not among them.
+/// Characters that names must not contain (`domain/common/name.rs`), as far as they fit 16 bits.
+/// U+200C, U+200D, U+FE0E and U+FE0F are left out: names may contain them within emoji and between
+/// letters, which a pattern cannot express.
 const DECEPTIVE_CHARACTERS: &str = r"\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb";
-/// An absolute path, or a scheme and the rest of a URI. `domain/resource.rs` defines the
+/// An absolute path, or a scheme and the rest of a URI. `domain/access/resource.rs` defines the
 /// characters.
 const RESOURCE: &str = r"^(/|[A-Za-z][A-Za-z0-9+.-]*:)[!$%&(->@-\[\]-_a-z|~]+$";
 const NAME: &str = "^[A-Za-z0-9._:-]{1,128}$";
@@ -152,14 +153,15 @@ define_schemas! {
     SigningKeyId: text("The RFC 7638 thumbprint of a signing key.", "^[A-Za-z0-9_-]{43}$", "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     OrganizationId: bounded_text(
         MAX_PRODUCT_ID_LENGTH,
-        "The id of an organization, assigned by the product and percent-encoded in paths. `.` and `..` are not allowed between slashes.",
+        "The id of an organization, assigned by the product and percent-encoded in paths. Neither plain nor percent-encoded it contains `*`, a \
+         control character, or `.` or `..` between slashes or backslashes. It does not begin with a quote.",
         PRODUCT_ID,
         "acme"
     );
     UserId: bounded_text(
         MAX_PRODUCT_ID_LENGTH,
-        "The id of a user, assigned by the product and percent-encoded in paths. `.` and `..` between slashes, and ids that begin with \
-         `organization:`, `svc_` or `key_`, are not allowed.",
+        "The id of a user, assigned by the product and percent-encoded in paths. Neither plain nor percent-encoded it contains `*`, a \
+         control character, or `.` or `..` between slashes or backslashes. It does not begin with a quote, `organization:`, `svc_` or `key_`.",
         PRODUCT_ID,
         "auth0|alice"
     );

@@ -46,8 +46,8 @@ pub enum Conflict {
     #[error("an audience with the identifier {0} exists already: choose another identifier")]
     IdentifierTaken(Identifier),
     #[error(
-        "the audience {0} differs only in case, a default port or a slash at the end, which people and libraries confuse: use that one, or \
-         choose another identifier"
+        "the audience {0} differs only in case, a default port, dot segments or slashes at the end: use that one, or choose an identifier \
+         that is not easily confused with it"
     )]
     IdentifierSimilar(Identifier),
     #[error("{permission} is in use by {}: remove it there first", users.join(", "))]

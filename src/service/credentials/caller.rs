@@ -1,7 +1,7 @@
 //! Authentication of `/v1` callers: an API key, a token for the management audience, or a portal
 //! session. `domain::policy` decides what the caller may do.
 
-use std::{borrow::Cow, str::FromStr};
+use std::borrow::Cow;
 
 use crate::{
     domain::{
@@ -10,7 +10,7 @@ use crate::{
             policy::{CallerPermissions, GrantablePermissions, TenantScope},
         },
         common::{
-            id::{InvalidId, OrganizationId, UserId},
+            id::{OrganizationId, UserId},
             structured_field,
         },
         events::Origin,
@@ -37,23 +37,19 @@ pub struct OnBehalfOf {
     pub organization: Option<OrganizationId>,
 }
 
-impl FromStr for OnBehalfOf {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let malformed = InvalidId { expected: "<user>, or <user>; organization=<id>" };
-        let (user, rest) = parse_item(text.trim_ascii()).ok_or(malformed.clone())?;
+impl OnBehalfOf {
+    /// Parses the header. Returns `None` if it is malformed.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (user, rest) = parse_item(text.trim_ascii())?;
         let organization = match rest.trim_ascii() {
             "" => None,
-            rest => {
-                let parameter = rest.strip_prefix(';').and_then(|rest| rest.trim_ascii().strip_prefix("organization="));
-                let (id, rest) = parameter.and_then(|id| parse_item(id.trim_ascii())).ok_or(malformed.clone())?;
-                if !rest.trim_ascii().is_empty() {
-                    return Err(malformed);
-                }
-                Some(id.parse()?)
+            parameter => {
+                let id = parameter.strip_prefix(';')?.trim_ascii_start().strip_prefix("organization=")?;
+                let (id, rest) = parse_item(id)?;
+                Some(rest.trim_ascii().is_empty().then_some(id.parse().ok()?)?)
             }
         };
-        Ok(Self { user: user.parse()?, organization })
+        Some(Self { user: user.parse().ok()?, organization })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
             grant::{self, Grant, requested_targets},
             key_context::{CredentialEnd, ExchangeParameters, KeyContext},
             presented_token::issue_time,
-            refusal::{DenyReason, RemovedPermission, ScopeError},
+            refusal::{DenyReason, RemovedPermission, ScopeError, TargetError},
             token_size::LARGE_TOKEN_SIZE,
             usage::RateLimitWindow,
         },
@@ -139,7 +139,7 @@ pub struct Explanation {
     #[schema(pattern = "^(too_many|unknown|token_profile|claims|access|lifetime|token_size)$")]
     pub reason: Option<&'static str>,
     /// Audiences that the key may use and whose identifiers differ from a refused one only in case,
-    /// a default port or a slash at the end.
+    /// a default port, dot segments or slashes at the end.
     pub similar_audiences: Vec<Identifier>,
 }
 

@@ -37,7 +37,7 @@ const IDS: &[&str] = &[
 ];
 
 /// Texts that are no ids.
-fn refused() -> Vec<String> {
+fn invalid_ids() -> Vec<String> {
     let mut all: Vec<String> =
         [" a", "a ", "a*", "*", "é", "a\u{7f}", "a\n", "..", "a/../b", "a\\.", "%2E%2E", "..%2Fb", "%2A", "a%00"]
             .into_iter()
@@ -48,12 +48,12 @@ fn refused() -> Vec<String> {
 }
 
 /// The value of a parameter of `Keyswap-On-Behalf-Of`.
-fn quoted(id: &str) -> String {
+fn quote(id: &str) -> String {
     format!("\"{}\"", id.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The parameter of a query.
-fn query(name: &str, value: &str) -> String {
+fn query_parameter(name: &str, value: &str) -> String {
     form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
 }
 
@@ -62,7 +62,7 @@ async fn put(server: &Server, path: &str, body: Value) -> Value {
     let answer = call(server, &server.admin, "PUT", path, Some(body), &[]).await;
     assert_eq!(answer.status(), 201, "{path}");
     let location = answer.headers()["location"].to_str().unwrap().to_owned();
-    assert_eq!(location, server.url(path), "the path is encoded as RFC 3986 says");
+    assert_eq!(location, format!("{}{path}", server.services.issuer()), "the path is encoded as RFC 3986 says");
     let location: url::Url = location.parse().unwrap();
     server.manage("GET", location.path(), None, 200).await
 }
@@ -82,7 +82,7 @@ both! {
             assert_eq!((&member["organization_id"], &member["user_id"]), (&json!(id), &json!(id)));
 
             // A back end creates a key for the user. An id with a separator is in quotes.
-            let who = format!("{}; organization={}", quoted(id), quoted(id));
+            let who = format!("{}; organization={}", quote(id), quote(id));
             let body = json!({ "name": "a key", "permissions": ["a"] });
             let made = server.on_behalf(&who, "POST", "/v1/api-keys").json(&body).send().await.unwrap();
             assert_eq!(made.status(), 201, "{who}");
@@ -96,7 +96,7 @@ both! {
 
             // Filters find exactly this id.
             for filter in ["user", "organization"] {
-                let found = server.manage("GET", &format!("/v1/api-keys?{}", query(filter, id)), None, 200).await;
+                let found = server.manage("GET", &format!("/v1/api-keys?{}", query_parameter(filter, id)), None, 200).await;
                 assert_eq!(found["data"].as_array().unwrap().len(), 1, "{filter} {id}");
                 assert_eq!(found["data"][0]["id"], made["id"]);
             }
@@ -127,7 +127,7 @@ both! {
     }
 
     async fn ambiguous_id_is_refused_with_the_rule(server: Server) {
-        for id in refused() {
+        for id in invalid_ids() {
             let segment: String = id.bytes().map(|byte| format!("%{byte:02X}")).collect();
             for collection in ["organizations", "users"] {
                 let refused = server.manage("PUT", &format!("/v1/{collection}/{segment}"), Some(json!({})), 422).await;

@@ -88,7 +88,7 @@ both! {
         for taken in ["https://a.test/", "http://keyswap.test", "http://keyswap.test/v1"] {
             server.manage("POST", "/v1/audiences", Some(json!({ "identifier": taken })), 409).await;
         }
-        server.audience("https://a.test", None).await;
+        server.manage("POST", "/v1/audiences", Some(json!({ "identifier": "https://a.test" })), 409).await;
     }
 
     // Requirements: 9068-06.

@@ -51,7 +51,7 @@ both! {
     }
 
     async fn identifier_that_looks_like_another_is_refused_and_named(server: Server) {
-        let own = server.url("");
+        let own = server.services.issuer().to_owned();
         server.audience("https://api.example.com", None).await;
         server.audience("orders", None).await;
         for (similar, existing) in [
