@@ -17,8 +17,8 @@ pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(segment).decode_utf8().ok()
 }
 
-/// How often a segment is decoded to see what servers may make of it. A limit, because each decoding
-/// of `%252525…` removes only two characters.
+/// How often a segment is decoded to see what servers may make of it. A limit, because each
+/// decoding of `%252525…` removes only two characters.
 const MAX_DECODINGS: usize = 4;
 
 /// Returns whether a segment remains one segment of the same path however often it is decoded: no

@@ -184,8 +184,10 @@ pub async fn explain(
         Err(AuthError::Target(fault)) => {
             explanation.error = Some("invalid_target");
             explanation.reason = Some(fault.as_str());
-            explanation.similar_audiences =
-                find_similar_audiences(services, &explanation.audience, key_audiences).await?;
+            if matches!(fault, TargetError::Unknown | TargetError::NotAllowed) {
+                explanation.similar_audiences =
+                    find_similar_audiences(services, &explanation.audience, key_audiences).await?;
+            }
         }
         Err(AuthError::Scope(ScopeError::Malformed)) => explanation.error = Some("invalid_scope"),
         Err(error) => return Err(error),

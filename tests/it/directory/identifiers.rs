@@ -130,7 +130,9 @@ both! {
         for id in invalid_ids() {
             let segment: String = id.bytes().map(|byte| format!("%{byte:02X}")).collect();
             for collection in ["organizations", "users"] {
-                let refused = server.manage("PUT", &format!("/v1/{collection}/{segment}"), Some(json!({})), 422).await;
+                let refused = call(&server, &server.admin, "PUT", &format!("/v1/{collection}/{segment}"), Some(json!({})), &[]).await;
+                assert_eq!(refused.status(), 422, "{id:?}");
+                let refused: Value = refused.json().await.unwrap();
                 let message = refused["errors"][0]["message"].as_str().unwrap();
                 assert!(message.contains("1 to 255 printable ASCII characters"), "{id}: {message}");
                 // Reading it answers like reading an id that does not exist.
