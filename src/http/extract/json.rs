@@ -74,8 +74,8 @@ fn parse<T: DeserializeOwned + ToSchema>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| problem_of_body::<T>(body, &error))
 }
 
-/// Returns the problem of a body that cannot be deserialized. It is parsed again, to find all
-/// faults.
+/// Returns the problem of a body that cannot be deserialized. It is parsed again, to find more
+/// faults than the first.
 fn problem_of_body<T: DeserializeOwned + ToSchema>(body: &[u8], error: &serde_json::Error) -> Problem {
     let tree = match serde_json::from_slice(body) {
         Ok(tree) => tree,
@@ -84,7 +84,7 @@ fn problem_of_body<T: DeserializeOwned + ToSchema>(body: &[u8], error: &serde_js
             return Problem::bad_request(format!("the body is not valid JSON at line {line} column {column}"));
         }
     };
-    let faults = find_faults::<T>(tree);
+    let faults = find_faults::<T>(tree, body.len());
     if faults.is_empty() {
         Problem::invalid_field("body", remove_values(&error.to_string()))
     } else {

@@ -2,44 +2,39 @@
 //! again without each faulty part, until the rest has no fault.
 
 use serde::de::DeserializeOwned;
-use utoipa::{
-    ToSchema,
-    openapi::{
-        RefOr, Schema, Type,
-        schema::{ArrayItems, SchemaType},
-    },
-};
+use utoipa::ToSchema;
 
 use crate::{
-    http::extract::json_tree::{JsonTree, PartError, Step},
+    http::extract::{
+        argument_faults::MAX_FAULTS,
+        json_tree::{JsonTree, Step},
+        missing_members::find_missing,
+        part_error::PartError,
+    },
     service::{
         InputFault,
-        common::json_errors::{remove_values, truncate_path},
+        common::json_errors::{PathPart, format_path, remove_values},
     },
 };
 
-/// Maximum number of faults that a response lists. It bounds the work for a body.
-pub const MAX_FAULTS: usize = 32;
+/// Number of bytes that are deserialized to find the faults of a body. The faults of a large body
+/// are looked for fewer times, because a client without a key can send it as well.
+const MAX_EXAMINED_SIZE: usize = 256 * 1024;
 
-/// Returns the faults of a body in the order of the document, followed by the members that are
-/// missing. Empty if it has none.
-pub fn find_faults<T: DeserializeOwned + ToSchema>(body: JsonTree) -> Vec<InputFault> {
-    let missing = find_missing::<T>(&body);
-    let mut found = FaultFinder { rest: body, removed: Vec::new(), faults: Vec::new() };
-    while found.faults.len() < MAX_FAULTS {
-        let Err(error) = serde_path_to_error::deserialize::<_, T>(&found.rest) else { break };
-        let at = found.rest.locate(error.path());
-        if !found.remove_fault(at, error.into_inner()) {
-            break;
-        }
+/// Returns the faults of a body in the order in which serde finds them, then the required members
+/// that are still missing. The unknown members of an object are found together. Empty if the body
+/// has no fault. `size` is the number of its bytes.
+pub fn find_faults<T: DeserializeOwned + ToSchema>(body: JsonTree, size: usize) -> Vec<InputFault> {
+    let (missing, has_all_missing) = find_missing::<T>(&body);
+    let mut finder = FaultFinder { rest: body, removed: Vec::new(), faults: Vec::new() };
+    let passes = (MAX_EXAMINED_SIZE / size.max(1)).max(1);
+    let is_examined = (0..passes).any(|_| !finder.remove_first::<T>());
+    for member in missing {
+        finder.report(member, MISSING);
     }
-    for at in missing {
-        found.report(at, MISSING);
-    }
-    let FaultFinder { mut faults, .. } = found;
-    faults.truncate(MAX_FAULTS);
-    if faults.len() == MAX_FAULTS {
-        faults.push((Vec::new(), format!("may have more faults than these {MAX_FAULTS}: correct them first")));
+    let FaultFinder { mut faults, .. } = finder;
+    if !is_examined || !has_all_missing || faults.len() == MAX_FAULTS {
+        faults.push((Vec::new(), "may have more faults: correct these first".to_owned()));
     }
     faults.into_iter().map(|(at, message)| InputFault::new(format_steps(&at), message)).collect()
 }
@@ -54,42 +49,57 @@ struct FaultFinder {
 }
 
 impl FaultFinder {
-    /// Reports a fault and removes what has it. Returns whether there is a rest to examine.
-    fn remove_fault(&mut self, mut at: Vec<Step>, error: PartError) -> bool {
+    /// Removes the first fault that serde finds. Returns whether another pass can find more.
+    fn remove_first<T: DeserializeOwned>(&mut self) -> bool {
+        let Err(error) = serde_path_to_error::deserialize::<_, T>(&self.rest) else { return false };
+        let faulty_part = self.rest.locate(error.path());
+        self.remove_fault(faulty_part, error.into_inner()) && self.faults.len() < MAX_FAULTS
+    }
+
+    /// Reports a fault and removes the faulty part. Returns whether something was removed, so that
+    /// another pass can find more.
+    fn remove_fault(&mut self, mut faulty_part: Vec<Step>, error: PartError) -> bool {
         match error {
             PartError::Invalid(message) => {
                 // A value without a part that was removed may be faulty for that reason alone.
-                if !self.removed.iter().any(|removed| removed.starts_with(&at)) {
-                    self.report(at.clone(), remove_values(&message));
+                if !self.removed.iter().any(|removed| removed.starts_with(&faulty_part)) {
+                    self.report(faulty_part.clone(), remove_values(&message));
                 }
-                self.remove(at)
+                self.remove(faulty_part)
             }
             PartError::Missing(name) => {
-                let member = member_of(&at, name);
+                let member = member_of(&faulty_part, name);
                 if !self.removed.contains(&member) {
                     self.report(member, MISSING);
                 }
-                // serde has examined its other members before.
-                self.remove(at)
+                // serde reports a missing member after it has read all others, so the object has no
+                // other fault.
+                self.remove(faulty_part)
             }
             PartError::Repeated(name) => {
-                self.report(member_of(&at, name), "is repeated: send it once");
-                self.rest.remove_repetitions(&at, name) || self.remove(at)
+                self.report(member_of(&faulty_part, name), "is repeated: send it once");
+                self.rest.remove_repetitions(&faulty_part, name) || self.remove(faulty_part)
             }
-            PartError::Unknown { name, message } => {
-                let member = Step::Member(name);
-                // The path ends before the member if serde has buffered the object.
-                if at.last() != Some(&member) {
-                    at.push(member);
+            PartError::Unknown { message, accepted, is_in_path: true, .. } => {
+                faulty_part.pop();
+                // An object may have thousands of them, so they take one pass.
+                let names = self.rest.remove_others(&faulty_part, accepted);
+                let message = remove_values(&message);
+                for name in &names {
+                    self.report(member_of(&faulty_part, name), message.as_str());
                 }
-                self.report(at.clone(), remove_values(&message));
-                self.remove(at)
+                !names.is_empty()
+            }
+            PartError::Unknown { name, message, is_in_path: false, .. } => {
+                let member = member_of(&faulty_part, &name);
+                self.report(member.clone(), remove_values(&message));
+                self.remove(member)
             }
         }
     }
 
     fn report(&mut self, at: Vec<Step>, message: impl Into<String>) {
-        if self.faults.iter().all(|(other, _)| *other != at) {
+        if self.faults.len() < MAX_FAULTS && self.faults.iter().all(|(other, _)| *other != at) {
             self.faults.push((at, message.into()));
         }
     }
@@ -102,82 +112,15 @@ impl FaultFinder {
 }
 
 fn member_of(parent: &[Step], name: &str) -> Vec<Step> {
-    [parent, &[Step::Member(name.to_owned())]].concat()
+    Step::Member(name.to_owned()).below(parent)
 }
 
-/// Formats a path as `statements[0].roles`.
 fn format_steps(steps: &[Step]) -> String {
-    let mut path = String::new();
-    for step in steps {
-        match step {
-            Step::Member(name) if path.is_empty() => path.push_str(name),
-            Step::Member(name) => path.extend([".", name]),
-            Step::Item(position) => path.push_str(&format!("[{position}]")),
-        }
-    }
-    if path.is_empty() { "body".to_owned() } else { truncate_path(&path) }
-}
-
-/// Returns the required members that a body lacks, by its schema. serde names one of them only.
-fn find_missing<T: ToSchema>(body: &JsonTree) -> Vec<Vec<Step>> {
-    let mut components = Vec::new();
-    T::schemas(&mut components);
-    let mut missing = Vec::new();
-    collect_missing((&T::schema(), &components), body, &[], &mut missing);
-    missing
-}
-
-/// A schema, and the schemas that it refers to.
-type SchemaWithComponents<'a> = (&'a RefOr<Schema>, &'a [(String, RefOr<Schema>)]);
-
-fn collect_missing(
-    (schema, components): SchemaWithComponents<'_>,
-    value: &JsonTree,
-    at: &[Step],
-    missing: &mut Vec<Vec<Step>>,
-) {
-    let mut visit = |schema: &RefOr<Schema>, value: &JsonTree, at: &[Step]| {
-        collect_missing((schema, components), value, at, missing);
-    };
-    let schema = match schema {
-        RefOr::T(schema) => schema,
-        RefOr::Ref(reference) => {
-            let name = reference.ref_location.rsplit('/').next().unwrap_or_default();
-            if let Some((_, schema)) = components.iter().find(|(other, _)| other == name) {
-                visit(schema, value, at);
-            }
-            return;
-        }
-    };
-    match (schema, value) {
-        (Schema::Object(object), JsonTree::Object(members)) => {
-            for (name, member) in members {
-                if let Some(schema) = object.properties.get(name) {
-                    visit(schema, member, &member_of(at, name));
-                }
-            }
-            let is_absent = |name: &&String| members.iter().all(|(other, _)| other != *name);
-            missing.extend(object.required.iter().filter(is_absent).map(|name| member_of(at, name)));
-        }
-        (Schema::Array(array), JsonTree::List(items)) => {
-            let ArrayItems::RefOrSchema(schema) = &array.items else { return };
-            for (position, item) in items {
-                visit(schema, item, &[at, &[Step::Item(*position)]].concat());
-            }
-        }
-        (Schema::OneOf(one_of), _) => {
-            // One that may be `null`. Of others, serde says which one it is.
-            let mut choices = one_of.items.iter().filter(|schema| !is_null(schema));
-            if let (Some(schema), None) = (choices.next(), choices.next()) {
-                visit(schema, value, at);
-            }
-        }
-        (_, _) => {}
-    }
-}
-
-fn is_null(schema: &RefOr<Schema>) -> bool {
-    matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null))
+    let parts = steps.iter().map(|step| match step {
+        Step::Member(name) => PathPart::Name(name),
+        Step::Item(position) => PathPart::Position(*position),
+    });
+    format_path("body", parts)
 }
 
 #[cfg(test)]
@@ -202,7 +145,7 @@ mod tests {
     }
 
     fn faults<T: DeserializeOwned + ToSchema>(body: &str) -> Vec<(String, String)> {
-        let faults = find_faults::<T>(serde_json::from_str(body).unwrap());
+        let faults = find_faults::<T>(serde_json::from_str(body).unwrap(), body.len());
         faults.into_iter().map(|fault| (fault.field, fault.message)).collect()
     }
 
@@ -211,12 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn each_faulty_part_is_named_once_in_the_order_of_the_document() {
+    fn each_faulty_part_is_named_once_in_the_order_in_which_serde_finds_it() {
         let cases: &[(&str, &[&str])] = &[
             (r#"{"name":"a","count":1}"#, &[]),
             ("[]", &["body"]),
             ("{}", &["name", "count"]),
-            (r#"{"x":1,"name":null,"y":2}"#, &["x", "name", "y", "count"]),
+            (r#"{"x":1,"name":null,"y":2}"#, &["x", "y", "name", "count"]),
             (
                 r#"{"count":"1","permissions":["a b","a",1],"name":{"a":1}}"#,
                 &["count", "permissions[0]", "permissions[2]", "name"],
@@ -225,7 +168,8 @@ mod tests {
             (r#"{"name":"a","count":1,"owner":{"type":"user","id":1}}"#, &["owner"]),
             (r#"{"name":"a","count":1,"owner":{"type":"user","x":1,"y":2}}"#, &["owner.x", "owner.y"]),
             (r#"{"name":"","count":1,"owner":{"type":"service_client"}}"#, &["name", "owner.id"]),
-            (r#"{"name":"","count":1,"owner":{"type":"absent"}}"#, &["name", "owner"]),
+            (r#"{"name":"","count":1,"owner":{"type":"absent"}}"#, &["name", "owner.type"]),
+            (r#"{"name":"","count":1,"owner":{"type":"user","owner":1}}"#, &["name", "owner.owner"]),
         ];
         for (body, expected) in cases {
             assert_eq!(fields::<Body>(body), *expected, "{body}");
@@ -249,9 +193,24 @@ mod tests {
     #[test]
     fn faults_are_bounded_and_quote_no_value() {
         let body =
-            format!(r#"{{"name":"SECRET\u0000","permissions":[{}]}}"#, vec![r#""SECRET SECRET""#; 1000].join(","));
+            format!(r#"{{"name":"SECRET\u0000","permissions":[{}]}}"#, vec![r#""SECRET SECRET""#; 100].join(","));
         let found = faults::<Body>(&body);
         assert_eq!((found.len(), found[MAX_FAULTS].0.as_str()), (MAX_FAULTS + 1, "body"));
         assert!(!format!("{found:?}").contains("SECRET"), "{found:?}");
+    }
+
+    #[test]
+    fn a_large_body_is_examined_fewer_times() {
+        let body = |members: &str| format!(r#"{{"name":"a","count":1,{members}}}"#);
+        let found = fields::<Body>(&body(&format!(r#""permissions":[{}]"#, vec![r#""a b""#; 10_000].join(","))));
+        assert_eq!(found, ["permissions[0]", "permissions[1]", "permissions[2]", "permissions[3]", "body"]);
+        // One pass finds all unknown members of an object, and one search all missing members.
+        let unknown: String = (0..40).map(|n| format!(r#","x{n}":1"#)).collect();
+        let permissions = vec![r#""a""#; 15_000].join(",");
+        let found = fields::<Body>(&body(&format!(r#""permissions":[{permissions}]{unknown}"#)));
+        assert_eq!((found.len(), found[0].as_str(), found[31].as_str(), found[32].as_str()), (33, "x0", "x31", "body"));
+        let statements = vec!["{}"; 20_000].join(",");
+        let found = fields::<NewAccessRecord>(&format!(r#"{{"statements":[{statements}]}}"#));
+        assert_eq!((found.len(), found[0].as_str(), found[32].as_str()), (33, "statements[0].roles", "body"));
     }
 }

@@ -1,18 +1,20 @@
 //! A JSON document with its members in their order, also those that are repeated.
 //! `serde_json::Value` sorts the members and keeps the last one of a name.
 
-use std::{fmt, mem};
+use std::{fmt, mem, slice};
 
 use serde::{
     Deserialize, Deserializer,
     de::{
-        self, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
-        value::{self, MapDeserializer, SeqDeserializer, StrDeserializer},
+        DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+        value::{SeqDeserializer, StrDeserializer},
     },
     forward_to_deserialize_any,
 };
 use serde_path_to_error::{Path, Segment};
 use zeroize::Zeroizing;
+
+use crate::http::extract::part_error::PartError;
 
 /// A JSON value. A body may contain secrets, so a text is zeroized on drop.
 pub enum JsonTree {
@@ -42,39 +44,10 @@ pub enum Step {
     Item(usize),
 }
 
-/// Why a value cannot be deserialized. The messages quote values.
-#[derive(Debug, thiserror::Error)]
-pub enum PartError {
-    #[error("missing field `{0}`")]
-    Missing(&'static str),
-    #[error("duplicate field `{0}`")]
-    Repeated(&'static str),
-    #[error("{message}")]
-    Unknown { name: String, message: String },
-    #[error("{0}")]
-    Invalid(String),
-}
-
-impl de::Error for PartError {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Invalid(message.to_string())
-    }
-    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        if unexpected == Unexpected::Unit {
-            // As `serde_json` writes it.
-            return Self::custom(format_args!("invalid type: null, expected {expected}"));
-        }
-        Self::custom(format_args!("invalid type: {unexpected}, expected {expected}"))
-    }
-    fn unknown_field(name: &str, expected: &'static [&'static str]) -> Self {
-        let message = value::Error::unknown_field(name, expected).to_string();
-        Self::Unknown { name: name.to_owned(), message }
-    }
-    fn missing_field(name: &'static str) -> Self {
-        Self::Missing(name)
-    }
-    fn duplicate_field(name: &'static str) -> Self {
-        Self::Repeated(name)
+impl Step {
+    /// Returns the path of this part of the value at `parent`.
+    pub fn below(self, parent: &[Self]) -> Vec<Self> {
+        parent.iter().cloned().chain([self]).collect()
     }
 }
 
@@ -141,6 +114,13 @@ impl JsonTree {
         let (before, mut is_kept) = (members.len(), false);
         members.retain(|(other, _)| other != name || !mem::replace(&mut is_kept, true));
         members.len() < before
+    }
+
+    /// Removes the members of an object that have none of these names. Returns their names.
+    pub fn remove_others(&mut self, parent: &[Step], accepted: &[&str]) -> Vec<String> {
+        let Some(Self::Object(members)) = self.part(parent) else { return Vec::new() };
+        let others = members.extract_if(.., |(name, _)| !accepted.contains(&name.as_str()));
+        others.map(|(name, _)| name).collect()
     }
 
     fn unexpected(&self) -> Unexpected<'_> {
@@ -227,10 +207,7 @@ impl<'de> Deserializer<'de> for &JsonTree {
                 let items = items.iter().map(|(_, item)| item);
                 SeqDeserializer::<_, PartError>::new(items).deserialize_any(visitor)
             }
-            JsonTree::Object(members) => {
-                let members = members.iter().map(|(name, member)| (name.as_str(), member));
-                MapDeserializer::<_, PartError>::new(members).deserialize_any(visitor)
-            }
+            JsonTree::Object(members) => visitor.visit_map(Members { rest: members.iter(), value: None }),
         }
     }
 
@@ -258,5 +235,32 @@ impl<'de> Deserializer<'de> for &JsonTree {
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
         tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// The members of an object as serde reads them.
+struct Members<'a> {
+    rest: slice::Iter<'a, (String, JsonTree)>,
+    value: Option<&'a JsonTree>,
+}
+
+impl<'de> MapAccess<'de> for Members<'_> {
+    type Error = PartError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, PartError> {
+        let Some((name, value)) = self.rest.next() else { return Ok(None) };
+        self.value = Some(value);
+        let name: StrDeserializer<'_, PartError> = name.as_str().into_deserializer();
+        seed.deserialize(name).map(Some).map_err(|mut error| {
+            if let PartError::Unknown { is_in_path, .. } = &mut error {
+                *is_in_path = true;
+            }
+            error
+        })
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, PartError> {
+        let value = self.value.take().ok_or_else(|| PartError::custom("a value without a name"))?;
+        seed.deserialize(value)
     }
 }

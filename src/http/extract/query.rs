@@ -16,7 +16,7 @@ use utoipa::{
 use crate::{
     domain::common::page::PageRequest,
     http::{
-        extract::{json_faults::MAX_FAULTS, parameter_names::find_resembled},
+        extract::{argument_faults::MAX_FAULTS, parameter_names::find_resembled},
         openapi::signature::{HandlerArgument, HandlerSignature},
         problem::Problem,
     },
@@ -84,7 +84,7 @@ pub fn check_parameters(query: &str, known: &[String], ignores_unknown: bool) ->
             }
             let accepted = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let detail = format!("unknown query parameter; this operation accepts: {accepted}");
-            (json_errors::truncate_path(&name), "is not a parameter of this operation", detail)
+            (json_errors::truncate_name(&name), "is not a parameter of this operation", detail)
         };
         if !details.contains(&detail) {
             details.push(detail);

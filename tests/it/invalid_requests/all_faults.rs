@@ -98,7 +98,7 @@ both! {
         assert_eq!(stored_state(&server).await, before);
     }
 
-    async fn members_of_several_kinds_of_faults_are_named_in_the_order_of_the_body(server: Server) {
+    async fn members_of_several_kinds_of_faults_are_named_together(server: Server) {
         let before = stored_state(&server).await;
         let body = r#"{"name":" ","permissions":["ok","a b",1],"expires_at":"soon","metadata":[],"max_token_ttl":null,
             "exchanges_per_minute":-1,"owner":{"type":"user","id":"a","kind":"x"},"nane":"a","record_bound":null}"#;
@@ -150,7 +150,38 @@ both! {
         let answer = send(&server, "POST", "/v1/api-keys", &format!("{{{}}}", members.join(","))).await;
         let named = fields(&answer);
         assert_eq!((named.len(), named[0], named[31], named[32]), (33, "member_0", "member_31", "body"), "{answer}");
+        // A large body is examined fewer times.
+        let body = json!({ "name": "a", "permissions": vec!["a b"; 10_000] }).to_string();
+        let answer = send(&server, "POST", "/v1/api-keys", &body).await;
+        let expected = ["permissions[0]", "permissions[1]", "permissions[2]", "permissions[3]", "body"];
+        assert_eq!(fields(&answer), expected, "{answer}");
+        let body = json!({ "statements": vec![json!({}); 20_000] }).to_string();
+        let answer = send(&server, "POST", "/v1/access-records", &body).await;
+        assert_eq!((fields(&answer).len(), fields(&answer)[0]), (33, "statements[0].roles"), "{answer}");
+        // The body of an exchange is examined before its key.
+        let members: Vec<_> = (0..40).map(|n| format!("\"x{n}\":1")).collect();
+        let body = format!("{{\"audience\":{},{}}}", json!(vec!["https://a.test/"; 3000]), members.join(","));
+        for path in ["/v1/exchange", "/v1/exchange/explain"] {
+            let stranger = server.post(path).bearer_auth("unknown").header("content-type", "application/json").body(body.clone());
+            let answer = problem(stranger.send().await.unwrap(), 422, "invalid").await;
+            let named = fields(&answer);
+            assert_eq!((named.len(), named[0], named[31], named[32]), (33, "x0", "x31", "body"), "{answer}");
+        }
         assert_eq!(stored_state(&server).await, before);
+    }
+
+    async fn a_name_of_the_client_is_cut_as_a_whole(server: Server) {
+        let name = "acme.live.0123456789abcdef";
+        let answer = send(&server, "POST", "/v1/api-keys", &json!({ "name": "a", name: 1 }).to_string()).await;
+        assert_eq!(fields(&answer), ["acme.liv..."], "{answer}");
+        let answer = server.get(&format!("/v1/api-keys?{name}=1")).bearer_auth(&server.admin).send().await.unwrap();
+        let answer = problem(answer, 400, "bad_request").await;
+        assert_eq!(fields(&answer), ["acme.liv..."], "{answer}");
+        assert!(!answer.to_string().contains("0123456789"), "{answer}");
+        // A position is no part of a name.
+        let permissions: Vec<_> = (0..=100).map(|n| if n < 100 { json!("a") } else { json!(1) }).collect();
+        let body = json!({ "value": "x", "required_permissions": permissions }).to_string();
+        assert_eq!(fields(&send(&server, "POST", "/v1/api-keys/validate", &body).await), ["required_permissions[100]"]);
     }
 
     async fn every_faulty_parameter_is_named(server: Server) {
@@ -175,5 +206,12 @@ both! {
     async fn the_faults_of_a_path_and_of_a_body_are_named_together(server: Server) {
         let answer = send(&server, "PUT", "/v1/permissions/a%20b", r#"{"assignable_to":["absent"],"description":1}"#).await;
         assert_eq!(fields(&answer), ["assignable_to[0]", "description", "name"], "{answer}");
+    }
+
+    async fn an_error_that_is_no_fault_of_a_field_precedes_the_faults(server: Server) {
+        let request = server.http.put(server.url("/v1/permissions/a")).bearer_auth(&server.admin);
+        let request = request.header("if-match", "no tag").json(&json!({ "description": 1 }));
+        let answer = problem(request.send().await.unwrap(), 400, "bad_request").await;
+        assert!(answer.get("errors").is_none(), "{answer}");
     }
 }

@@ -133,7 +133,7 @@ impl MemberReader {
         let Self { remaining, known, mut faults } = self;
         let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
         let message = format!("not recognized: expected one of {}", known.join(", "));
-        faults.extend(remaining.keys().map(|name| InputFault::new(json_errors::truncate_path(name), message.clone())));
+        faults.extend(remaining.keys().map(|name| InputFault::new(json_errors::truncate_name(name), message.clone())));
         faults
     }
 }
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn every_fault_of_a_line_is_reported_at_once_and_no_value_is_quoted() {
         let found =
-            faults(r#"{"type":"user","id":"a b","blocked":"SECRET, expected SECRET","roles":["ok","SECRET!"],"x":1}"#);
+            faults(r#"{"type":"user","id":"a*b","blocked":"SECRET, expected SECRET","roles":["ok","SECRET!"],"x":1}"#);
         let fields: Vec<_> = found.iter().map(|(field, _)| field.as_str()).collect();
         assert_eq!(fields, ["id", "blocked", "roles[1]", "x"]);
         assert_eq!(found[1].1, "must be a boolean");

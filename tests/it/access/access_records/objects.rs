@@ -73,7 +73,7 @@ both! {
         user(&server, "alice", &[]).await;
         let before = server.events().await.len();
         let refusal = server.manage("POST", "/v1/access-records", Some(json!({
-            "name": "a", "admins": ["bob", "a b"],
+            "name": "a", "admins": ["bob", "a*b"],
             "principals": [
                 { "type": "user", "id": "alice" }, { "type": "user", "id": "carol" }, { "type": "user", "id": "svc_x" },
                 { "type": "service_client", "id": "svc_00000000000000000000000000" }, { "type": "service_client", "id": "alice" },
