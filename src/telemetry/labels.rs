@@ -169,6 +169,32 @@ impl EncodeLabelValue for WebhookAttemptResult {
     }
 }
 
+/// The result of an exchange for a large token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LargeTokenResult {
+    /// The token has more than 4096 bytes.
+    Issued,
+    /// The token would have more than `tokens.max_size`.
+    Refused,
+}
+
+impl LargeTokenResult {
+    pub(crate) const ALL: [Self; 2] = [Self::Issued, Self::Refused];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl EncodeLabelValue for LargeTokenResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
+        EncodeLabelValue::encode(&self.as_str(), encoder)
+    }
+}
+
 /// A kind of rows that Keyswap authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,5 +1,4 @@
-//! Prometheus metrics. Label values are bounded: they come from fixed sets and never from client
-//! input.
+//! Prometheus metrics. Label values come from fixed sets and never from client input.
 
 use std::{collections::BTreeMap, fmt, sync::atomic::AtomicU64, time::Duration};
 
@@ -10,7 +9,7 @@ use prometheus_client::{
 };
 
 use crate::telemetry::{
-    labels::{AuthenticatedTable, ExchangeLabels, ExchangeResult, RequestForm, WebhookAttemptResult},
+    labels::{AuthenticatedTable, ExchangeLabels, ExchangeResult, LargeTokenResult, RequestForm, WebhookAttemptResult},
     registration::{add, add_seconds},
 };
 
@@ -46,7 +45,7 @@ struct RequestMetrics {
     integrity_failures: Family<Label<&'static str>, Counter>,
     open_connections: Gauge,
     shed_connections: Counter,
-    large_tokens: Family<Label<&'static str>, Counter>,
+    large_tokens: Family<Label<LargeTokenResult>, Counter>,
 }
 
 #[derive(Debug)]
@@ -113,14 +112,15 @@ impl RequestMetrics {
             large_tokens: add(
                 all,
                 "large_tokens",
-                "Tokens of more than 4096 bytes that were issued, and tokens that tokens.max_size refused, by result",
+                "Tokens of more than 4096 bytes that were issued, and exchanges that were refused because of \
+                 tokens.max_size, by result",
             ),
         };
         // The counters start at 0, so that the first failure counts as an increase.
         for table in AuthenticatedTable::ALL {
             drop(metrics.integrity_failures.get_or_create(&[("table", table.as_str())]));
         }
-        for result in ["issued", "refused"] {
+        for result in LargeTokenResult::ALL {
             drop(metrics.large_tokens.get_or_create(&[("result", result)]));
         }
         metrics
@@ -229,7 +229,7 @@ impl Metrics {
         self.requests.integrity_failures.get_or_create(&[("table", table.as_str())]).inc();
     }
 
-    pub fn record_large_token(&self, result: &'static str) {
+    pub fn record_large_token(&self, result: LargeTokenResult) {
         self.requests.large_tokens.get_or_create(&[("result", result)]).inc();
     }
 

@@ -23,12 +23,12 @@ const JTI_LENGTH: usize = 22;
 /// The longest `status` claim, without the issuer in it.
 const STATUS: &str =
     r#","status":{"status_list":{"idx":4294967295,"uri":"/v1/status-lists/stl_01JD0000000000000000000000"}}"#;
-/// More than the names of the claims, the times, and the ids that Keyswap generates.
+/// An upper bound for the names of the claims, the times, and the ids that Keyswap generates.
 const FIXED_CLAIMS_LENGTH: usize = 600;
 
 impl Grant {
-    /// Checks that the token does not exceed the maximum size. Most tokens are far smaller: their
-    /// claims are not serialized for it.
+    /// Checks that the token does not exceed the maximum size. An upper bound is compared first, so
+    /// that the claims of most tokens are not serialized twice.
     pub fn check_token_size(&self, limits: &Limits) -> Result<(), DenyReason> {
         let is_small = self.token_size_of(self.max_claims_length(&limits.issuer), limits) <= limits.max_token_size;
         if is_small || self.token_size(limits) <= limits.max_token_size {
@@ -38,9 +38,9 @@ impl Grant {
         }
     }
 
-    /// Returns the size of the token in bytes, in compact serialization (RFC 7515 §3.1). It may
-    /// have a few bytes less if its status list index is not assigned yet, and 171 less with an RSA
-    /// key of 3072 bits.
+    /// Returns the size of the token in bytes, in compact serialization (RFC 7515 §3.1). The signed
+    /// token can be smaller: by a few bytes if its status list index is not assigned yet, and by
+    /// 171 bytes with an RSA key of 3072 bits.
     pub fn token_size(&self, limits: &Limits) -> usize {
         let mut claims = self.clone().into_claims(&limits.issuer, "x".repeat(JTI_LENGTH));
         let status = match self.status_subject {
@@ -60,7 +60,7 @@ impl Grant {
         encoded.into_iter().fold(2, usize::saturating_add)
     }
 
-    /// Returns a length that the claims do not exceed.
+    /// Returns an upper bound for the length of the claims as JSON.
     fn max_claims_length(&self, issuer: &str) -> usize {
         let subject = match &self.subject {
             Subject::User(id) => id.as_str().len(),
@@ -68,38 +68,46 @@ impl Grant {
             Subject::ServiceClient(_) | Subject::ApiKey(_) => 0,
         };
         let organization = self.organization.as_ref().map_or(0, |id| id.as_str().len());
-        // With quotes and a comma. Neither identifiers nor permissions need escapes, and an escape
-        // in an id doubles a character.
+        // With quotes and a comma. Neither identifiers nor permissions contain characters that JSON
+        // escapes.
         let audiences: usize = self.audience.all().iter().map(|one| one.as_str().len() + 3).sum();
         let is_scoped = !self.record_bound;
         let scope: usize = self.scope.iter().filter(|_| is_scoped).map(|name| name.as_str().len() + 3).sum();
         let details = self.authorization_details.as_ref().map_or(0, json_length);
-        let parts =
-            [2 * (issuer.len() + subject + organization), audiences, scope, details, json_length(&self.mapped_claims)];
+        // The issuer is also part of the `status` claim. Ids are printable ASCII, in which JSON
+        // escapes `"` and `\`, each with one more character.
+        let (issuers, ids) = (2 * issuer.len(), 2 * (subject + organization));
+        let parts = [issuers, ids, audiences, scope, details, json_length(&self.mapped_claims)];
         parts.into_iter().fold(FIXED_CLAIMS_LENGTH, usize::saturating_add)
     }
 }
 
+/// The part of the claims that makes a token large.
+#[derive(Debug, Clone, Copy)]
+pub struct LargestPart {
+    pub name: &'static str,
+    /// What makes it smaller.
+    pub remedy: &'static str,
+}
+
 impl Claims {
-    /// Returns the name of the part that makes the token large, and what makes it smaller.
-    pub fn largest_part(&self) -> (&'static str, &'static str) {
-        let scope = json_length(&self.scope) + json_length(&self.scp);
-        let parts = [
-            (scope, "scope", "request a smaller scope, or give the key fewer permissions"),
-            (
-                json_length(&self.authorization_details),
-                "authorization_details",
-                "shorten the access records of the key",
-            ),
-            (json_length(&self.mapped_claims), "claims from metadata", "map fewer claims, or shorten the metadata"),
-            (json_length(&self.aud), "aud", "request fewer audiences"),
+    pub fn largest_part(&self) -> LargestPart {
+        let scope = LargestPart { name: "scope", remedy: "request a smaller scope, or give the key fewer permissions" };
+        let details = LargestPart { name: "authorization_details", remedy: "shorten the access records of the key" };
+        let mapped = LargestPart { name: "claims from metadata", remedy: "map fewer claims, or shorten the metadata" };
+        let audiences = LargestPart { name: "aud", remedy: "request fewer audiences" };
+        let others = [
+            (json_length(&self.authorization_details), details),
+            (json_length(&self.mapped_claims), mapped),
+            (json_length(&self.aud), audiences),
         ];
-        let largest = parts.into_iter().max_by_key(|(length, ..)| *length);
-        largest.map(|(_, part, remedy)| (part, remedy)).unwrap_or_default()
+        let first = (json_length(&self.scope) + json_length(&self.scp), scope);
+        others.into_iter().fold(first, |largest, part| if part.0 > largest.0 { part } else { largest }).1
     }
 }
 
-/// The length of a signature. RSA keys are assumed to have 4096 bits.
+/// The length of a signature in bytes. The signing key is not known yet, so RSA keys count with 4096
+/// bits.
 const fn max_signature_length(algorithm: Algorithm) -> usize {
     match algorithm {
         Algorithm::Es256 | Algorithm::EdDsa => 64,
@@ -111,4 +119,72 @@ const fn max_signature_length(algorithm: Algorithm) -> usize {
 /// The length in base64url without padding.
 const fn base64_length(bytes: usize) -> usize {
     bytes.saturating_mul(4).div_ceil(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::{
+        access::{permission::PermissionSet, token_profile::TokenProfile},
+        common::{derived_id::CredentialId, id::MAX_PRODUCT_ID_LENGTH, time::Span},
+        exchange::claims::AudienceClaim,
+        status_lists::StatusListIndex,
+    };
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            issuer: "https://issuer.test".to_owned(),
+            default_audience: "https://issuer.test".parse().unwrap(),
+            default_ttl: Span::from_secs(600),
+            max_ttl: Span::from_secs(3600),
+            end_with_creator: true,
+            record_bound: false,
+            algorithm: Algorithm::Es256,
+            max_token_size: 8192,
+        }
+    }
+
+    fn grant(subject: Subject, organization: &str, status_subject: StatusSubject) -> Grant {
+        let list = "stl_01JD0000000000000000000000".parse().unwrap();
+        Grant {
+            key: "key_01JD0000000000000000000000".parse().unwrap(),
+            credential_id: CredentialId::placeholder(),
+            subject,
+            organization: Some(organization.parse().unwrap()),
+            audience: AudienceClaim::Multiple(vec!["https://a.test".parse().unwrap(), "b".parse().unwrap()]),
+            scope: PermissionSet::default(),
+            record_bound: false,
+            issued_at: i64::MIN,
+            expires_at: i64::MIN,
+            token_profile: TokenProfile::default(),
+            authorization_details: None,
+            mapped_claims: serde_json::Map::new(),
+            status: Some(StatusListIndex { list, index: u32::MAX }),
+            status_subject,
+        }
+    }
+
+    #[test]
+    fn the_upper_bound_includes_the_escapes_of_ids() {
+        for character in ["\\", "\"", "a"] {
+            let id = character.repeat(MAX_PRODUCT_ID_LENGTH);
+            let client = "svc_01JD0000000000000000000000".parse().unwrap();
+            for subject in [
+                Subject::User(id.parse().unwrap()),
+                Subject::Organization(id.parse().unwrap()),
+                Subject::ServiceClient(client),
+            ] {
+                for status_subject in [StatusSubject::Credential, StatusSubject::Token] {
+                    let grant = grant(subject.clone(), &id, status_subject);
+                    let claims = grant.clone().into_claims(&limits().issuer, "x".repeat(JTI_LENGTH));
+                    let bound = grant.max_claims_length(&limits().issuer);
+                    assert!(json_length(&claims) <= bound, "{subject:?}: {} of {bound}", json_length(&claims));
+                    let size = grant.token_size(&limits());
+                    assert!(grant.check_token_size(&Limits { max_token_size: size, ..limits() }).is_ok());
+                    assert!(grant.check_token_size(&Limits { max_token_size: size - 1, ..limits() }).is_err());
+                }
+            }
+        }
+    }
 }

@@ -18,7 +18,7 @@ use crate::{
             key_context::{CredentialEnd, ExchangeParameters, KeyContext},
             presented_token::issue_time,
             refusal::{DenyReason, RemovedPermission, ScopeError, TargetError},
-            token_size::LARGE_TOKEN_SIZE,
+            token_size::{LARGE_TOKEN_SIZE, LargestPart},
             usage::RateLimitWindow,
         },
     },
@@ -33,6 +33,7 @@ use crate::{
         status_lists,
     },
     store::{self, Conn, LookupDetail},
+    telemetry::labels::LargeTokenResult,
 };
 
 /// An issued token and its claims.
@@ -66,7 +67,7 @@ pub(super) async fn issue_token(
     let verified = verify_api_key(services, presented, request, LookupDetail::Context, async |context| {
         let grant = decide(context)?;
         let checked = grant.check_token_size(&services.settings.limits);
-        checked.inspect_err(|_| services.metrics.record_large_token("refused"))?;
+        checked.inspect_err(|_| services.metrics.record_large_token(LargeTokenResult::Refused))?;
         let window = rate_limit::count_exchange(services, &context.key, context.now).await?;
         Ok((grant, window))
     });
@@ -100,9 +101,9 @@ pub(super) async fn issue_token(
 
 /// Counts a token that some servers refuse, and logs it once per key and hour.
 fn report_large_token(services: &Services, token: &Token, claims: &Claims, now: Timestamp) {
-    services.metrics.record_large_token("issued");
-    if services.logged_large_tokens.insert(&claims.key_id, now) {
-        let (bytes, (largest_part, remedy)) = (token.expose().len(), claims.largest_part());
+    services.metrics.record_large_token(LargeTokenResult::Issued);
+    if services.logged_large_tokens.should_log(&claims.key_id, now) {
+        let (bytes, LargestPart { name: largest_part, remedy }) = (token.expose().len(), claims.largest_part());
         tracing::warn!(
             key = %claims.key_id,
             bytes,

@@ -1,5 +1,5 @@
-//! Tokens of more than 4 KiB are counted and logged, and those beyond `tokens.max_size` are refused before anything is
-//! counted, stored or signed for them.
+//! Tokens of more than 4 KiB are counted and logged, and those beyond `tokens.max_size` are refused
+//! before anything is counted, stored or signed for them.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ async fn key_with(server: &Server, count: usize) -> Key {
 }
 
 /// The tokens that were counted as large: issued and refused.
-async fn counted(server: &Server) -> (u64, u64) {
+async fn read_counts(server: &Server) -> (u64, u64) {
     let text = server.get("/metrics").bearer_auth(&server.admin).send().await.unwrap().text().await.unwrap();
     let count = |result: &str| {
         let name = format!("keyswap_large_tokens_total{{result=\"{result}\"}} ");
@@ -55,13 +55,13 @@ both! {
             };
             assert!(text.as_str().unwrap().contains("8192 bytes (tokens.max_size)"), "{wire:?}: {text}");
         }
-        assert_eq!(counted(&server).await, (0, 6));
+        assert_eq!(read_counts(&server).await, (0, 6));
         let explained = explain(&server, &key.value, json!({})).await;
         assert_eq!(
             (&explained["granted"], &explained["error"], &explained["reason"], &explained["expires_in"]),
             (&json!(false), &json!("invalid_scope"), &json!("token_size"), &Value::Null)
         );
-        assert_eq!(counted(&server).await, (0, 6), "explain issues nothing");
+        assert_eq!(read_counts(&server).await, (0, 6), "explain issues nothing");
 
         // None of the exchanges was counted, and a smaller scope is granted.
         let scope = long_names(40).join(" ");
@@ -71,10 +71,10 @@ both! {
         assert!(answer.headers()["ratelimit"].to_str().unwrap().contains("r=2"), "{:?}", answer.headers());
         let token = body_of(answer, StatusCode::OK).await["access_token"].as_str().unwrap().to_owned();
         assert!((4097..8192).contains(&token.len()), "{}", token.len());
-        assert_eq!(counted(&server).await, (1, 6));
+        assert_eq!(read_counts(&server).await, (1, 6));
         let small = server.exchange_for(&key.value, json!({ "scope": long_names(2).join(" ") })).await;
         assert_eq!(small.status(), StatusCode::OK);
-        assert_eq!(counted(&server).await, (1, 6));
+        assert_eq!(read_counts(&server).await, (1, 6));
     }
 
     async fn no_status_is_stored_for_a_token_that_is_refused(server: Server) {
@@ -91,7 +91,7 @@ both! {
         server.database.sql("ALTER TABLE token_statuses RENAME TO elsewhere");
         assert!(ask(2).await.status().is_server_error());
         problem(ask(80).await, 400, "invalid_scope").await;
-        assert_eq!(counted(&server).await, (0, 1));
+        assert_eq!(read_counts(&server).await, (0, 1));
     }
 
     async fn the_maximum_is_exact(server: Server) {
