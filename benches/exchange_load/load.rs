@@ -17,7 +17,10 @@ use tokio::{
     time::{sleep, sleep_until, timeout},
 };
 
-use super::seed::Keys;
+use super::{
+    response::{length, status},
+    seed::Keys,
+};
 
 /// How long a run may exceed its duration.
 const GRACE: Duration = Duration::from_secs(15);
@@ -105,10 +108,15 @@ impl RequestKind {
     pub fn with_value(&self, key: &[u8]) -> Vec<u8> {
         let mut request = self.request.clone();
         if let Some(at) = self.key_at {
-            request[at..][..key.len()].copy_from_slice(key);
+            insert_key(&mut request, at, key);
         }
         request
     }
+}
+
+/// Writes a key into a request at an offset.
+fn insert_key(request: &mut [u8], at: usize, key: &[u8]) {
+    request[at..][..key.len()].copy_from_slice(key);
 }
 
 /// When requests are sent.
@@ -128,12 +136,14 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn connect(port: u16, connections: u16, keys: &Arc<Keys>, asked: &RequestKind) -> Self {
+    pub fn connect(port: u16, connections: u16, keys: &Arc<Keys>, request_kind: &RequestKind) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let connections = runtime.block_on(async {
             let mut all = Vec::new();
             for number in 0..connections {
-                all.push(Connection::open(port, number, Arc::clone(keys), asked.clone()).await.expect("a connection"));
+                all.push(
+                    Connection::open(port, number, Arc::clone(keys), request_kind.clone()).await.expect("a connection"),
+                );
             }
             all
         });
@@ -171,9 +181,7 @@ impl Load {
         run.latencies.sort_unstable();
         run
     }
-}
 
-impl Load {
     /// Sends one request on each connection, all at the same time. After a 503 a connection waits
     /// for a second and retries, as real clients do.
     pub fn run_once(&mut self) -> Run {
@@ -182,11 +190,11 @@ impl Load {
             let mut running = JoinSet::new();
             for mut connection in connections {
                 running.spawn(async move {
-                    let (mut status, mut refused) = (connection.exchange().await, 0);
+                    let (mut status, mut refused) = (connection.send_request().await, 0);
                     while matches!(status, Ok(503)) {
                         refused += 1;
                         sleep(Duration::from_secs(1)).await;
-                        status = connection.exchange().await;
+                        status = connection.send_request().await;
                     }
                     (status, refused, connection)
                 });
@@ -212,16 +220,16 @@ pub struct Connection {
     keys: Arc<Keys>,
     /// The state of the generator that chooses keys. The choice need not be unpredictable.
     random: u64,
-    asked: RequestKind,
+    request_kind: RequestKind,
     answer: Box<[u8; 8192]>,
 }
 
 impl Connection {
-    pub async fn open(port: u16, number: u16, keys: Arc<Keys>, asked: RequestKind) -> io::Result<Self> {
+    pub async fn open(port: u16, number: u16, keys: Arc<Keys>, request_kind: RequestKind) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
         let random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(number) + 1);
-        Ok(Self { stream, keys, random, asked, answer: Box::new([0; 8192]) })
+        Ok(Self { stream, keys, random, request_kind, answer: Box::new([0; 8192]) })
     }
 
     /// `beat` is the time of the first request and the interval between requests.
@@ -233,7 +241,7 @@ impl Connection {
                 sleep_until(due.into()).await;
             }
             let sent = Instant::now();
-            match self.exchange().await {
+            match self.send_request().await {
                 Ok(200) => {
                     run.exchanges += 1;
                     run.latencies.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
@@ -252,17 +260,17 @@ impl Connection {
     }
 
     /// Sends one request with a random key, and returns the status of the response.
-    pub async fn exchange(&mut self) -> io::Result<u16> {
-        if let Some(at) = self.asked.key_at {
+    pub async fn send_request(&mut self) -> io::Result<u16> {
+        if let Some(at) = self.request_kind.key_at {
             // xorshift64*
             self.random ^= self.random >> 12;
             self.random ^= self.random << 25;
             self.random ^= self.random >> 27;
             let random = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
             let key = self.keys.get(random as usize % self.keys.count());
-            self.asked.request[at..][..key.len()].copy_from_slice(key);
+            insert_key(&mut self.request_kind.request, at, key);
         }
-        self.stream.write_all(&self.asked.request).await?;
+        self.stream.write_all(&self.request_kind.request).await?;
         let mut filled = 0;
         loop {
             filled += match self.stream.read(&mut self.answer[filled..]).await? {
@@ -279,21 +287,4 @@ impl Connection {
             }
         }
     }
-}
-
-/// The status of a response.
-pub fn status(answer: &[u8]) -> io::Result<u16> {
-    let status = answer.get(9..12).and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
-    status.ok_or_else(|| io::Error::other("an answer without a status"))
-}
-
-/// The length of a response, head and body. `None` until the head is complete.
-pub fn length(answer: &[u8]) -> io::Result<Option<usize>> {
-    let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
-    let name = b"content-length: ";
-    let body = answer[..head].split(|byte| *byte == b'\n').find_map(|line| {
-        let (start, value) = line.split_at_checked(name.len())?;
-        start.eq_ignore_ascii_case(name).then(|| std::str::from_utf8(value).ok()?.trim().parse::<usize>().ok())?
-    });
-    body.map(|body| Some(head + 4 + body)).ok_or_else(|| io::Error::other("an answer without a length"))
 }

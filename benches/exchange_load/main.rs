@@ -24,6 +24,7 @@ mod options;
 mod overload;
 mod probe;
 mod processes;
+mod response;
 mod runs;
 mod seed;
 mod soak;

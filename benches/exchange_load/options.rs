@@ -51,9 +51,9 @@ pub struct Options {
     /// below 90 % of the highest load.
     #[arg(long, conflicts_with_all = ["check", "soak", "figures"])]
     pub overload: bool,
-    /// Only measure right calls under attack, in phases of --seconds. Fail if
-    /// one is refused, if their p99 exceeds three times the quiet one at up to
-    /// half of the capacity, or if above it they are answered 503 more often
+    /// Only measure legitimate calls under attack, in phases of --seconds. Fail
+    /// if one is refused, if their p99 exceeds three times the quiet one at up
+    /// to half of the capacity, or if above it they are answered 503 more often
     /// than the attackers.
     #[arg(long, conflicts_with_all = ["check", "soak", "figures", "overload"])]
     pub attack: bool,

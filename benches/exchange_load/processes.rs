@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{
     baseline::{self, Answer},
     databases::TemporaryDeployment,
+    response::{body_of, status},
 };
 
 /// The `iss` of all tokens. It does not contain the port, so that the length of a token is
@@ -126,7 +127,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its number").port()
 }
 
-/// Sends one request on a new connection. Returns `None` if there is no complete response.
+/// Sends one request on a new connection. Returns `None` if there is no response.
 pub fn ask(port: u16, method: &str, path: &str, headers: &str) -> Option<(u16, Vec<u8>)> {
     ask_with(port, method, path, headers, "")
 }
@@ -142,7 +143,5 @@ pub fn ask_with(port: u16, method: &str, path: &str, headers: &str, body: &str) 
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
     stream.take(RESPONSE_TIMEOUT).read_to_end(&mut answer).ok()?;
-    let body = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let status = std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()?;
-    Some((status, answer.split_off(body)))
+    Some((status(&answer).ok()?, body_of(&answer).to_vec()))
 }

@@ -64,5 +64,5 @@ fn line(text: &mut String, cell: &Cell, program: &str, figures: &Figures, over: 
         "| {database} | {algorithm} | {connections} | {program} | {per_second:.0} | {p50:.0} | {p99:.0} | {cpu:.1} | \
          {database_cpu} | {memory:.1} | {over} |"
     )
-    .expect("text takes text");
+    .expect("writing to a string does not fail");
 }

@@ -1,4 +1,4 @@
-//! The attackers. They share one thread, apart from the right clients.
+//! The attackers. They share one thread, apart from the legitimate clients.
 
 use std::{
     io,
@@ -159,6 +159,6 @@ impl AttackConnection {
             Some(connection) => connection,
             None => Connection::open(self.port, self.number, Arc::clone(&self.keys), self.kind.clone()).await?,
         };
-        self.open.insert(connection).exchange().await
+        self.open.insert(connection).send_request().await
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::load::{length, status};
+use crate::response::{body_of, length, status};
 
 /// The calls that a connection serves before the client opens another one. A tenth of the calls
 /// then shows how connections are accepted.
@@ -19,23 +19,23 @@ const NOT_ACCEPTED: &[u8] = br#"{"api_key":null"#;
 pub struct Client {
     address: SocketAddr,
     /// The connection, and the number of calls that it has served.
-    kept: Option<(TcpStream, u32)>,
+    pooled: Option<(TcpStream, u32)>,
     /// The last response.
     answer: Vec<u8>,
 }
 
 impl Client {
     pub fn new(port: u16) -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], port)), kept: None, answer: Vec::new() }
+        Self { address: SocketAddr::from(([127, 0, 0, 1], port)), pooled: None, answer: Vec::new() }
     }
 
     /// Sends a request and returns the status of the response, or 401 if it is a validation that
-    /// does not accept the key. The server may close a kept connection at any time. The request is
-    /// then sent on a new one, as HTTP clients do.
+    /// does not accept the key. The server may close a pooled connection at any time. The request
+    /// is then sent on a new one, as HTTP clients do.
     pub fn call(&mut self, request: &[u8], deadline: Instant) -> io::Result<u16> {
-        let is_kept = self.kept.is_some();
+        let is_pooled = self.pooled.is_some();
         match self.call_once(request, deadline) {
-            Err(error) if is_kept && self.answer.is_empty() && is_closed(&error) => self.call_once(request, deadline),
+            Err(error) if is_pooled && self.answer.is_empty() && is_closed(&error) => self.call_once(request, deadline),
             Err(error) => Err(error),
             Ok(status) => Ok(status),
         }
@@ -43,15 +43,15 @@ impl Client {
 
     fn call_once(&mut self, request: &[u8], deadline: Instant) -> io::Result<u16> {
         self.answer.clear();
-        let (mut stream, calls) = match self.kept.take() {
-            Some(kept) => kept,
+        let (mut stream, calls) = match self.pooled.take() {
+            Some(pooled) => pooled,
             None => (self.connect(deadline)?, 0),
         };
         stream.set_write_timeout(Some(time_until(deadline)?))?;
         stream.write_all(request)?;
         let length = self.receive(&mut stream, deadline)?;
         if calls + 1 < CALLS_PER_CONNECTION && self.answer.len() == length {
-            self.kept = Some((stream, calls + 1));
+            self.pooled = Some((stream, calls + 1));
         }
         match status(&self.answer)? {
             200 if self.body().starts_with(NOT_ACCEPTED) => Ok(401),
@@ -82,8 +82,7 @@ impl Client {
 
     /// The body of the last response.
     pub fn body(&self) -> &[u8] {
-        let head = self.answer.windows(4).position(|window| window == b"\r\n\r\n");
-        &self.answer[head.map_or(self.answer.len(), |head| head + 4)..]
+        body_of(&self.answer)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The keys of right clients and of attackers. They are created through the API, so that an earlier
-//! build with another schema can be measured as well.
+//! The keys of legitimate clients and of attackers. They are created through the API, so that an
+//! earlier build with another schema can be measured as well.
 
 use std::sync::Arc;
 
@@ -19,21 +19,21 @@ use crate::{
     seed::Keys,
 };
 
-const RIGHT_KEYS: usize = 100;
+const VALID_KEYS: usize = 100;
 /// Keys that are revoked, and keys that are used beyond their rate limit.
 const FEW_KEYS: usize = 5;
-/// The number of different wrong keys.
-const WRONG_KEYS: usize = 20_000;
+/// The number of different invalid keys.
+const INVALID_KEYS: usize = 20_000;
 
 pub struct Fixture {
     /// The service client that owns the keys.
     client: String,
     administrator: String,
-    /// The key of the service whose users have right keys, and of the one whose users are the
+    /// The key of the service whose users have valid keys, and of the one whose users are the
     /// attackers.
     service: String,
     attacked_service: String,
-    right: Vec<IssuedKey>,
+    valid: Vec<IssuedKey>,
     revoked: Vec<IssuedKey>,
     limited: Vec<IssuedKey>,
 }
@@ -59,7 +59,7 @@ impl ManagementApi<'_> {
 
     fn create_client(&self, permissions: &[&str]) -> String {
         let body = json!({ "name": "attacked", "permissions": permissions });
-        text(&self.post("/v1/service-clients", &body, 201), "id")
+        string_member(&self.post("/v1/service-clients", &body, 201), "id")
     }
 
     fn create_key(&self, client: &str, permissions: &[&str], exchanges_per_minute: Option<u32>) -> IssuedKey {
@@ -69,11 +69,11 @@ impl ManagementApi<'_> {
             body["exchanges_per_minute"] = json!(limit);
         }
         let key = self.post("/v1/api-keys", &body, 201);
-        IssuedKey { id: text(&key, "id"), value: text(&key, "value") }
+        IssuedKey { id: string_member(&key, "id"), value: string_member(&key, "value") }
     }
 }
 
-fn text(value: &Value, name: &str) -> String {
+fn string_member(value: &Value, name: &str) -> String {
     value[name].as_str().expect(name).to_owned()
 }
 
@@ -86,19 +86,19 @@ impl Fixture {
         let create = |count: usize, limit: Option<u32>| {
             (0..count).map(|_| api.create_key(&client, &[], limit)).collect::<Vec<_>>()
         };
-        let (right, revoked, limited) = (create(RIGHT_KEYS, None), create(FEW_KEYS, None), create(FEW_KEYS, Some(1)));
+        let (valid, revoked, limited) = (create(VALID_KEYS, None), create(FEW_KEYS, None), create(FEW_KEYS, Some(1)));
         for key in &revoked {
             api.post(&format!("/v1/api-keys/{}/revoke", key.id), &json!({}), 200);
         }
         let create_service = || api.create_key(&services, &validate, None).value;
         let (service, attacked_service) = (create_service(), create_service());
-        Self { client, administrator: administrator.to_owned(), service, attacked_service, right, revoked, limited }
+        Self { client, administrator: administrator.to_owned(), service, attacked_service, valid, revoked, limited }
     }
 
-    /// The requests of right clients, in the order of `RightCalls`: token requests, validations of
-    /// the same keys, and an administrator who reads them.
-    pub fn right_requests(&self) -> [Vec<Vec<u8>>; 3] {
-        let keys = Keys::from_values(&values(&self.right));
+    /// The requests of legitimate clients, in the order of `LegitimateCalls`: token requests,
+    /// validations of the same keys, and an administrator who reads them.
+    pub fn legitimate_requests(&self) -> [Vec<Vec<u8>>; 3] {
+        let keys = Keys::from_values(&key_values(&self.valid));
         let with_each_key =
             |kind: &RequestKind| (0..keys.count()).map(|number| kind.with_value(keys.get(number))).collect::<Vec<_>>();
         let read = |key: &IssuedKey| {
@@ -109,7 +109,7 @@ impl Fixture {
         [
             with_each_key(&RequestKind::client_credentials(&keys, &self.client)),
             with_each_key(&RequestKind::validation(&keys, &self.service)),
-            self.right.iter().map(read).collect(),
+            self.valid.iter().map(read).collect(),
         ]
     }
 
@@ -119,8 +119,8 @@ impl Fixture {
             Attack::UnknownKeys | Attack::UnknownValidations => self.replace_secrets(unknown_id),
             Attack::WrongSecrets => self.replace_secrets(|key| key.credential_id),
             Attack::MalformedKeys => self.replace_secrets(unknown_id).into_iter().map(mistype).collect(),
-            Attack::RevokedKeys => values(&self.revoked),
-            Attack::SpentKeys => values(&self.limited),
+            Attack::RevokedKeys => key_values(&self.revoked),
+            Attack::SpentKeys => key_values(&self.limited),
             Attack::StalledConnections => return None,
         };
         let keys = Arc::new(Keys::from_values(&values));
@@ -132,13 +132,13 @@ impl Fixture {
         Some(AttackRequests { keys, kind })
     }
 
-    /// Well-formed keys with the prefix of right ones, other secrets, and the id that `id` returns.
+    /// Well-formed keys with the prefix of valid ones, other secrets, and the id that `id` returns.
     fn replace_secrets(&self, id: impl Fn(&PresentedKey) -> CredentialId) -> Vec<String> {
         let entropy = SystemEntropy::default();
-        let right: Vec<_> =
-            self.right.iter().map(|key| PresentedKey::parse(&key.value).expect("a well-formed key")).collect();
+        let valid: Vec<_> =
+            self.valid.iter().map(|key| PresentedKey::parse(&key.value).expect("a well-formed key")).collect();
         let replace = |key: &PresentedKey| format_key(&key.prefix, &id(key), &entropy);
-        right.iter().cycle().take(WRONG_KEYS).map(replace).collect()
+        valid.iter().cycle().take(INVALID_KEYS).map(replace).collect()
     }
 }
 
@@ -158,6 +158,6 @@ fn mistype(mut key: String) -> String {
     key
 }
 
-fn values(keys: &[IssuedKey]) -> Vec<String> {
+fn key_values(keys: &[IssuedKey]) -> Vec<String> {
     keys.iter().map(|key| key.value.clone()).collect()
 }

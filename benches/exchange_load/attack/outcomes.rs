@@ -51,7 +51,7 @@ impl Outcomes {
     }
 }
 
-/// The calls of one kind that right clients made.
+/// The calls of one kind that legitimate clients made.
 #[derive(Debug, Clone, Default)]
 pub struct Calls {
     pub outcomes: Outcomes,
@@ -60,9 +60,9 @@ pub struct Calls {
 }
 
 /// Exchanges, validations and management calls.
-pub type RightCalls = [Calls; 3];
+pub type LegitimateCalls = [Calls; 3];
 
-/// The names of the kinds, in the order of `RightCalls`.
+/// The names of the kinds, in the order of `LegitimateCalls`.
 pub const KINDS: [&str; 3] = ["exchange", "validation", "management"];
 
 impl Calls {
@@ -103,7 +103,7 @@ impl Calls {
 }
 
 /// The calls of all kinds together.
-pub fn sum(calls: &RightCalls) -> Outcomes {
+pub fn sum_outcomes(calls: &LegitimateCalls) -> Outcomes {
     let mut sum = Outcomes::default();
     calls.iter().for_each(|calls| sum.add(&calls.outcomes));
     sum

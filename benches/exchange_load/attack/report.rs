@@ -4,15 +4,15 @@ use std::fmt::Write;
 
 use super::{
     Attack, Measurements, Phase,
-    outcomes::{Calls, KINDS, RightCalls, sum},
+    outcomes::{Calls, KINDS, LegitimateCalls, sum_outcomes},
     stalled,
 };
 
 /// How much longer the p99 may be than the quiet one, up to half of the capacity.
-const SLOWER: f64 = 3.0;
-/// How much more often right calls may be answered 503 than the requests of the attackers, beyond
-/// half of the capacity.
-const MARGIN: f64 = 0.05;
+const MAX_SLOWDOWN: f64 = 3.0;
+/// How much more often legitimate calls may be answered 503 than the requests of the attackers,
+/// beyond half of the capacity.
+const MAX_UNSERVED_EXCESS: f64 = 0.05;
 
 /// The programs that were measured on one database.
 pub struct Comparison {
@@ -26,7 +26,7 @@ impl Comparison {
     }
 }
 
-/// The p99 of right calls in a phase.
+/// The p99 of legitimate calls in a phase.
 #[derive(Debug, Clone, Copy)]
 pub struct Slowdown {
     /// Over the quiet one, of the kind of call for which this is the most.
@@ -36,16 +36,16 @@ pub struct Slowdown {
 
 impl Slowdown {
     pub fn is_allowed(self) -> bool {
-        self.times <= SLOWER
+        self.times <= MAX_SLOWDOWN
     }
 }
 
 /// Compares a phase with the quiet ones. Up to half of the capacity, a call that was not served
 /// counts as infinitely long.
-pub fn slowdown(phase: &Phase, quiet: &RightCalls) -> Slowdown {
+pub fn slowdown(phase: &Phase, quiet: &LegitimateCalls) -> Slowdown {
     let p99 = |calls: &Calls| if phase.is_within_half() { calls.p99() } else { calls.p99_of_served() };
     let each = phase
-        .right
+        .legitimate
         .iter()
         .zip(quiet)
         .map(|(calls, quiet)| Slowdown { times: p99(calls) / quiet.p99_of_served(), micros: p99(calls) });
@@ -54,9 +54,9 @@ pub fn slowdown(phase: &Phase, quiet: &RightCalls) -> Slowdown {
 }
 
 /// Reports a phase on standard error.
-pub fn report_progress(program: &str, what: &str, right: &RightCalls) {
+pub fn report_progress(program: &str, what: &str, calls: &LegitimateCalls) {
     let millis = |micros: f64| micros / 1e3;
-    let kinds = right.iter().zip(KINDS).map(|(calls, kind)| {
+    let kinds = calls.iter().zip(KINDS).map(|(calls, kind)| {
         format!(
             "{kind} p50 {:.2}, p99 {:.2}, max {:.2} ms",
             millis(calls.median_of_served()),
@@ -65,11 +65,11 @@ pub fn report_progress(program: &str, what: &str, right: &RightCalls) {
         )
     });
     let kinds: Vec<_> = kinds.collect();
-    eprintln!("{program}, {what}: {:?}; {}", sum(right), kinds.join("; "));
+    eprintln!("{program}, {what}: {:?}; {}", sum_outcomes(calls), kinds.join("; "));
 }
 
 /// How strong the attack of a phase is.
-pub fn load(phase: &Phase) -> String {
+pub fn format_load(phase: &Phase) -> String {
     match phase.share {
         Some(share) => format!("{:.0} %, {:.0}/s", share * 100.0, phase.rate),
         None => format!("{} connections", stalled::CONNECTIONS),
@@ -77,8 +77,8 @@ pub fn load(phase: &Phase) -> String {
 }
 
 /// The table in Markdown, with a row for each phase.
-pub fn table(comparisons: &[Comparison]) -> String {
-    let columns = ["refused", "503 or no answer: right, attackers", "p99, over the quiet one"];
+pub fn format_table(comparisons: &[Comparison]) -> String {
+    let columns = ["refused", "503 or no answer: legitimate, attackers", "p99, over the quiet one"];
     let has_before = comparisons.iter().any(|comparison| comparison.before.is_some());
     let programs: &[&str] = if has_before { &[", before", ", after"] } else { &[""] };
     let headings: Vec<_> =
@@ -88,25 +88,25 @@ pub fn table(comparisons: &[Comparison]) -> String {
     text.push('\n');
     for comparison in comparisons {
         for number in 0..comparison.after.phases.len() {
-            row(&mut text, &comparison.programs(), number);
+            write_row(&mut text, &comparison.programs(), number);
         }
     }
     text
 }
 
-fn row(text: &mut String, programs: &[&Measurements], number: usize) {
+fn write_row(text: &mut String, programs: &[&Measurements], number: usize) {
     let phases: Vec<_> = programs.iter().map(|program| (&program.phases[number], &program.quiet)).collect();
     let refused = phases.iter().map(|(phase, _)| refused_cell(phase));
     let unserved = phases.iter().map(|(phase, _)| unserved_cell(phase));
     let p99 = phases.iter().map(|(phase, quiet)| p99_cell(slowdown(phase, quiet)));
     let cells: Vec<_> = refused.chain(unserved).chain(p99).collect();
     let (first, database) = (phases[0].0, programs[0].database.name());
-    writeln!(text, "| {database} | {} | {} | {} |", first.attack.name(), load(first), cells.join(" | "))
-        .expect("text takes text");
+    writeln!(text, "| {database} | {} | {} | {} |", first.attack.name(), format_load(first), cells.join(" | "))
+        .expect("writing to a string does not fail");
 }
 
 fn refused_cell(phase: &Phase) -> String {
-    let calls = sum(&phase.right);
+    let calls = sum_outcomes(&phase.legitimate);
     match calls.refused + calls.other {
         0 => "0".to_owned(),
         refused => format!("{refused} of {}", calls.total()),
@@ -114,15 +114,15 @@ fn refused_cell(phase: &Phase) -> String {
 }
 
 fn unserved_cell(phase: &Phase) -> String {
-    let right = format!("{:.1} %", 100.0 * sum(&phase.right).unserved_share());
+    let legitimate = format!("{:.1} %", 100.0 * sum_outcomes(&phase.legitimate).unserved_share());
     match phase.attack {
-        Attack::StalledConnections => right,
+        Attack::StalledConnections => legitimate,
         Attack::UnknownKeys
         | Attack::WrongSecrets
         | Attack::MalformedKeys
         | Attack::RevokedKeys
         | Attack::UnknownValidations
-        | Attack::SpentKeys => format!("{right}, {:.1} %", 100.0 * phase.attackers.unserved_share()),
+        | Attack::SpentKeys => format!("{legitimate}, {:.1} %", 100.0 * phase.attackers.unserved_share()),
     }
 }
 
@@ -140,7 +140,8 @@ pub fn quiet_lines(comparisons: &[Comparison]) -> String {
             .zip(KINDS)
             .map(|(calls, kind)| format!("{kind} {:.2} ms", calls.p99_of_served() / 1e3))
             .collect();
-        writeln!(text, "{}, quiet p99: {}", program.label(), kinds.join(", ")).expect("text takes text");
+        writeln!(text, "{}, quiet p99: {}", program.label(), kinds.join(", "))
+            .expect("writing to a string does not fail");
     }
     text
 }
@@ -152,24 +153,26 @@ pub fn find_faults(comparisons: &[Comparison]) -> Vec<String> {
 
 fn find_faults_of(program: &Measurements) -> Vec<String> {
     let mut faults = Vec::new();
-    let quiet = sum(&program.quiet);
+    let quiet = sum_outcomes(&program.quiet);
     if quiet.served < quiet.total() {
         faults.push(format!("{}: calls were not served without an attack: {quiet:?}", program.label()));
     }
     for phase in &program.phases {
-        let (right, what) =
-            (sum(&phase.right), format!("{}, {}, {}", program.label(), phase.attack.name(), load(phase)));
-        if right.refused + right.other > 0 {
-            faults.push(format!("{what}: right calls were refused: {right:?}"));
+        let (legitimate, what) = (
+            sum_outcomes(&phase.legitimate),
+            format!("{}, {}, {}", program.label(), phase.attack.name(), format_load(phase)),
+        );
+        if legitimate.refused + legitimate.other > 0 {
+            faults.push(format!("{what}: legitimate calls were refused: {legitimate:?}"));
         }
         let slowdown = slowdown(phase, &program.quiet);
         if phase.is_within_half() && !slowdown.is_allowed() {
-            faults.push(format!("{what}: the p99 is {}, and {SLOWER}× are allowed", p99_cell(slowdown)));
+            faults.push(format!("{what}: the p99 is {}, and {MAX_SLOWDOWN}× are allowed", p99_cell(slowdown)));
         }
-        let (shares, of_attackers) = (right.unserved_share(), phase.attackers.unserved_share());
-        if !phase.is_within_half() && shares > of_attackers + MARGIN {
+        let (shares, of_attackers) = (legitimate.unserved_share(), phase.attackers.unserved_share());
+        if !phase.is_within_half() && shares > of_attackers + MAX_UNSERVED_EXCESS {
             faults.push(format!(
-                "{what}: {:.1} % of the right calls were not served, and {:.1} % of the attackers' requests",
+                "{what}: {:.1} % of the legitimate calls were not served, and {:.1} % of the attackers' requests",
                 100.0 * shares,
                 100.0 * of_attackers
             ));

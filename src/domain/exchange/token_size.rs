@@ -106,8 +106,8 @@ impl Claims {
     }
 }
 
-/// The length of a signature in bytes. The signing key is not known yet, so RSA keys count with 4096
-/// bits.
+/// The length of a signature in bytes. The signing key is not known yet, so RSA keys count with
+/// 4096 bits.
 const fn max_signature_length(algorithm: Algorithm) -> usize {
     match algorithm {
         Algorithm::Es256 | Algorithm::EdDsa => 64,

@@ -1,4 +1,4 @@
-//! Clients with right keys. They make calls at fixed times, whether earlier ones were answered or
+//! Clients with valid keys. They make calls at fixed times, whether earlier ones were answered or
 //! not, and a latency is the time since the call was due. A server that stalls therefore cannot
 //! prevent the calls that would show it.
 
@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     client::Client,
-    outcomes::{Calls, RightCalls},
+    outcomes::{Calls, LegitimateCalls},
 };
 
 /// The calls of each kind in a second.
@@ -21,9 +21,9 @@ const CLIENTS: usize = 16;
 /// A call fails that is not answered this long after it was due.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// The time for starting the threads.
-const LEAD: Duration = Duration::from_millis(20);
+const START_DELAY: Duration = Duration::from_millis(20);
 
-pub struct RightClients {
+pub struct LegitimateClients {
     port: u16,
     /// The requests of each kind, which are sent in turn.
     requests: [Vec<Vec<u8>>; 3],
@@ -37,7 +37,7 @@ struct Schedule {
     next: AtomicU32,
 }
 
-impl RightClients {
+impl LegitimateClients {
     pub const fn new(port: u16, requests: [Vec<Vec<u8>>; 3]) -> Self {
         Self { port, requests }
     }
@@ -48,13 +48,13 @@ impl RightClients {
     }
 
     /// Makes calls for the given duration, and waits until each one is answered or has failed.
-    pub fn run(&self, length: Duration) -> RightCalls {
-        let begin = Instant::now() + LEAD;
+    pub fn run(&self, length: Duration) -> LegitimateCalls {
+        let begin = Instant::now() + START_DELAY;
         let count = (length.as_secs_f64() * f64::from(PER_SECOND)) as u32;
         // The kinds alternate.
         let schedules =
             [0_u32, 1, 2].map(|kind| Schedule { begin: begin + period() * kind / 3, count, next: AtomicU32::new(0) });
-        let mut all = RightCalls::default();
+        let mut all = LegitimateCalls::default();
         thread::scope(|scope| {
             let mut clients = Vec::new();
             for (kind, (requests, schedule)) in self.requests.iter().zip(&schedules).enumerate() {
