@@ -14,7 +14,7 @@ use crate::{
     outbound::{Outbound, SystemResolver},
     service::{
         Conflict, Error, Services,
-        common::{quota::ChangeRates, verified_events::VerifiedEvents},
+        common::{change_limiter::ChangeRateLimiter, verified_events::VerifiedEvents},
         credentials::{
             brute_force::BruteForceLimiter, decoy::DecoyCredential, spent_limits::SpentLimits,
             use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
@@ -91,7 +91,7 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         rollback_guard,
         brute_force: BruteForceLimiter::new(&settings.brute_force),
         spent_limits: SpentLimits::default(),
-        change_rates: ChangeRates::new(&settings.quotas),
+        change_limiter: ChangeRateLimiter::new(&settings.quotas),
         last_used: UsageRecorder::new(store.clone()),
         live_tokens: LiveTokenCounts::new(store.clone()),
         exchange_counts: FlushedExchangeCounts::default(),

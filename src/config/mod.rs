@@ -35,6 +35,7 @@ pub struct Settings {
     pub api_keys: ApiKeys,
     pub status_lists: StatusLists,
     pub portal: Portal,
+    /// The section `limits`.
     pub quotas: Quotas,
     pub service_clients: ServiceClients,
     pub usage: Usage,
@@ -42,6 +43,7 @@ pub struct Settings {
     pub webhooks: OutboundGuard,
     pub bootstrap: Bootstrap,
     pub log: Log,
+    /// What every exchange is limited by. The section `limits` is `quotas`.
     pub limits: Limits,
     pub timing: RotationTiming,
     /// The built-in audience for management permissions.

@@ -60,7 +60,8 @@ impl<B> ErrorResponse<B> {
         Self { closes_connection: true, ..self }
     }
 
-    /// States when a source with too many failures, or an owner with too many changes, may try again.
+    /// States when a source with too many failures, or an owner with too many changes, may try
+    /// again.
     pub fn throttled_for(self, span: Span) -> Self {
         self.with(RETRY_AFTER, span.as_secs_rounded_up().max(1))
     }

@@ -9,7 +9,7 @@ use crate::{
     service::{
         Error,
         caller::Caller,
-        common::{quota::ChangeRates, verified_events::VerifiedEvents},
+        common::{change_limiter::ChangeRateLimiter, verified_events::VerifiedEvents},
         credentials::{
             brute_force::BruteForceLimiter, decoy::DecoyCredential, spent_limits::SpentLimits,
             use_buffer::UsageRecorder,
@@ -35,7 +35,7 @@ pub struct Services {
     pub status_lists: StatusLists,
     pub brute_force: BruteForceLimiter,
     pub spent_limits: SpentLimits,
-    pub change_rates: ChangeRates,
+    pub change_limiter: ChangeRateLimiter,
     pub last_used: UsageRecorder,
     pub live_tokens: LiveTokenCounts,
     pub exchange_counts: FlushedExchangeCounts,
@@ -72,14 +72,23 @@ impl Services {
         caller: &Caller,
         change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.change_rates.admit(&caller.authority.tenant_scope)?;
-        self.end(caller, change).await
+        self.change_limiter.count_change(&caller.authority.tenant_scope)?;
+        self.run_transaction(caller, change).await
     }
 
-    /// Like `change`, for a change that ends keys, tokens, sessions or access. It is not limited:
-    /// otherwise the thief of a key could spend the budget of its owner, who could then not revoke
-    /// the key.
-    pub(crate) async fn end<T: Send + 'static>(
+    /// Runs a change that ends keys, tokens, sessions, service clients or access records. It is not
+    /// counted as a change but in a larger budget of its own, because the thief of a key could
+    /// otherwise spend the changes of its owner and prevent its revocation.
+    pub(crate) async fn end_access<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.change_limiter.count_end(&caller.authority.tenant_scope)?;
+        self.run_transaction(caller, change).await
+    }
+
+    async fn run_transaction<T: Send + 'static>(
         &self,
         caller: &Caller,
         change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Send + 'static,

@@ -319,9 +319,12 @@ CREATE INDEX api_keys_archived ON api_keys (id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX api_keys_revoked ON api_keys (id) WHERE revoked_at IS NOT NULL;
 CREATE INDEX api_keys_suspended ON api_keys (id) WHERE suspended_at IS NOT NULL;
 CREATE INDEX api_keys_ended ON api_keys (id) WHERE ended_with IS NOT NULL;
--- Keys that quotas count: those that expired are not read. The last two columns are always NULL; with them SQLite reads no rows.
-CREATE INDEX api_keys_owner_in_force ON api_keys (owner_id, generation_id, expires_at, revoked_at, ended_with)
-WHERE owner_id IS NOT NULL AND revoked_at IS NULL AND ended_with IS NULL;
+-- For quotas. revoked_at and ended_with are always NULL here, and user_id in the second index. SQLite needs them in the index to
+-- count without reading the table.
+CREATE INDEX api_keys_user_in_force ON api_keys (user_id, generation_id, expires_at, revoked_at, ended_with)
+WHERE user_id IS NOT NULL AND revoked_at IS NULL AND ended_with IS NULL;
+CREATE INDEX api_keys_owner_in_force ON api_keys (owner_id, generation_id, expires_at, revoked_at, ended_with, user_id)
+WHERE owner_id IS NOT NULL AND user_id IS NULL AND revoked_at IS NULL AND ended_with IS NULL;
 CREATE INDEX api_keys_organization_in_force ON api_keys (organization_id, expires_at, revoked_at, ended_with)
 WHERE organization_id IS NOT NULL AND revoked_at IS NULL AND ended_with IS NULL;
 

@@ -67,13 +67,18 @@ impl KeyLifecycle {
     pub fn state(&self, now: Timestamp) -> KeyState {
         if self.revoked_at.is_some() {
             KeyState::Revoked
-        } else if self.expires_at.is_some_and(|end| end <= now) {
+        } else if self.is_expired(now) {
             KeyState::Expired
         } else if self.suspended_at.is_some() {
             KeyState::Suspended
         } else {
             KeyState::Active
         }
+    }
+
+    /// Returns whether the expiration has passed, also of a revoked key.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
     }
 }
 

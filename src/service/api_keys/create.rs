@@ -21,7 +21,7 @@ use crate::{
             },
             lookup::{find_key, key_event},
             owner::{RequestedOwner, ResolvedOwner, resolve_owner},
-            quotas::require_room,
+            quotas::require_key_quota,
             types::{ApiKeyView, IssuedApiKey},
         },
         caller::Caller,
@@ -55,7 +55,7 @@ impl KeyFactory {
         caller: &Caller,
     ) -> Result<(IssuedApiKey, NewEvent), Error> {
         Error::if_any(self.find_faults(tx, owner, &attributes, caller)?)?;
-        require_room(tx, &self.settings.quotas, &owner.owner, &owner.owner_scope)?;
+        require_key_quota(tx, &self.settings.quotas, &owner.owner, &owner.owner_scope)?;
         let (credential, value) = self.generate_credential(tx)?;
         let (api_key, event) = self.insert(tx, attributes, owner, &credential)?;
         require_within_caller_resources(tx, &self.settings, caller, &api_key.key)?;
@@ -64,7 +64,7 @@ impl KeyFactory {
 
     /// Resolves the owner of a new key. An owner that is refused is reported together with the
     /// faults of the attributes.
-    pub(super) fn resolve_owner(
+    pub(super) fn resolve_owner_with_faults(
         &self,
         tx: &mut Tx<'_>,
         caller: &Caller,

@@ -13,7 +13,7 @@ use crate::{
         Conflict, Error, InputFault, Services,
         api_keys::{
             KeyFactory,
-            quotas::require_room,
+            quotas::require_key_quota,
             types::{ApiKeyView, Import, NewApiKey},
         },
         caller::Caller,
@@ -69,7 +69,7 @@ impl KeyFactory {
             // another tenant's key, or probe for it.
             return Err(Error::Forbidden("keyswap:keys"));
         }
-        let owner = self.resolve_owner(tx, caller, new.owner, &new.attributes)?;
+        let owner = self.resolve_owner_with_faults(tx, caller, new.owner, &new.attributes)?;
         let mut faults = validate_import(&self.settings, &import);
         if new.access_record.is_some() {
             let message = "cannot be combined with import: create the record with POST /v1/access-records";
@@ -77,7 +77,7 @@ impl KeyFactory {
         }
         faults.extend(self.find_faults(tx, &owner, &new.attributes, caller)?);
         Error::if_any(faults)?;
-        require_room(tx, &self.settings.quotas, &owner.owner, &owner.owner_scope)?;
+        require_key_quota(tx, &self.settings.quotas, &owner.owner, &owner.owner_scope)?;
         // One key per digest, even while two replicas encrypt under different master keys.
         tx.lock(import_lock(&import.sha256))?;
         refresh_if_stale(tx, &self.master)?;

@@ -61,7 +61,9 @@ pub async fn step(
     };
     match step {
         KeyTransition::Resume => services.change(caller, change).await,
-        KeyTransition::Suspend | KeyTransition::Revoke | KeyTransition::Delete => services.end(caller, change).await,
+        KeyTransition::Suspend | KeyTransition::Revoke | KeyTransition::Delete => {
+            services.end_access(caller, change).await
+        }
     }
 }
 

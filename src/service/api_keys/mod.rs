@@ -71,7 +71,7 @@ pub async fn create(
                     NoEvent::AlreadyRecorded,
                 ));
             }
-            let owner = factory.resolve_owner(tx, caller, new.owner, &new.attributes)?;
+            let owner = factory.resolve_owner_with_faults(tx, caller, new.owner, &new.attributes)?;
             if let Some(record) = &new.access_record {
                 access_records::lock_roles(tx, &record.statements)?;
             }

@@ -197,12 +197,15 @@ fn lock_organization(
     Ok(Some(ResolvedOwner { creator, ..owner }))
 }
 
-/// Resolves a service client and locks it, after its organization, because the keys of both are
-/// counted. The owner of a service client never changes, so it is read before.
+/// Resolves a service client and locks it, after its organization or user, whose keys are counted
+/// together with those of the service client. The owner of a service client never changes, so it is
+/// read before.
 fn lock_service_client(tx: &mut Tx<'_>, id: &ServiceClientId) -> Result<Option<ResolvedOwner>, Error> {
     let Some(found) = store::api_keys::service_clients::find(tx, id)? else { return Ok(None) };
     if let Some(organization) = found.owner_scope.organization() {
         store::directory::organizations::find_for_change(tx, organization)?;
+    } else if let Some(user) = found.owner_scope.user() {
+        store::directory::users::find_for_change(tx, user)?;
     }
     let Some(client) = store::api_keys::service_clients::find_for_change(tx, id)? else { return Ok(None) };
     let (exists, roles) =

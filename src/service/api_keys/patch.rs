@@ -7,6 +7,7 @@ use crate::{
         common::{
             id::KeyId,
             preconditions::{Preconditions, StoredObject},
+            time::Timestamp,
         },
         credentials::api_key::{ApiKey, ApiKeyPatch},
         events::{Actor, EventType},
@@ -25,7 +26,7 @@ use crate::{
             },
             lookup::{key_event, lock_key, require_not_revoked, save},
             owner::ResolvedOwner,
-            quotas::{is_expired, lock_owner_of_expired, require_room},
+            quotas::{lock_owner_of_key, require_key_quota_of_existing},
             types::ApiKeyView,
         },
         caller::Caller,
@@ -47,7 +48,7 @@ pub async fn patch(
     services
         .change(caller, move |tx, caller| {
             if patch.expires_at.is_some() {
-                lock_owner_of_expired(tx, caller, &id)?;
+                lock_owner_of_key(tx, caller, &id)?;
             }
             let before = lock_key(tx, caller, &id, ObjectRight::Change)?;
             preconditions.check(StoredObject::Version(before.version))?;
@@ -56,8 +57,8 @@ pub async fn patch(
             if key == before {
                 return Ok(Outcome::without_event(ApiKeyView::new(key, tx.now(), &settings), NoEvent::Unchanged));
             }
-            if is_expired(&before, tx.now()) && !is_expired(&key, tx.now()) {
-                require_room(tx, &settings.quotas, &key.ownership.owner, &key.ownership.owner_scope)?;
+            if is_later(key.attributes.expires_at, before.attributes.expires_at) {
+                require_key_quota_of_existing(tx, &settings.quotas, &before)?;
             }
             let permissions = &before.attributes.permissions;
             last_administrator::keep_administrator(tx, caller, &settings, permissions, |tx| save(tx, &mut key))?;
@@ -71,6 +72,10 @@ pub async fn patch(
             Ok(Outcome::event(ApiKeyView::new(key, tx.now(), &settings), event))
         })
         .await
+}
+
+fn is_later(end: Option<Timestamp>, before: Option<Timestamp>) -> bool {
+    before.is_some_and(|before| end.is_none_or(|end| end > before))
 }
 
 /// Returns the key after the patch, if the caller may change it so.

@@ -139,7 +139,7 @@ impl Step {
     async fn run(&self, services: &Services, caller: &Caller) -> Result<CompletedStep, Error> {
         let (step, settings) = (self.clone(), services.settings.clone());
         services
-            .end(caller, move |tx, caller| {
+            .end_access(caller, move |tx, caller| {
                 // A key that does not exist for the caller is reported before any is locked.
                 let now = tx.now();
                 let found = store::api_keys::keys::find(tx, &step.id, now)?;

@@ -101,7 +101,8 @@ pub async fn rotate(
 
 /// Cancels a rotation during its grace: the old credential no longer expires, and the new one ends
 /// at once. The caller must hold all permissions of the key, because a credential that was about to
-/// end remains valid.
+/// end remains valid. The new credential may be in the hands of a thief who rotated the key, so its
+/// end is not counted as a change.
 pub async fn cancel(
     services: &Services,
     caller: &Caller,
@@ -110,7 +111,7 @@ pub async fn cancel(
 ) -> Result<ApiKeyView, Error> {
     let settings = services.settings.clone();
     services
-        .change(caller, move |tx, caller| {
+        .end_access(caller, move |tx, caller| {
             let mut key = lock_key(tx, caller, &id, ObjectRight::Change)?;
             preconditions.check(StoredObject::Version(key.version))?;
             require_not_revoked(&key, &settings)?;

@@ -256,7 +256,7 @@ pub async fn delete(
 ) -> Result<(), Error> {
     let settings = services.settings.clone();
     services
-        .end(caller, move |tx, caller| {
+        .end_access(caller, move |tx, caller| {
             let client = lock_client(tx, caller, &id, ObjectRight::End)?;
             let client = require_existing(Some(client), &preconditions)?;
             Ok(Outcome::event((), delete_in(tx, &client, caller, &settings)?))

@@ -9,10 +9,7 @@ use crate::{
         encryption::EncryptionError, entropy::EntropyUnavailable, id::InvalidId, preconditions::FailedPrecondition,
         time::Timestamp,
     },
-    service::common::{
-        conflict::Conflict,
-        quota::{ExceededQuota, TooManyChanges},
-    },
+    service::common::{change_limiter::TooManyChanges, conflict::Conflict, quota::ExceededQuota},
     store::StoreError,
 };
 

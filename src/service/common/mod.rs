@@ -1,4 +1,5 @@
 pub(crate) mod budget;
+pub mod change_limiter;
 pub mod conflict;
 pub mod document;
 pub(crate) mod entry;

@@ -53,7 +53,7 @@ pub async fn end(
     for _ in 0..MAX_BATCHES {
         let (which, preconditions) = (which.clone(), mem::take(&mut preconditions));
         let (found, deleted) = services
-            .end(caller, move |tx, _| {
+            .end_access(caller, move |tx, _| {
                 let sessions = find_batch(tx, &which)?;
                 if !(is_one && sessions.is_empty()) {
                     preconditions.check(StoredObject::Unversioned)?;
@@ -92,8 +92,7 @@ const LIMIT_CAUSE: &str = "limit_reached";
 const MAX_REPLACED: u32 = 20;
 
 /// Ends the oldest sessions of a user in one tenant scope, so that one more can be opened within
-/// the limit. The user is locked. A page session that is signed in at the same moment can remain
-/// until it expires.
+/// the limit. The user is locked.
 ///
 /// A product commonly opens a session for each view of a page, and the user cannot close them.
 /// Refusing a further one would lock the user out until some expire, whereas the oldest of many is
@@ -104,14 +103,22 @@ pub(crate) fn end_oldest(tx: &mut Tx<'_>, owner_scope: &OwnerScope, limit: u32) 
     let now = tx.now();
     let remaining = limit - 1;
     let newest = sessions::find_newest(tx, owner, i64::from(remaining) + i64::from(MAX_REPLACED), now)?;
-    let mut ended = BTreeMap::new();
-    for id in newest.iter().skip(usize::try_from(remaining).unwrap_or(usize::MAX)) {
-        let with_children = sessions::find_with_children(tx, id, now)?;
-        ended.extend(with_children.into_iter().map(|session| (session.id.clone(), session)));
+    let oldest = newest.get(usize::try_from(remaining).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let mut events = Vec::new();
+    // A code that is exchanged at this moment locks its session. Once the deletion of that session
+    // has waited for it, the second search finds the page session that replaces the code.
+    for _ in 0..2 {
+        let mut found = BTreeMap::new();
+        for id in oldest {
+            let with_children = sessions::find_with_children(tx, id, now)?;
+            found.extend(with_children.into_iter().map(|session| (session.id.clone(), session)));
+        }
+        // In the order of their ids, in which other changes lock sessions.
+        for session in found.values() {
+            events.extend(delete(tx, session)?);
+        }
     }
-    // In the order of their ids, in which other changes lock sessions.
-    let events = ended.values().filter_map(|session| delete(tx, session).transpose());
-    events.map(|event| event.map(|event| event.with_cause(LIMIT_CAUSE))).collect()
+    Ok(events.into_iter().map(|event| event.with_cause(LIMIT_CAUSE)).collect())
 }
 
 /// Deletes a session and returns its event, or `None` if it has already ended.

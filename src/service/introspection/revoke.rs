@@ -146,7 +146,7 @@ fn with_key_authority(caller: &Caller, key: &KeyId) -> Caller {
 /// event.
 async fn revoke_token(services: &Services, caller: &Caller, claims: Claims) -> Result<bool, Error> {
     services
-        .end(caller, move |tx, caller| {
+        .end_access(caller, move |tx, caller| {
             // The key is locked here, so the second of two concurrent revocations finds the result
             // of the first.
             let Some(key) = lock_key_for_end(tx, caller, &claims.key_id)? else {

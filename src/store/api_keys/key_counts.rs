@@ -11,8 +11,9 @@ use crate::{
     },
 };
 
-/// Returns whether the owner has at least `max` keys that are neither revoked nor expired. A key
-/// without an owner counts for none.
+/// Returns whether the owner has at least `max` keys that are neither revoked nor expired. The keys
+/// of a service client of a user count as keys of the user: otherwise one member could use up the
+/// keys of an organization with service clients. A key without an owner counts for none.
 pub fn owner_has_at_least(
     tx: &mut Tx<'_>,
     owner: &Owner,
@@ -20,9 +21,14 @@ pub fn owner_has_at_least(
     max: u32,
 ) -> Result<bool, StoreError> {
     let Some(id) = owner.id() else { return Ok(false) };
-    let keys = match owner_scope.generation_id() {
-        Some(generation_id) => CountedKeys::Owner { id, generation_id: generation_id.as_str() },
-        None => CountedKeys::AccountClient(id),
+    let keys = match owner_scope {
+        OwnerScope::User { id, generation_id, .. } => {
+            CountedKeys::User { id: id.as_str(), generation_id: generation_id.as_str() }
+        }
+        OwnerScope::Organization { generation_id, .. } => {
+            CountedKeys::Owner { id, generation_id: generation_id.as_str() }
+        }
+        OwnerScope::Account => CountedKeys::AccountClient(id),
     };
     has_at_least(tx, keys, max)
 }

@@ -155,7 +155,9 @@ pub fn find_descendants(connection: &mut Conn, key: &KeyId, limit: i64) -> Resul
 /// The keys that a quota counts.
 #[derive(Debug, Clone, Copy)]
 pub enum CountedKeys<'a> {
-    /// Keys of an owner that belongs to the user or organization with this generation id.
+    /// Keys of a user with this generation id, and of the service clients of the user.
+    User { id: &'a str, generation_id: &'a str },
+    /// Keys of an owner that belongs to the organization with this generation id.
     Owner { id: &'a str, generation_id: &'a str },
     /// Keys of a service client of the account.
     AccountClient(&'a str),
@@ -170,8 +172,10 @@ struct KeyCountRow {
 }
 
 /// Counts the keys that are neither revoked nor expired at `now`, without those whose end with
-/// their owner is recorded. Keys with and without an expiration are two ranges of an index. Each is
-/// read up to `max` entries, so the result is exact only below `max`.
+/// their owner or creator is recorded. A key that ended with its creator is not counted again if
+/// `api_keys.end_with_creator` is switched off, which puts it in force again. Keys with and without
+/// an expiration are two ranges of an index. Each is read up to `max` entries, so the result is
+/// exact only below `max`.
 pub fn count_keys_in_force(
     connection: &mut Conn,
     keys: CountedKeys<'_>,
@@ -181,8 +185,9 @@ pub fn count_keys_in_force(
     // SQLite numbers parameters by their first occurrence, so they occur in the order of their
     // numbers.
     let (condition, limit, time) = match keys {
-        CountedKeys::Owner { .. } => ("owner_id = $1 AND generation_id = $2", "$3", "$4"),
-        CountedKeys::AccountClient(_) => ("owner_id = $1 AND generation_id IS NULL", "$2", "$3"),
+        CountedKeys::User { .. } => ("user_id = $1 AND generation_id = $2", "$3", "$4"),
+        CountedKeys::Owner { .. } => ("owner_id = $1 AND generation_id = $2 AND user_id IS NULL", "$3", "$4"),
+        CountedKeys::AccountClient(_) => ("owner_id = $1 AND generation_id IS NULL AND user_id IS NULL", "$2", "$3"),
         CountedKeys::Organization(_) => ("organization_id = $1", "$2", "$3"),
     };
     let count = |expiration: &str| {
@@ -194,7 +199,7 @@ pub fn count_keys_in_force(
     let (unlimited, expiring) = (count("expires_at IS NULL"), count(&format!("expires_at > {time}")));
     let query = diesel::sql_query(format!("SELECT {unlimited} + {expiring} AS number"));
     let rows: Vec<KeyCountRow> = match keys {
-        CountedKeys::Owner { id, generation_id } => query
+        CountedKeys::User { id, generation_id } | CountedKeys::Owner { id, generation_id } => query
             .bind::<Text, _>(id)
             .bind::<Text, _>(generation_id)
             .bind::<BigInt, _>(max)

@@ -1,9 +1,9 @@
 //! API keys: management, lifecycle, import, usage and quotas.
 
-mod change_rates;
+mod change_quotas;
 mod imported_keys;
+mod key_quotas;
 mod lifecycle;
 mod management;
 mod narrowing;
-mod quotas;
 mod usage;

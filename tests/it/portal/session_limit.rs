@@ -9,10 +9,10 @@ use super::{
     key_management::people,
     sessions::{SESSIONS, open, page_works, works},
 };
-use crate::support::{Server, both, race::race};
+use crate::support::{Kind, Server, both, race::race};
 
 /// The type, the kind and the cause of the events after the first `count` events.
-async fn events_after(server: &Server, count: usize) -> Vec<(Value, Value, Value)> {
+async fn described_events_after(server: &Server, count: usize) -> Vec<(Value, Value, Value)> {
     let events = server.events().await.split_off(count);
     let described = |event: &Value| (event["type"].clone(), event["data"]["kind"].clone(), event["cause"].clone());
     events.iter().map(described).collect()
@@ -34,7 +34,7 @@ both! {
         let third = next("self").await;
         assert_eq!([works(&server, &first.token).await, page_works(&server, &page).await], [false; 2]);
         assert_eq!([works(&server, &second.token).await, works(&server, &third.token).await], [true; 2]);
-        let mut events = events_after(&server, before).await;
+        let mut events = described_events_after(&server, before).await;
         let opened = events.pop().unwrap();
         assert_eq!(opened, (json!("portal_session.created"), json!("token"), Value::Null));
         // In the order of their ids, which are random.
@@ -56,7 +56,7 @@ both! {
         let before = server.events().await.len();
         let (fifth, sixth) = (next("self").await, next("self").await);
         assert_eq!([works(&server, &fifth.token).await, works(&server, &sixth.token).await], [true; 2]);
-        let events = events_after(&server, before).await;
+        let events = described_events_after(&server, before).await;
         assert!(events.iter().all(|(kind, ..)| kind == "portal_session.created"), "{events:?}");
     }
 
@@ -71,6 +71,24 @@ both! {
         let kinds: Vec<_> = open["data"].as_array().unwrap().iter().map(|session| session["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds.iter().filter(|kind| **kind == "token").count(), 1, "{kinds:?}");
         assert_eq!(kinds.len(), 2, "with its code: {kinds:?}");
+    }
+
+    async fn page_session_that_is_opened_at_the_same_time_ends_too(server: Server, "limits.sessions_per_user=1") {
+        people(&server).await;
+        let replica = server.replica().await;
+        let opener = server.client_key(&["keyswap:sessions"]).await;
+        let first = open(&server, &opener.value, "self").await;
+        let sign_in = server.post("/portal/sign-in").header("keyswap-page", "1").json(&json!({ "code": first.code }));
+        let body = json!({ "user_id": "self", "organization_id": "acme" });
+        let further = replica.post(SESSIONS).bearer_auth(&replica.admin).json(&body);
+        let [signed_in, further] = race([(&server, sign_in), (&replica, further)]).await;
+        assert_eq!(further.status(), StatusCode::CREATED);
+        assert!(!works(&server, &first.token).await);
+        match signed_in.status() {
+            StatusCode::NO_CONTENT => assert!(!page_works(&server, &cookie_of(&signed_in)).await),
+            // On SQLite the order of the changes is undefined.
+            status => assert_eq!((status, server.database.kind), (StatusCode::UNAUTHORIZED, Kind::Sqlite)),
+        }
     }
 
     async fn lowered_limit_is_reached_step_by_step(server: Server, "limits.sessions_per_user=0") {

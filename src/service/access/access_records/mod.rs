@@ -240,7 +240,7 @@ pub async fn delete(
     preconditions: Preconditions,
 ) -> Result<(), Error> {
     services
-        .end(caller, move |tx, caller| {
+        .end_access(caller, move |tx, caller| {
             let record = lock_record(tx, caller, &id, ObjectRight::End)?;
             require_may_delete(caller, &record)?;
             let record = require_existing(Some(record), &preconditions)?;

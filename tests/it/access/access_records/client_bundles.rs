@@ -59,7 +59,7 @@ both! {
         let before = server.events().await.len();
         let refusal = problem(create("alice").await, 409, "limit_reached").await;
         let detail = refusal["detail"].as_str().unwrap();
-        assert!(detail.starts_with("the user has 2 service clients") && detail.contains("service_clients.max_per_user"), "{detail}");
+        assert!(detail.starts_with("the user has reached the maximum of 2 service clients") && detail.contains("service_clients.max_per_user"), "{detail}");
         let for_alice = json!({ "name": "a", "owner": { "type": "user", "id": "alice" } });
         server.manage("POST", "/v1/service-clients", Some(for_alice), 409).await;
         assert_eq!(server.events().await.len(), before);
