@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use utoipa::{
-    IntoParams,
+    IntoParams, PartialSchema, ToSchema,
     openapi::{ArrayBuilder, ObjectBuilder, RefOr, Schema, schema::Type},
 };
 
@@ -41,29 +41,41 @@ pub struct EventQuery {
     #[param(value_type = Option<String>, pattern = "^([0-9]|[12][0-9]|30)s$", default = "0s")]
     wait: Option<Span>,
     /// Only events of these types, separated by commas.
-    #[serde(rename = "type", default, deserialize_with = "deserialize_event_types")]
-    #[param(style = Form, explode = false, schema_with = event_types)]
-    event_types: Vec<EventType>,
+    #[serde(rename = "type", default)]
+    #[param(inline, style = Form, explode = false)]
+    event_types: EventTypes,
     /// Only events of this actor: an id, `type:id`, `cli` or `system`.
-    #[param(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    #[param(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     actor: Option<String>,
     /// Only events on this object: an id or `type:id`.
-    #[param(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    #[param(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     subject: Option<String>,
     /// Only events in this organization.
-    #[param(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    #[param(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     organization: Option<String>,
 }
 
-fn deserialize_event_types<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EventType>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.split(',').map(EventType::from_str).collect::<Result<_, _>>().map_err(D::Error::custom)
+/// Types of events, separated by commas.
+#[derive(Debug, Default)]
+struct EventTypes(Vec<EventType>);
+
+impl<'de> Deserialize<'de> for EventTypes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.split(',').map(EventType::from_str).collect::<Result<_, _>>().map(Self).map_err(D::Error::custom)
+    }
 }
 
-fn event_types() -> RefOr<Schema> {
-    let names = EventType::ALL.iter().map(|kind| kind.as_str());
-    ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names))).into()
+// With `schema_with`, utoipa leaves out the description and the style of a parameter.
+impl PartialSchema for EventTypes {
+    fn schema() -> RefOr<Schema> {
+        let names = EventType::ALL.iter().map(|kind| kind.as_str());
+        let item = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+        ArrayBuilder::new().items(item).min_items(Some(1)).into()
+    }
 }
+
+impl ToSchema for EventTypes {}
 
 /// Lists the events of the audit log.
 ///
@@ -73,7 +85,7 @@ pub async fn list(caller: Caller<ReadEvents>, Query(query): Query<EventQuery>) -
     let wait = query.wait.unwrap_or(Span::ZERO);
     let filter = EventFilter {
         order: query.order,
-        event_types: query.event_types,
+        event_types: query.event_types.0,
         actor: query.actor,
         subject: query.subject,
         organization: query.organization,

@@ -43,7 +43,7 @@ pub struct KeyFilter {
     pub state: Option<KeyState>,
     /// Only keys that this principal created: `user:<id>`, `cli`, `system`, or the id of the API
     /// key that they were created with, also on behalf of users and in portal sessions.
-    #[param(value_type = Option<String>, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    #[param(value_type = Option<String>, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     pub created_by: Option<CreatorFilter>,
     /// Only keys neither created nor used since this time.
     pub unused_since: Option<Timestamp>,
@@ -155,6 +155,7 @@ pub struct ApiKeyAttributes {
     pub metadata: Metadata,
     pub max_token_ttl: Option<Span>,
     // Maximum number of exchanges per minute; `None` for no limit.
+    #[schema(minimum = 1, maximum = 1000000)]
     pub exchanges_per_minute: Option<u32>,
     // Whether its tokens for services have `authorization_details` instead of a scope.
     #[serde(default)]
@@ -183,6 +184,7 @@ pub struct ApiKeyPatch {
     #[serde(default, deserialize_with = "deserialize_nullable")]
     pub max_token_ttl: Option<Option<Span>>,
     #[serde(default, deserialize_with = "deserialize_nullable")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000000)]
     pub exchanges_per_minute: Option<Option<u32>>,
     #[serde(default, deserialize_with = "deserialize_present")]
     #[schema(nullable = false)]

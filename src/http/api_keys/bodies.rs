@@ -39,6 +39,7 @@ pub struct ApiKeyBody {
     audiences: Option<Vec<Identifier>>,
     metadata: Metadata,
     max_token_ttl: Option<Span>,
+    #[schema(minimum = 1, maximum = 1000000)]
     exchanges_per_minute: Option<u32>,
     /// Whether its tokens for services have `authorization_details` instead of a scope.
     record_bound: bool,
@@ -203,6 +204,7 @@ pub struct CreateBody {
     #[serde(default)]
     pub(crate) metadata: Metadata,
     pub(crate) max_token_ttl: Option<Span>,
+    #[schema(minimum = 1, maximum = 1000000)]
     pub(crate) exchanges_per_minute: Option<u32>,
     /// Whether its tokens for services have `authorization_details` instead of a scope.
     #[serde(default)]

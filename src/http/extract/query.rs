@@ -187,7 +187,7 @@ pub struct Paging {
     #[param(inline)]
     limit: Limit,
     /// Cursor: the `next` of the previous page.
-    #[param(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    #[param(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     after: Option<String>,
 }
 

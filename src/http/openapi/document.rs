@@ -73,6 +73,13 @@ fn build_json(public_url: &str) -> Value {
     if let Some(introspection) = schemas.get_mut("Introspection") {
         introspection["additionalProperties"] = true.into();
     }
+    // Either a presented value, with or without its audience, or a principal.
+    if let Some(question) = schemas.get_mut("AccessQuestion") {
+        question["anyOf"] = json!([
+            { "required": ["value"], "not": { "required": ["principal"] } },
+            { "required": ["principal"], "not": { "anyOf": [{ "required": ["value"] }, { "required": ["audience"] }] } },
+        ]);
+    }
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {
@@ -171,7 +178,7 @@ fn describe_operation(
         responses.append(successes);
     }
     if method == "get" && (path.starts_with("/v1/") || responses.contains_key("304")) {
-        describe_conditional_read(&mut operation, &mut responses);
+        describe_conditional_read(&mut operation, &mut responses, signature.is_public);
     }
     operation.insert("responses".to_owned(), responses.into());
     if let Some(body) = signature.body {

@@ -23,7 +23,7 @@ use utoipa::{
 pub struct TokenRequest {
     /// One of `client_credentials`, `urn:ietf:params:oauth:grant-type:token-exchange` and
     /// `urn:ibm:params:oauth:grant-type:apikey`.
-    #[schema(example = "client_credentials")]
+    #[schema(example = "client_credentials", min_length = 1)]
     grant_type: String,
     /// For `client_credentials` without credentials in the `Authorization` header: the id of the
     /// API key or its service client, or `<prefix>_<id>`.
@@ -58,8 +58,8 @@ pub struct TokenRequest {
 #[schema(as = TokenParameters)]
 #[expect(dead_code, reason = "read by utoipa alone")]
 pub struct TokenParameters {
-    /// An API key or token.
-    #[schema(pattern = "^[!-~]+$")]
+    /// An API key or token. A text that cannot be one is an unknown token.
+    #[schema(pattern = "[^\\t\\n\\f\\r ]")]
     token: String,
     /// Ignored. The type follows from the token itself.
     #[schema(nullable = false)]
@@ -78,8 +78,8 @@ pub struct TokenParameters {
 #[schema(as = IntrospectionParameters)]
 #[expect(dead_code, reason = "read by utoipa alone")]
 pub struct IntrospectionParameters {
-    /// An API key or token.
-    #[schema(pattern = "^[!-~]+$")]
+    /// An API key or token. A text that cannot be one is an unknown token.
+    #[schema(pattern = "[^\\t\\n\\f\\r ]")]
     token: String,
     /// Ignored. The type follows from the token itself.
     #[schema(nullable = false)]

@@ -63,21 +63,27 @@ fn parse(response: Value) -> RefOr<Response> {
     serde_json::from_value(response).map_or_else(|_| RefOr::T(Response::new("")), RefOr::T)
 }
 
-/// The schema of `If-Match` and `If-None-Match`.
+/// The schema of `If-Match` and `If-None-Match`: `*`, or a list whose elements may be empty
+/// (RFC 9110 §5.6.1.2).
 pub fn tag_list_schema() -> Value {
     let tag = "(W/)?\"[!#-~]*\"";
-    json!({ "type": "string", "pattern": format!("^(\\*|{tag}( *, *{tag})*)$"), "examples": ["\"3\""] })
+    json!({ "type": "string", "pattern": format!("^(\\*|[ ,]*({tag}( *,[ ,]*{tag})*[ ,]*)?)$"), "examples": ["\"3\""] })
 }
 
 /// Adds what every operation that reads has in common: the tag of its response, and 304 if the
-/// client knows this tag.
-pub fn describe_conditional_read(operation: &mut Map<String, Value>, responses: &mut Map<String, Value>) {
+/// client knows this tag. A public document ignores a list that it cannot understand.
+pub fn describe_conditional_read(
+    operation: &mut Map<String, Value>,
+    responses: &mut Map<String, Value>,
+    is_public: bool,
+) {
+    let tags = if is_public { json!({ "type": "string", "examples": ["\"3\""] }) } else { tag_list_schema() };
     let parameter = json!({
         "name": "If-None-Match",
         "in": "header",
         "required": false,
         "description": "Tags of the representations that the client has, or `*`. If one of them is current, the response is 304.",
-        "schema": tag_list_schema(),
+        "schema": tags,
     });
     if let Some(parameters) = operation.entry("parameters").or_insert(json!([])).as_array_mut() {
         parameters.push(parameter);
