@@ -26,8 +26,8 @@ CACHE = pathlib.Path(os.environ["KEYSWAP_INTEROP_CACHE"])
 # The order in which workers take the files: the longest first, so that the workers end
 # at about the same time.
 LONGEST = [
-    *("test_rotation.py", "test_verifying.py", "test_console.py", "test_pages.py", "test_accessibility.py"),
-    *("test_double_clicks.py", "test_page_attacks.py", "test_openapi.py", "test_node.py", "test_snippets.py"),
+    *("test_rotation.py", "test_openapi.py", "test_verifying.py", "test_console.py", "test_pages.py", "test_accessibility.py"),
+    *("test_double_clicks.py", "test_page_attacks.py", "test_status_list_libraries.py", "test_node.py", "test_snippets.py"),
 ]
 
 
