@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{self, Error as _, Unexpected, value};
+use serde::de::{self, Unexpected, value};
 
 /// Why a value cannot be deserialized. The messages quote values.
 #[derive(Debug, thiserror::Error)]
