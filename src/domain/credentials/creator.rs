@@ -58,7 +58,7 @@ mod tests {
         for text in ["user:ada", "user:auth0|ada", "user:a:b", "cli", "system"] {
             assert_eq!(text.parse(), Ok(CreatorFilter::By(ActorRef::from_stored(text))), "{text}");
         }
-        for text in ["", "ada", "user:", "user:a b", "api_key:ada", "cli:x", "portal_session:x"] {
+        for text in ["", "ada", "user:", "user:a*b", "api_key:ada", "cli:x", "portal_session:x"] {
             assert_eq!(text.parse::<CreatorFilter>(), Err(InvalidCreator), "{text}");
         }
     }

@@ -168,7 +168,8 @@ mod tests {
     #[test]
     fn the_upper_bound_includes_the_escapes_of_ids() {
         for character in ["\\", "\"", "a"] {
-            let id = character.repeat(MAX_PRODUCT_ID_LENGTH);
+            // An id does not begin with a quote, and has more than backslashes.
+            let id = format!("a{}", character.repeat(MAX_PRODUCT_ID_LENGTH - 1));
             let client = "svc_01JD0000000000000000000000".parse().unwrap();
             for subject in [
                 Subject::User(id.parse().unwrap()),
