@@ -32,7 +32,11 @@ pub const ALL: &[Target] = &[
     },
     Target {
         name: "resource_patterns",
-        parsers: &["src/domain/access/resource.rs", "src/domain/access/resource_template.rs"],
+        parsers: &[
+            "src/domain/access/resource.rs",
+            "src/domain/access/resource_template.rs",
+            "src/domain/common/percent_encoding.rs",
+        ],
         run: resource_patterns::run,
     },
     Target {
@@ -106,7 +110,11 @@ pub const ALL: &[Target] = &[
         parsers: &["src/http/extract/parameter_names.rs", "src/http/extract/query.rs"],
         run: paths::query_strings,
     },
-    Target { name: "paths", parsers: &["src/http/extract/path.rs", "src/domain/common/id.rs"], run: paths::run },
+    Target {
+        name: "paths",
+        parsers: &["src/domain/common/id.rs", "src/domain/common/percent_encoding.rs", "src/http/extract/path.rs"],
+        run: paths::run,
+    },
     Target {
         name: "import_lines",
         parsers: &[

@@ -136,11 +136,11 @@ fn check_scope(text: &str) {
 
 fn check_on_behalf_of(text: &str) {
     let Ok(OnBehalfOf { user, organization }) = text.parse::<OnBehalfOf>() else { return };
-    let written = organization.as_ref().map_or(user.to_string(), |id| format!("{user}; organization={id}"));
-    // Ids with other characters need quotes.
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@|-=; ".contains(&byte);
-    if written.bytes().all(is_plain) && written.matches(';').count() == usize::from(organization.is_some()) {
-        let again: OnBehalfOf = written.parse().unwrap();
-        assert_eq!((again.user, again.organization), (user, organization), "{text:?}");
+    let quote = |id: &str| format!("\"{}\"", id.replace('\\', "\\\\").replace('"', "\\\""));
+    let mut written = quote(user.as_str());
+    if let Some(organization) = &organization {
+        written.push_str(&format!("; organization={}", quote(organization.as_str())));
     }
+    let again: OnBehalfOf = written.parse().unwrap();
+    assert_eq!((again.user, again.organization), (user, organization), "{text:?}");
 }
