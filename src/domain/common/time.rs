@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 
 use crate::domain::common::text::impl_serde_as_text;
 
@@ -55,7 +55,10 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = InvalidTime;
     fn from_str(text: &str) -> Result<Self, InvalidTime> {
-        DateTime::parse_from_rfc3339(text).map(|time| Self(time.timestamp_millis())).map_err(|_| InvalidTime)
+        let millis = DateTime::parse_from_rfc3339(text).map_err(|_| InvalidTime)?.timestamp_millis();
+        // An offset or a leap second can lead to a year that RFC 3339 cannot express.
+        let year = DateTime::from_timestamp_millis(millis).ok_or(InvalidTime)?.year();
+        if (0..=9999).contains(&year) { Ok(Self(millis)) } else { Err(InvalidTime) }
     }
 }
 
@@ -133,3 +136,25 @@ pub struct InvalidSpan;
 
 impl_serde_as_text!(Timestamp);
 impl_serde_as_text!(Span);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_if_rfc_3339_can_express_it_in_utc() {
+        for (text, written) in [
+            ("2030-01-31T12:00:00+02:00", "2030-01-31T10:00:00.000Z"),
+            ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000Z"),
+            ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000Z"),
+            ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+        ] {
+            let time: Timestamp = text.parse().unwrap();
+            assert_eq!(time.to_string(), written);
+            assert_eq!(written.parse(), Ok(time));
+        }
+        for text in ["0000-01-01T00:00:00+00:01", "9999-12-31T23:59:60Z", "9999-12-31T23:59:00-00:01", "2030-01-31"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(InvalidTime), "{text}");
+        }
+    }
+}
