@@ -64,9 +64,9 @@ pub struct Descendants {
 /// Maximum number of descendants of one request.
 pub const MAX_DESCENDANTS: usize = 500;
 /// The batch size in which descendants are read, and the maximum number of them. A caller sees only
-/// those of its tenant.
+/// those of its tenant. The rows are authenticated one by one, while the transaction holds locks.
 const BATCH_SIZE: usize = 501;
-const MAX_SEARCHED: i64 = 10_000;
+const MAX_SEARCHED: i64 = 2_000;
 
 /// The cause in the events of descendants.
 const CAUSE: &str = "creator_revoked";

@@ -85,7 +85,7 @@ both! {
         let found = explain(json!({ "audience": "https://a.test/", "scope": "a b c d" })).await;
         assert_eq!(found, json!({
             "granted": false, "audience": ["https://a.test/"], "scope": ["a"], "expires_in": null, "error": "invalid_scope",
-            "reason": null, "record_bound": false, "removed": [
+            "reason": null, "similar_audiences": [], "record_bound": false, "removed": [
                 { "permission": "b", "by": "owner" }, { "permission": "c", "by": "audience" }, { "permission": "d", "by": "key" },
             ],
         }));

@@ -38,13 +38,28 @@ const IDS: &[&str] = &[
 
 /// Texts that are no ids.
 fn invalid_ids() -> Vec<String> {
-    let mut all: Vec<String> =
-        [" a", "a ", "a*", "*", "é", "a\u{7f}", "a\n", "..", "a/../b", "a\\.", "%2E%2E", "..%2Fb", "%2A", "a%00"]
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-    all.push("a".repeat(256));
-    all
+    let texts = [
+        " a",
+        "a ",
+        "a*",
+        "*",
+        "é",
+        "a\u{7f}",
+        "a\n",
+        "a/../b",
+        "a\\.",
+        "%2E%2E",
+        "..%2Fb",
+        "%2A",
+        "a%00",
+        "/",
+        ";x",
+        "%2525252525",
+        "\"ada\"",
+        "mallory;organization=acme",
+        "mallory; organization=acme",
+    ];
+    texts.into_iter().map(str::to_owned).chain(["a".repeat(256)]).collect()
 }
 
 /// The value of a parameter of `Keyswap-On-Behalf-Of`.

@@ -210,7 +210,7 @@ both! {
         let forms = ["client_credentials", "token_exchange", "ibm_api_key", "exchange", "explain", "management", "validation"];
         let results = [
             "granted", "malformed", "unknown", "secret_mismatch", "revoked", "expired", "suspended", "owner_blocked", "owner_deleted",
-            "client_mismatch", "opener_not_authorized", "forged", "altered", "scope", "target", "throttled", "limited", "unavailable", "internal",
+            "client_mismatch", "opener_not_authorized", "forged", "altered", "scope", "target", "throttled", "limited", "unavailable", "internal", "issued", "refused",
         ];
         let mut found = BTreeSet::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {

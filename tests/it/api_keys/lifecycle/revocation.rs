@@ -120,7 +120,7 @@ both! {
         let hidden = make(&server, &root.value, None, body).await;
         // More keys than one search reads, which do not exist for the caller. Keyswap has not written
         // them.
-        copy_key(&server, &hidden, 14);
+        copy_key(&server, &hidden, 11);
         let done = revoke(&server, &caller.value, &root).await;
         assert_eq!((listed(&done), &done["descendants"]["more"]), (ids([]), &json!(true)));
         let dry = server.manage("POST", &path(&root), Some(json!({ "descendants": true, "dry_run": true })), 200).await;
