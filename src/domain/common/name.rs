@@ -71,8 +71,8 @@ fn is_part_of_emoji(before: &[char], after: &[char]) -> bool {
 /// Returns whether the first character of `after` is a joiner or a non-joiner between letters of a
 /// script whose words are spelled with it, such as Persian and Hindi (RFC 5892 A.1 and A.2).
 fn is_joiner_of_letters(before: &[char], after: &[char]) -> bool {
-    // Arabic to Sinhala, Tibetan and Myanmar, Khmer and Mongolian. Whole blocks: between two letters
-    // of one of these scripts a joiner cannot imitate another word in Latin.
+    // Arabic to Sinhala, Tibetan and Myanmar, Khmer and Mongolian. Whole blocks: between two
+    // letters of one of these scripts a joiner cannot imitate another word in Latin.
     let is_in_joining_script = |c: char| {
         !is_deceptive_character(c)
             && matches!(c, '\u{0600}'..='\u{0DFF}' | '\u{0F00}'..='\u{109F}' | '\u{1780}'..='\u{18AF}')
