@@ -137,8 +137,8 @@ def test_verifies_with_caches(issuer, verifier):
     else:
         raise AssertionError("a list that was fetched before was never answered with 304")
     assert [verifier.says(one) for one in [token, *others]] == [issuer.client_id] * 4
-    # `If-None-Match` needs one, which Chromium keeps for later requests of the same URL.
-    assert sorted(verifier.preflights) == sorted(wanted)
+    # `If-None-Match` needs one, which Chromium keeps for later requests of the same URL, for as long as it likes.
+    assert set(verifier.preflights) == set(wanted)
 
 
 def test_revocation_is_learned_by_refreshing(issuer, verifier):
@@ -158,8 +158,8 @@ def test_revocation_is_learned_by_refreshing(issuer, verifier):
     issuer.admin("POST", f"/api-keys/{key['id']}/revoke")
     revoked = time.monotonic()
     while (said := verifier.says(token)) == issuer.client_id:
-        # And two seconds for a busy machine.
-        assert time.monotonic() < revoked + TTL + 2
+        # And ten seconds for a busy machine.
+        assert time.monotonic() < revoked + TTL + 10
         verifier.page.wait_for_timeout(100)
     print(f"refused {time.monotonic() - revoked:.1f} s after the revocation")
     assert said == "refused: revoked or suspended"
