@@ -43,11 +43,17 @@ pub fn is_safe_at_every_decoding(segment: &str) -> bool {
 }
 
 fn is_safe(segment: &[u8]) -> bool {
-    let mut names =
-        segment.split(|byte| matches!(byte, b'/' | b'\\')).map(|part| part.split(|byte| *byte == b';').next());
     let is_printable = !segment.iter().any(|byte| byte.is_ascii_control() || *byte == b'*');
-    let has_dots = names.clone().any(|name| matches!(name, Some(b"." | b"..")));
-    is_printable && !has_dots && names.any(|name| name.is_some_and(|name| !name.is_empty()))
+    // Some servers read a backslash as a slash.
+    is_printable
+        && stays_below(segment, |byte| *byte == b'/')
+        && stays_below(segment, |byte| matches!(byte, b'/' | b'\\'))
+}
+
+/// Returns whether no part of a segment leads to its parent, and some part has a name.
+fn stays_below(segment: &[u8], is_separator: fn(&u8) -> bool) -> bool {
+    let mut names = segment.split(is_separator).filter_map(|part| part.split(|byte| *byte == b';').next());
+    !names.clone().any(|name| matches!(name, b"." | b"..")) && names.any(|name| !name.is_empty())
 }
 
 #[cfg(test)]
