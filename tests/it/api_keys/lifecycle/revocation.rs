@@ -9,7 +9,7 @@ use super::{
     descendants::{ids, listed, make, unowned},
     works,
 };
-use crate::support::{Key, Kind, Server, body_of, both, calls::call, race::race, wire::problem};
+use crate::support::{Key, Kind, MANUAL_JOBS, Server, body_of, both, calls::call, race::race, wire::problem};
 
 fn path(key: &Key) -> String {
     format!("/v1/api-keys/{}/revoke", key.id)
@@ -146,7 +146,7 @@ both! {
 
 #[test]
 fn key_that_is_created_during_the_revocation_is_revoked() {
-    Server::run(Kind::Postgres, &[], |server| async move {
+    Server::run(Kind::Postgres, &[MANUAL_JOBS], |server| async move {
         let root = new_root(&server).await;
         let replica = server.replica().await;
         let create = server.post("/v1/api-keys").bearer_auth(&root.value).json(&unowned(&["projects:read"]));
