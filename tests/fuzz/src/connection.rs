@@ -228,6 +228,8 @@ fn read_more(stream: &mut TcpStream, read: &mut Vec<u8>) -> bool {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
             panic!("no response within {TIMEOUT:?}");
         }
+        // libFuzzer has a timer, and a socket with a timeout is not read again after a signal.
+        Err(error) if error.kind() == ErrorKind::Interrupted => read_more(stream, read),
         // The server has closed a connection of which it has not read everything.
         Err(_) => false,
     }
