@@ -10,7 +10,7 @@ use std::{
 
 /// The longest time that a response may take, on a machine that is busy with other work. It is
 /// shorter than the timeout of libFuzzer.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub struct Request {
     pub method: &'static str,

@@ -26,6 +26,7 @@ fuzz_target!(
             std::process::exit(2);
         });
         assert!(TARGET.set(target).is_ok());
+        (target.start)();
         coverage::report_at_exit(target);
     },
     |data: &[u8]| -> Corpus {

@@ -11,17 +11,31 @@ mod presented_tokens;
 mod resource_patterns;
 mod texts;
 
+use crate::server::{server, server_of_forwarded};
+
 pub struct Target {
     pub name: &'static str,
+    /// Starts its servers, which may take longer than an input.
+    pub start: fn(),
     /// The files whose coverage is reported.
     pub parsers: &'static [&'static str],
     /// Reads an input. `None` for one that is not worth keeping in a corpus.
     pub run: fn(&[u8]) -> Option<()>,
 }
 
+fn start_server() {
+    drop(server());
+}
+
+fn start_servers() {
+    start_server();
+    drop(server_of_forwarded());
+}
+
 pub const ALL: &[Target] = &[
     Target {
         name: "key_text",
+        start: || {},
         parsers: &[
             "src/domain/common/base62.rs",
             "src/domain/common/key_text.rs",
@@ -32,6 +46,7 @@ pub const ALL: &[Target] = &[
     },
     Target {
         name: "resource_patterns",
+        start: || {},
         parsers: &[
             "src/domain/access/resource.rs",
             "src/domain/access/resource_template.rs",
@@ -41,6 +56,7 @@ pub const ALL: &[Target] = &[
     },
     Target {
         name: "texts",
+        start: || {},
         parsers: &[
             "src/domain/access/audience.rs",
             "src/domain/access/claim_map.rs",
@@ -59,6 +75,7 @@ pub const ALL: &[Target] = &[
     },
     Target {
         name: "form",
+        start: start_server,
         parsers: &[
             "src/http/credentials/client.rs",
             "src/http/credentials/client_authentication.rs",
@@ -68,9 +85,15 @@ pub const ALL: &[Target] = &[
         ],
         run: oauth::form,
     },
-    Target { name: "basic", parsers: &["src/http/credentials/client_authentication.rs"], run: oauth::basic },
+    Target {
+        name: "basic",
+        start: start_server,
+        parsers: &["src/http/credentials/client_authentication.rs"],
+        run: oauth::basic,
+    },
     Target {
         name: "presented_tokens",
+        start: start_server,
         parsers: &[
             "src/crypto/token.rs",
             "src/domain/exchange/claims.rs",
@@ -82,6 +105,7 @@ pub const ALL: &[Target] = &[
     },
     Target {
         name: "json_bodies",
+        start: start_server,
         parsers: &[
             "src/domain/common/json.rs",
             "src/http/api_keys/bodies.rs",
@@ -93,6 +117,7 @@ pub const ALL: &[Target] = &[
     },
     Target {
         name: "request_headers",
+        start: start_server,
         parsers: &[
             "src/domain/common/preconditions.rs",
             "src/http/accept.rs",
@@ -104,19 +129,27 @@ pub const ALL: &[Target] = &[
         ],
         run: headers::run,
     },
-    Target { name: "forwarded_headers", parsers: &["src/http/extract/client_address.rs"], run: headers::forwarded },
+    Target {
+        name: "forwarded_headers",
+        start: start_servers,
+        parsers: &["src/http/extract/client_address.rs"],
+        run: headers::forwarded,
+    },
     Target {
         name: "query_strings",
+        start: start_server,
         parsers: &["src/http/extract/parameter_names.rs", "src/http/extract/query.rs"],
         run: paths::query_strings,
     },
     Target {
         name: "paths",
+        start: start_server,
         parsers: &["src/domain/common/id.rs", "src/domain/common/percent_encoding.rs", "src/http/extract/path.rs"],
         run: paths::run,
     },
     Target {
         name: "import_lines",
+        start: start_server,
         parsers: &[
             "src/http/directory/import.rs",
             "src/service/directory/import/chunk.rs",
@@ -128,6 +161,7 @@ pub const ALL: &[Target] = &[
     },
     Target {
         name: "http_requests",
+        start: start_server,
         parsers: &["src/http/connection/receive_deadline.rs", "src/http/connection/stream.rs"],
         run: http_requests::run,
     },
