@@ -95,6 +95,11 @@ mod tests {
             "%252a",
             "%00",
             "%0D%0A",
+            "",
+            ";x",
+            "%2F",
+            "%5C%3Bx",
+            "%3B%5C0",
         ] {
             assert!(!is_safe_at_every_decoding(text), "{text}");
         }
