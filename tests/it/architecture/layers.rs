@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("outbound", &["domain"]),
     ("telemetry", &[]),
-    ("config", &["domain", "store", "outbound"]),
+    ("config", &["domain", "crypto", "store", "outbound"]),
     ("service", &["domain", "crypto", "store", "outbound", "telemetry", "config"]),
     ("http", &["domain", "crypto", "config", "service", "telemetry", "ui"]),
     ("ui", &[]),

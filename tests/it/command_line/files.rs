@@ -43,7 +43,9 @@ fn everything_created_is_accessible_to_the_owner_only() {
     {
         let said = program(command).end(LONG);
         assert_eq!(said.code, Some(0), "{command}: {said:?}");
-        assert!(!said.out.contains("accessible to other users"), "{command}: {said:?}");
+        for finding in ["accessible to other users", "is open to others", "can be changed by others"] {
+            assert!(!said.out.contains(finding), "{command}: {said:?}");
+        }
     }
     let all: Vec<_> = running.into_iter().chain(modes(dir)).collect();
     let names: Vec<_> = all.iter().map(|(path, _)| path.strip_prefix(dir).unwrap().to_str().unwrap()).collect();

@@ -54,7 +54,7 @@ each! {
             ("empty", "holds no master key", Box::new(|| write(&file, b"", 0o600))),
             ("binary", "cannot read", Box::new(|| write(&file, &[0xff; 32], 0o600))),
             ("world-readable", "chmod 600", Box::new(|| write(&file, &right, 0o644))),
-            ("group-readable", "chmod 600", Box::new(|| write(&file, &right, 0o640))),
+            ("group-writable", "chmod 600", Box::new(|| write(&file, &right, 0o660))),
             ("missing", "is missing", Box::new(|| fs::remove_file(&file).unwrap())),
         ];
         for (what, words, spoil) in corrupted {
@@ -74,8 +74,12 @@ each! {
                 assert_eq!(status[0]["file"], expected);
             }
         }
+        // The group is one of the process, as in a Secret of Kubernetes.
         write(&file, &right, 0o600);
-        assert_eq!(deployment.json(&["master-key", "status"])[0]["file"], "present");
+        for mode in [0o400, 0o440, 0o600] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(deployment.json(&["master-key", "status"])[0]["file"], "present", "{mode:o}");
+        }
         let server = deployment.serve();
         assert!(server.knows(&admin).await, "with the right file all is as before");
         server.stop();
