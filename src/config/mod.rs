@@ -1,6 +1,8 @@
 //! Configuration. Precedence, lowest first: defaults, file, environment, `--set`. All faults are
 //! reported together, each once, with the path of its setting.
 
+mod environment;
+mod faults;
 pub mod findings;
 mod merge;
 pub mod sections;
@@ -12,7 +14,7 @@ pub use merge::DEFAULTS;
 
 use crate::{
     config::{
-        merge::Faults,
+        faults::Faults,
         sections::{
             AccessRecords, ApiKeys, Bootstrap, BruteForce, Log, MasterKeySettings, Portal, Quotas, Sections, Server,
             ServiceClients, SigningKeys, StatusLists, Usage,

@@ -7,7 +7,7 @@ use url::{Host, Url};
 
 use crate::{
     config::{
-        merge::Faults,
+        faults::Faults,
         sections::{Sections, Server},
     },
     domain::{common::time::Span, credentials::format::Prefix, portal::session::KeyFormOption},
