@@ -8,6 +8,7 @@ use crate::{
         master_key_file::{IfExists, write_secret},
         master_keys::MasterKeys,
         random::SystemEntropy,
+        secret_file::{directory_of, is_writable_directory},
     },
     domain::{
         access::{
@@ -89,6 +90,9 @@ pub(crate) async fn set_up_deployment(
             // The presence of a master key proves nothing here: `master-key init` may have run
             // before. Nor does the absence of signing keys, which may have been deleted.
             let is_new = store::signing::manifest::is_new(tx)? && !store::api_keys::keys::exist(tx)?;
+            if is_new {
+                check_admin_key_directory(&settings)?;
+            }
             let (master, mut events) = register(tx, &settings.keys.dir, settings.keys.create, &entropy)?;
             events.extend(ensure_built_in_permissions(tx)?);
             let audiences = [
@@ -168,6 +172,12 @@ pub(crate) fn create_administrator(
     let (created, key_event) = factory.create(tx, &owner, attributes, &Caller::for_system())?;
     write_admin_key(&settings.admin_key_file(), created.value.expose())?;
     Ok(vec![NewEvent::new(EventType::ServiceClientCreated, &client.id), key_event])
+}
+
+/// Checks that the first start can write the key of the administrator, before anything is created.
+pub(crate) fn check_admin_key_directory(settings: &Settings) -> Result<(), StartError> {
+    let file = settings.admin_key_file();
+    if is_writable_directory(directory_of(&file)) { Ok(()) } else { Err(StartError::AdminKeyDirectory(file)) }
 }
 
 pub(crate) fn write_admin_key(path: &Path, key: &str) -> Result<(), StartError> {

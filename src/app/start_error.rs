@@ -21,6 +21,8 @@ pub enum StartError {
     NoMasterKey(PathBuf),
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
+    #[error("the administrator's API key cannot be written to {}, because its directory is not writable: set bootstrap.admin_key_file to a file in a writable directory for the first start. No key was created", .0.display())]
+    AdminKeyDirectory(PathBuf),
     #[error("failed to write the administrator's API key to {}: {}", .0.display(), .1)]
     AdminKey(PathBuf, io::Error),
     #[error(transparent)]

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     app::{
-        initial_setup::{register, set_up_deployment},
+        initial_setup::{check_admin_key_directory, register, set_up_deployment},
         start_error::StartError,
     },
     config::Settings,
@@ -61,6 +61,7 @@ pub fn open_store(database: &DatabaseSettings, mode: StartMode, clock: Arc<dyn C
 /// Starts Keyswap up to the point at which it can serve requests. No key is created over existing
 /// data.
 pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock>) -> Result<Services, StartError> {
+    check_first_start(&settings, mode)?;
     let store = open_store(&settings.database, mode, Arc::clone(&clock))?;
     settings.keys.create |= matches!(settings.database.url, DatabaseUrl::Sqlite(_));
     let entropy = SystemEntropy::default();
@@ -77,7 +78,7 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
             tracing::warn!(why = missing.reason, "the file of an incoming master key is missing; copy it to keys.dir");
         }
     }
-    let rollback_guard = RollbackGuard::new(settings.keys.rollback_guard());
+    let rollback_guard = open_rollback_guard(&settings, mode);
     let keys = KeyCache::open(
         store.clone(),
         master_keys.clone(),
@@ -117,6 +118,28 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         checked => checked?,
     }
     Ok(services)
+}
+
+/// A start that would create an SQLite database creates no file if it cannot write the key of the
+/// administrator.
+fn check_first_start(settings: &Settings, mode: StartMode) -> Result<(), StartError> {
+    match &settings.database.url {
+        DatabaseUrl::Sqlite(path) if mode == StartMode::Serve && !Path::new(path).exists() => {
+            check_admin_key_directory(settings)
+        }
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_) => Ok(()),
+    }
+}
+
+/// `keyswap doctor` reports a guard in memory as well.
+fn open_rollback_guard(settings: &Settings, mode: StartMode) -> RollbackGuard {
+    let guard = RollbackGuard::new(settings.keys.rollback_guard_location());
+    if mode == StartMode::Serve
+        && let Some(notice) = guard.describe_memory_only()
+    {
+        tracing::warn!("{notice}");
+    }
+    guard
 }
 
 /// Creates and registers the first master key of an empty database: `keyswap master-key init`. If

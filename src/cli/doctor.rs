@@ -100,7 +100,10 @@ fn check_rollback_guard(services: &Services) -> Check {
     match guard.describe_problem() {
         Some(why) if guard.requires_decision() => fault("rollback guard", why),
         Some(why) => warning("rollback guard", why),
-        None => ok("rollback guard", "the database was not rolled back"),
+        None => match services.rollback_guard.describe_memory_only() {
+            Some(notice) => warning("rollback guard", notice),
+            None => ok("rollback guard", "the database was not rolled back"),
+        },
     }
 }
 

@@ -4,6 +4,7 @@
 mod environment;
 mod faults;
 pub mod findings;
+pub mod guard_location;
 mod merge;
 pub mod sections;
 mod validation;

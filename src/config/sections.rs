@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::{
+    config::guard_location::GuardLocation,
     domain::{
         access::{audience::Identifier, owner::OwnerType, resource_template::ResourceTemplate},
         common::{address::deserialize_networks, origin::Origin, time::Span},
@@ -84,7 +85,11 @@ impl MasterKeySettings {
     /// Returns the file of the rollback guard, which records the last observed state of the
     /// database.
     pub fn rollback_guard(&self) -> PathBuf {
-        self.rollback_guard.clone().unwrap_or_else(|| self.dir.join("rollback_guard"))
+        self.rollback_guard_location().file
+    }
+
+    pub fn rollback_guard_location(&self) -> GuardLocation {
+        GuardLocation::find(self.rollback_guard.as_deref(), &self.dir)
     }
 }
 

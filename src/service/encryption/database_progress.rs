@@ -2,13 +2,18 @@
 //! comparison.
 
 use crate::{
+    config::guard_location::GuardLocation,
     crypto::jwk::PublicJwk,
     domain::{common::derived_id::SigningKeyId, signing::SigningKeyState},
     store::signing::stored_keys::StoredSigningKey,
 };
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// The progress of a database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +32,25 @@ pub struct DatabaseProgress {
     /// keys must not return.
     #[serde(default)]
     pub keys: Vec<RecordedKey>,
+    /// Hash of the event of the last acceptance that the guard file records. A running server
+    /// recognizes by a change of it that an operator has decided.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub accepted: Option<String>,
+}
+
+impl DatabaseProgress {
+    /// Returns whether `self` includes everything that `other` includes, if both are of one history.
+    pub(crate) fn includes(&self, other: &Self) -> bool {
+        self.database == other.database
+            && self.seq >= other.seq
+            && self.manifest_counter >= other.manifest_counter
+            && self.keys.len() >= other.keys.len()
+    }
+
+    /// Returns whether `self` records a decision of an operator that `other` does not know.
+    pub(crate) fn is_accepted_after(&self, other: &Self) -> bool {
+        self.database == other.database && self.accepted.is_some() && self.accepted != other.accepted
+    }
 }
 
 /// A signing key as it was recorded.
@@ -71,6 +95,12 @@ impl GuardState {
         let problem = match self {
             Self::Consistent => return None,
             Self::FileUnavailable(reason) => return Some(reason.clone()),
+            Self::RolledBack(rollback) if rollback.needs_restart => {
+                return Some(format!(
+                    "{rollback}; nothing is signed or accepted until `keyswap restore accept --yes` is run and this server is \
+                     restarted, because its rollback guard is in memory"
+                ));
+            }
             Self::RolledBack(rollback) => rollback.to_string(),
             Self::Corrupt => "the content of the rollback guard is not valid".to_owned(),
         };
@@ -84,6 +114,10 @@ pub struct Rollback {
     #[serde(rename = "rollback_guard")]
     pub recorded: DatabaseProgress,
     pub database: DatabaseProgress,
+    /// Whether only this process knows `recorded`, so that an acceptance takes effect when it is
+    /// restarted.
+    #[serde(skip)]
+    pub needs_restart: bool,
 }
 
 impl fmt::Display for Rollback {
@@ -118,17 +152,38 @@ impl Rollback {
 /// The rollback guard of one replica.
 #[derive(Debug)]
 pub struct RollbackGuard {
-    pub(crate) file: PathBuf,
+    pub(crate) location: GuardLocation,
     pub(crate) state: ArcSwap<GuardState>,
+    /// The newest progress with which this process has seen the database agree.
+    last_progress: Mutex<Option<DatabaseProgress>>,
 }
 
 impl RollbackGuard {
-    pub fn new(file: PathBuf) -> Self {
-        Self { file, state: ArcSwap::from_pointee(GuardState::Consistent) }
+    pub fn new(location: GuardLocation) -> Self {
+        Self { location, state: ArcSwap::from_pointee(GuardState::Consistent), last_progress: Mutex::default() }
     }
 
     /// Returns the result of the last comparison.
     pub fn state(&self) -> Arc<GuardState> {
         self.state.load_full()
+    }
+
+    /// States what a guard in memory does not detect. Returns `None` if the guard survives a
+    /// restart.
+    pub fn describe_memory_only(&self) -> Option<&'static str> {
+        self.location.describe_memory_only()
+    }
+
+    pub(crate) fn last_progress(&self) -> Option<DatabaseProgress> {
+        self.last_progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps the progress for later comparisons, unless a concurrent check has kept more.
+    pub(crate) fn keep_progress(&self, progress: DatabaseProgress) {
+        let mut last = self.last_progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_older = |last: &DatabaseProgress| last.includes(&progress) && !progress.is_accepted_after(last);
+        if !last.as_ref().is_some_and(is_older) {
+            *last = Some(progress);
+        }
     }
 }
