@@ -1,6 +1,7 @@
 //! Properties of the whole command line: every command, every option and every way to give a wrong configuration.
 
 mod configuration_faults;
+mod environment_files;
 mod files;
 mod findings;
 mod options;
