@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
-use keyswap::service::encryption::rollback_guard;
+use keyswap::service::encryption::{database_progress::GuardState, rollback_guard};
 use serde_json::{Value, json};
 
 use super::{on_both, quick, refused};
@@ -137,7 +137,7 @@ fn restored_database_requires_confirmation_and_continues_after_it() {
 }
 
 /// Removes the last events, as a restore or a lagging standby does.
-fn undo_restore(deployment: &Deployment, count: i64) {
+pub fn undo_restore(deployment: &Deployment, count: i64) {
     deployment.database.sql(&format!(
         "UPDATE event_chain_head SET hash = (SELECT prev_hash FROM events WHERE seq = event_chain_head.seq - {count} + 1); \
          UPDATE event_chain_head SET seq = seq - {count}; \
@@ -271,6 +271,35 @@ on_both! {
 }
 
 both! {
+    async fn running_server_detects_a_rollback_without_its_file(server: Server, "jobs=by_hand") {
+        let deployment = Deployment::on(Arc::clone(&server.database), "keys");
+        let key = server.generic_key(&[]).await.value;
+        rollback_guard::update(&server.services).await.unwrap();
+        let recorded = written(&deployment);
+        // An older file records less than the process has seen.
+        for file_is_missing in [true, false] {
+            server.generic_key(&[]).await;
+            rollback_guard::update(&server.services).await.unwrap();
+            let seen = written(&deployment)["seq"].clone();
+            if file_is_missing {
+                fs::remove_file(file(&deployment)).unwrap();
+            } else {
+                fs::write(file(&deployment), recorded.to_string()).unwrap();
+            }
+            undo_restore(&deployment, 1);
+            rollback_guard::update(&server.services).await.unwrap();
+            assert_eq!(server.exchange(&key).await.status(), 503, "missing: {file_is_missing}");
+            // The operator decides with the file, as for any rollback.
+            assert_eq!(written(&deployment)["seq"], seen);
+            assert_eq!(deployment.json(&["restore", "status"])["asks"], true);
+            assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
+            rollback_guard::update(&server.services).await.unwrap();
+            assert_eq!(*server.services.rollback_guard.state(), GuardState::Consistent);
+            server.refresh_keys().await;
+            server.fetch_token(&key).await;
+        }
+    }
+
     async fn running_server_detects_a_rollback(server: Server, "jobs=by_hand") {
         let deployment = Deployment::on(Arc::clone(&server.database), "keys");
         let key = server.generic_key(&[]).await.value;
