@@ -14,8 +14,8 @@ pub struct GuardLocation {
 }
 
 impl GuardLocation {
-    /// Returns `configured` if it is set, whether it can be written or not. Otherwise returns a file
-    /// in `keys_dir`, or in the state directory that systemd provides if `keys_dir` is not writable.
+    /// Returns `configured` if it is set, whether it can be written or not. Otherwise returns a
+    /// file in `keys_dir`, or in the state directory of systemd if `keys_dir` is not writable.
     pub(crate) fn find(configured: Option<&Path>, keys_dir: &Path) -> Self {
         let in_directory = |directory: &Path| directory.join("rollback_guard");
         if let Some(file) = configured {

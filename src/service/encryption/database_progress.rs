@@ -39,7 +39,8 @@ pub struct DatabaseProgress {
 }
 
 impl DatabaseProgress {
-    /// Returns whether `self` includes everything that `other` includes, if both are of one history.
+    /// Returns whether `self` includes everything that `other` includes, if both are of one
+    /// history.
     pub(crate) fn includes(&self, other: &Self) -> bool {
         self.database == other.database
             && self.seq >= other.seq
