@@ -31,10 +31,11 @@ use crate::{
         signing::key_publisher::{self, KeyPublisher},
     },
     store::{self, Lock, NoEvent, Outcome, Store, StoreError, Tx},
+    telemetry::stderr,
 };
 use std::io::IsTerminal as _;
-use std::io::Write as _;
 use std::{fs, io, path::Path, sync::Arc};
+use zeroize::Zeroizing;
 
 /// Loads the registered master keys. For an empty database, registers the keys in `dir`, or creates
 /// the first one if `may_create` is set.
@@ -193,13 +194,11 @@ pub(crate) fn write_admin_key(path: &Path, key: &str) -> Result<(), StartError> 
     }
     write_secret(path, format!("{key}\n").as_bytes(), IfExists::Replace).map_err(unwritable)?;
     tracing::info!(file = %path.display(), "wrote the API key of the administrator");
-    let mut terminal = io::stderr();
-    if terminal.is_terminal() {
-        let _ = writeln!(
-            terminal,
-            "\nThe administrator's API key. It is not shown again, and is also in {}:\n\n    {key}\n",
+    if io::stderr().is_terminal() {
+        stderr::print(Zeroizing::new(format!(
+            "\nThe administrator's API key. It is not shown again, and is also in {}:\n\n    {key}\n\n",
             path.display()
-        );
+        )));
     }
     Ok(())
 }

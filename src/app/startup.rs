@@ -14,7 +14,7 @@ use crate::{
     outbound::{Outbound, SystemResolver},
     service::{
         Conflict, Error, Services,
-        common::{change_limiter::ChangeRateLimiter, verified_events::VerifiedEvents},
+        common::{change_limiter::ChangeRateLimiter, job_monitor::JobMonitor, verified_events::VerifiedEvents},
         credentials::{
             brute_force::BruteForceLimiter, decoy::DecoyCredential, spent_limits::SpentLimits,
             use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
@@ -99,6 +99,7 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         logged_large_tokens: LoggedLargeTokens::default(),
         key_statistics: KeyStatisticsCache::default(),
         verified_events: VerifiedEvents::default(),
+        job_monitor: JobMonitor::default(),
         replica_registration,
         clock_monitor: ClockMonitor::new(Arc::clone(&clock)),
         status_lists: StatusLists::new(clock),

@@ -26,6 +26,7 @@ use rustix::fs::Mode;
 use crate::{
     cli::common::{CommonArgs, Failure},
     config::findings,
+    telemetry::{FlushAtExit, stderr},
 };
 
 /// Exchange long-lived API keys for short-lived signed JWTs and publish the
@@ -158,11 +159,14 @@ pub fn main() -> ExitCode {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // `parse` exits with 2 on invalid usage.
     let cli = Cli::parse();
+    let flush = FlushAtExit;
     let result = actix_web::rt::System::new().block_on(run(cli));
+    // The log precedes the reason of a failure.
+    drop(flush);
     match result {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("keyswap: {failure}");
+            stderr::print(format!("keyswap: {failure}\n"));
             ExitCode::from(failure.exit_code())
         }
     }

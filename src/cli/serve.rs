@@ -33,6 +33,7 @@ pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
         tracing::warn!(fault, "the database may lose acknowledged changes in a crash");
     }
     let address = bound.address;
+    services.job_monitor.expect_jobs();
     let servers = server::serve(bound, Arc::clone(&services))?;
     let jobs = Jobs::start(&services);
     // The first poll starts the workers and installs the signal handlers. A SIGTERM before it would

@@ -21,10 +21,17 @@ use crate::{
     telemetry::text_format::from_open_metrics,
 };
 
-/// Returns 200 while the process is running.
-#[utoipa::path(get, path = "", responses((status = 200, description = "The process is running.", body = String, content_type = "text/plain")))]
-pub async fn healthz(_: Unauthenticated) -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body("ok\n")
+/// Returns 200 while the process and its background jobs are running.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "The process is running.", body = String, content_type = "text/plain"),
+    (status = 503, description = "A background job has ended or does not complete its run. The process must be restarted.", body = String, content_type = "text/plain"),
+))]
+pub async fn healthz(_: Unauthenticated, services: Data<Services>) -> HttpResponse {
+    let (mut response, text) = match health::find_liveness_fault(&services) {
+        None => (HttpResponse::Ok(), "ok\n".to_owned()),
+        Some(fault) => (HttpResponse::ServiceUnavailable(), format!("{fault}\n")),
+    };
+    response.insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body(text)
 }
 
 /// Returns whether this instance can serve requests.

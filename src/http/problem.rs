@@ -167,7 +167,8 @@ impl Problem {
         Self::unavailable("the request failed temporarily and probably changed nothing; try again in a moment")
     }
 
-    fn internal(cause: &dyn fmt::Display) -> Self {
+    /// A fault of Keyswap, whose cause is logged.
+    pub fn internal(cause: &dyn fmt::Display) -> Self {
         tracing::error!(%cause, "internal error");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error", INTERNAL)
     }

@@ -1,8 +1,12 @@
-//! Readiness of this replica.
+//! Liveness and readiness of this replica.
 
 use serde::Serialize;
 
-use crate::{domain::signing::master_key::MasterKeyState, service::Services, store};
+use crate::{
+    domain::signing::master_key::MasterKeyState,
+    service::{Services, common::job_monitor::JobFault},
+    store,
+};
 
 /// Whether this instance can serve requests.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -14,6 +18,11 @@ pub struct Readiness {
     /// ready. Absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// Returns why the process must be restarted, or `None` if a restart is not needed.
+pub fn find_liveness_fault(services: &Services) -> Option<JobFault> {
+    services.job_monitor.find_fault()
 }
 
 pub async fn check_readiness(services: &Services) -> Readiness {

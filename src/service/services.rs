@@ -9,7 +9,7 @@ use crate::{
     service::{
         Error,
         caller::Caller,
-        common::{change_limiter::ChangeRateLimiter, verified_events::VerifiedEvents},
+        common::{change_limiter::ChangeRateLimiter, job_monitor::JobMonitor, verified_events::VerifiedEvents},
         credentials::{
             brute_force::BruteForceLimiter, decoy::DecoyCredential, spent_limits::SpentLimits,
             use_buffer::UsageRecorder,
@@ -56,6 +56,7 @@ pub struct Services {
     pub rollback_guard: RollbackGuard,
     /// How far the background check has verified the audit log.
     pub verified_events: VerifiedEvents,
+    pub job_monitor: JobMonitor,
 }
 
 impl fmt::Debug for Services {

@@ -1,6 +1,6 @@
 //! Prometheus metrics. Label values come from fixed sets and never from client input.
 
-use std::{collections::BTreeMap, fmt, sync::atomic::AtomicU64, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use prometheus_client::{
     encoding::text,
@@ -10,7 +10,8 @@ use prometheus_client::{
 
 use crate::telemetry::{
     labels::{AuthenticatedTable, ExchangeLabels, ExchangeResult, LargeTokenResult, RequestForm, WebhookAttemptResult},
-    registration::{add, add_seconds},
+    process_metrics::ProcessMetrics,
+    registration::{FloatGauge, Label, add, add_seconds},
 };
 
 /// The values of the signing key gauges, from one snapshot.
@@ -22,14 +23,11 @@ pub struct SigningKeys {
     pub steps: BTreeMap<&'static str, f64>,
 }
 
-/// One label: its name and its value.
-type Label<V> = [(&'static str, V); 1];
-type FloatGauge = Gauge<f64, AtomicU64>;
-
 /// The metrics of one server.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    pub process: ProcessMetrics,
     requests: RequestMetrics,
     signing: SigningMetrics,
     webhooks: WebhookMetrics,
@@ -78,6 +76,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("keyswap");
         Self {
+            process: ProcessMetrics::register(&mut registry),
             requests: RequestMetrics::register(&mut registry),
             signing: SigningMetrics::register(&mut registry),
             webhooks: WebhookMetrics::register(&mut registry),
@@ -292,6 +291,7 @@ impl Metrics {
 
     /// Returns the metrics in the OpenMetrics 1.0 text format, which Prometheus scrapes.
     pub fn encode(&self) -> Result<String, fmt::Error> {
+        self.process.sample();
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
         Ok(out)

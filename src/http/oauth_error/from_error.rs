@@ -87,7 +87,8 @@ impl OAuthError {
         Self::temporarily_unavailable("try again in a moment")
     }
 
-    fn server_error(cause: &dyn std::fmt::Display) -> Self {
+    /// A fault of Keyswap, whose cause is logged.
+    pub fn server_error(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "internal error");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", INTERNAL)
     }
