@@ -119,6 +119,13 @@ fn validate_durations(sections: &Sections, faults: &mut Faults) {
             "must be at least 1s, or empty to disable automatic rotation",
         ),
         (
+            "signing_keys.clock_skew",
+            signing_keys.clock_skew.duration(),
+            second..=Duration::MAX,
+            "must be at least 1s: a reading of the clock of the database takes some time, so that with less the clock \
+             always seems to jump, and signing keys are never rotated; the default is 30s",
+        ),
+        (
             "api_keys.max_lifetime",
             max_lifetime,
             second..=Duration::MAX,
@@ -176,5 +183,35 @@ fn validate_public_url_text(url: &str) -> Option<&'static str> {
             Some("must not have an empty part, `.` or `..` in its path")
         }
         Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Settings;
+
+    #[test]
+    fn durations_with_which_a_server_does_not_work_are_refused() {
+        for (path, too_short, shortest) in [
+            ("database.connect_timeout", "999ms", "1s"),
+            ("database.statement_timeout", "999ms", "1s"),
+            ("tokens.default_ttl", "0s", "1s"),
+            ("tokens.max_ttl", "0s", "10m"),
+            ("signing_keys.replica_staleness", "0s", "1s"),
+            ("signing_keys.rotation_period", "0s", "1s"),
+            ("signing_keys.clock_skew", "0s", "1s"),
+            ("signing_keys.clock_skew", "999ms", "1s"),
+            ("api_keys.max_lifetime", "0s", "1s"),
+            ("status_lists.ttl", "0s", "1s"),
+            ("portal.session_ttl", "59s", "1m"),
+            ("usage.flush_interval", "0s", "100ms"),
+            ("brute_force.refill", "0s", "1ms"),
+        ] {
+            let load =
+                |value: &str| Settings::load(None, &[format!("{path}={value}")]).map_err(|error| error.to_string());
+            let refused = load(too_short).map(|_| "accepted").unwrap_err();
+            assert!(refused.contains(path), "{path}={too_short}: {refused}");
+            assert_eq!(load(shortest).map(|_| ()), Ok(()), "{path}={shortest}");
+        }
     }
 }

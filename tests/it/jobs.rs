@@ -78,6 +78,25 @@ both! {
         receiver.wait(2).await;
     }
 
+    async fn liveness_names_a_job_that_does_not_run(server: Server, "jobs=by_hand") {
+        let monitor = &server.services.job_monitor;
+        let probe = async || {
+            let probed = server.get("/healthz").send().await.unwrap();
+            (probed.status().as_u16(), probed.text().await.unwrap())
+        };
+        assert_eq!(probe().await, (200, "ok\n".to_owned()), "the test runs the jobs itself");
+        monitor.expect_jobs();
+        let (status, text) = probe().await;
+        assert!(status == 503 && text.contains("were not started"), "{status} {text}");
+        let job = monitor.add_job("count the stars", LONG);
+        assert_eq!(probe().await.0, 200);
+        drop(job);
+        let (status, text) = probe().await;
+        assert!(status == 503 && text.contains("should count the stars has ended"), "{status} {text}");
+        monitor.stop();
+        assert_eq!(probe().await.0, 200, "the server stops");
+    }
+
     async fn old_rows_are_deleted_at_start_and_full_use_buffers_flushed_early(server: Server, "jobs=by_hand") {
         server.database.sql("INSERT INTO key_usage (key_id, day, uses) VALUES ('key', 0, 1)");
         let server = Server::on(server.stop().await, &["usage.flush_interval=1h"]).await;

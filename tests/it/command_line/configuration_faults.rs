@@ -117,6 +117,7 @@ fn faults(dir: &Path) -> Vec<Fault> {
             "tokens.max_ttl: invalid type: found unsigned int `10`, expected a string; the default is \"1h",
         ),
         ("tokens.max_size=100", "tokens.max_size: must be from 2048 to"),
+        ("signing_keys.clock_skew=0s", "signing_keys.clock_skew: must be at least 1s: a reading of the clock"),
         ("api_keys.max_lifetime=0s", "api_keys.max_lifetime: must be at least 1s, or empty"),
         ("api_keys.owner_types=[]", "api_keys.owner_types: must contain at least one of"),
         (

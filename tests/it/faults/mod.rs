@@ -10,6 +10,7 @@ mod connections;
 mod durability;
 mod forwarded_header;
 mod immediate_revocation;
+mod logging;
 mod misplaced_keys;
 mod outage;
 pub mod process;

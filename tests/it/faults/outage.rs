@@ -33,14 +33,14 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 12 } else {
 /// Public endpoints do not wait for the database, nor for a connection to it.
 const PUBLIC_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 2 } else { 20 });
 
-fn run(test: impl Future<Output = ()>) {
+pub(super) fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
     panics::assert_none();
 }
 
 /// A deployment on a PostgreSQL server that the test can stop. The keys are in the directory of an
 /// unused SQLite database.
-fn on_postgres(url: &str) -> Deployment {
+pub(super) fn on_postgres(url: &str) -> Deployment {
     Deployment::new(Kind::Sqlite).with(&[&format!("database.url={url}")])
 }
 
@@ -94,7 +94,7 @@ async fn continues(server: &Running) {
 }
 
 /// Waits until exchanges, changes and readiness have recovered, all within `RECOVERS_WITHIN`.
-async fn recovers(server: &Running, admin: &str, key: &str) {
+pub(super) async fn recovers(server: &Running, admin: &str, key: &str) {
     let started = Instant::now();
     let left = || RECOVERS_WITHIN.saturating_sub(started.elapsed());
     let took = until("the exchange works again", left(), || server.exchange_succeeds(key)).await;

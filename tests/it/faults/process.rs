@@ -3,7 +3,7 @@
 mod running;
 
 use std::{
-    io::Read,
+    io::{self, Read},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -136,12 +136,17 @@ impl Process {
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let (out, reads_out) = collect_output(child.stdout.take().unwrap());
-        let (err, reads_err) = collect_output(child.stderr.take().unwrap());
+        // A test may have given standard error to another reader.
+        let (err, reads_err) = child.stderr.take().map_or_else(|| collect_output(io::empty()), collect_output);
         Self { child, out, err, readers: vec![reads_out, reads_err] }
     }
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// The standard error so far.
