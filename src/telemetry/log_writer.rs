@@ -47,9 +47,9 @@ impl LogWriter {
     pub fn start(output: impl Write + Send + 'static, repeats: Arc<RepeatedEvents>) -> Self {
         let (queue, lines) = sync_channel(QUEUE_CAPACITY);
         let counts = Arc::<LineCounts>::default();
-        let thread = WriterThread { lines, counts: Arc::clone(&counts), output, is_line_incomplete: false };
+        let log_thread = WriterThread { lines, counts: Arc::clone(&counts), output, is_line_incomplete: false };
         // Without the thread, every line is dropped and counted.
-        let _ = thread::Builder::new().name("log".to_owned()).spawn(move || thread.run(&repeats));
+        let _ = thread::Builder::new().name("log".to_owned()).spawn(move || log_thread.run(&repeats));
         Self { queue, counts }
     }
 
