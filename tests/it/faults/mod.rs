@@ -22,6 +22,7 @@ mod secrets;
 mod server_lifecycle;
 mod signing;
 mod signing_key_import;
+mod sqlite_tools;
 mod startup;
 mod statements;
 pub mod tables;
