@@ -44,7 +44,7 @@ pub struct MasterKeySnapshot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingMasterKey {
     pub state: MasterKeyState,
-    /// The reason, without the path of the file, because `/readyz` publishes it.
+    /// The reason, without the path of the file, because `/readyz` returns it.
     pub reason: String,
 }
 

@@ -16,7 +16,7 @@ use crate::{
     },
     service::{
         Services,
-        health::{self, Readiness},
+        health::{self, NoteDetail, Readiness},
     },
     telemetry::text_format::from_open_metrics,
 };
@@ -34,10 +34,19 @@ pub async fn healthz(_: Unauthenticated, services: Data<Services>) -> HttpRespon
     response.insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body(text)
 }
 
-/// Returns whether this instance can serve requests.
+/// Returns whether this instance can serve requests, on the operator listener.
 #[utoipa::path(get, path = "", responses(ProbeResponse<Readiness>))]
 pub async fn readyz(_: Unauthenticated, services: Data<Services>) -> HttpResponse {
-    let readiness = health::check_readiness(&services).await;
+    render_readiness(health::check_readiness(&services, NoteDetail::Remedy).await)
+}
+
+/// Returns whether this instance can serve requests.
+#[utoipa::path(get, path = "", responses(ProbeResponse<Readiness>))]
+pub async fn get_public_readyz(_: Unauthenticated, services: Data<Services>) -> HttpResponse {
+    render_readiness(health::check_readiness(&services, NoteDetail::Condition).await)
+}
+
+fn render_readiness(readiness: Readiness) -> HttpResponse {
     let mut response = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     if !readiness.ready {
         response.insert_header((RETRY_AFTER, 1));

@@ -149,22 +149,19 @@ fn public_routes() -> RouteTable {
 
 /// Operations routes on the public listener, for deployments without an operator listener.
 fn public_operations_routes() -> RouteTable {
-    let mut routes = health_routes();
-    routes.extend(routes! { "/metrics": GET operations::get_public_metrics as get_metrics; });
-    routes
+    routes! {
+        "/healthz": GET operations::healthz as get_health;
+        "/readyz": GET operations::get_public_readyz as get_readiness;
+        "/metrics": GET operations::get_public_metrics as get_metrics;
+    }
 }
 
 /// Operations routes on the operator listener.
 fn operator_routes() -> RouteTable {
-    let mut routes = health_routes();
-    routes.extend(routes! { "/metrics": GET operations::metrics as get_metrics; });
-    routes
-}
-
-fn health_routes() -> RouteTable {
     routes! {
         "/healthz": GET operations::healthz as get_health;
         "/readyz": GET operations::readyz as get_readiness;
+        "/metrics": GET operations::metrics as get_metrics;
     }
 }
 

@@ -25,7 +25,17 @@ pub fn find_liveness_fault(services: &Services) -> Option<JobFault> {
     services.job_monitor.find_fault()
 }
 
-pub async fn check_readiness(services: &Services) -> Readiness {
+/// How much the notes say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoteDetail {
+    /// The condition alone, for the public listener: files and commands of the server are for
+    /// operators only.
+    Condition,
+    /// The condition, its cause and the remedy.
+    Remedy,
+}
+
+pub async fn check_readiness(services: &Services, detail: NoteDetail) -> Readiness {
     let keys = services.keys.view();
     let signing_key = keys.select_signer_at_refresh(services.settings.signing_keys.algorithm).is_ok();
     // This reads a row because the clock alone proves nothing on SQLite: it belongs to this process
@@ -41,13 +51,23 @@ pub async fn check_readiness(services: &Services) -> Readiness {
     let missing = master_keys.missing().values();
     // An incoming master key does not encrypt anything yet.
     let has_master_keys = missing.clone().all(|key| key.state == MasterKeyState::Incoming);
-    let unusable = keys.unusable.iter().map(|kid| {
-        format!(
-            "the signing key {kid} cannot be decrypted: its row was altered, or its master key is missing; \
-             rotate the key, or restore the row"
-        )
-    });
-    let missing = missing.map(|key| format!("{}: copy the file to this replica", key.reason));
-    let notes = unusable.chain(missing).chain(services.rollback_guard.state().describe_problem()).collect();
+    let guard = services.rollback_guard.state();
+    let notes: Vec<String> = match detail {
+        NoteDetail::Condition => {
+            let unusable = keys.unusable.iter().map(|kid| format!("the signing key {kid} cannot be decrypted"));
+            let missing = missing.take(1).map(|_| "the file of a master key is missing or wrong".to_owned());
+            unusable.chain(missing).chain(guard.name_problem().map(str::to_owned)).collect()
+        }
+        NoteDetail::Remedy => {
+            let unusable = keys.unusable.iter().map(|kid| {
+                format!(
+                    "the signing key {kid} cannot be decrypted: its row was altered, or its master key is missing; \
+                     rotate the key, or restore the row"
+                )
+            });
+            let missing = missing.map(|key| format!("{}: copy the file to this replica", key.reason));
+            unusable.chain(missing).chain(guard.describe_problem()).collect()
+        }
+    };
     Readiness { ready: database && signing_key && has_master_keys, database, signing_key, notes }
 }

@@ -91,7 +91,17 @@ impl GuardState {
         matches!(self, Self::RolledBack(_) | Self::Corrupt)
     }
 
-    /// Returns a description of the problem in one line.
+    /// Returns the problem in a few words, without a remedy, for the public.
+    pub const fn name_problem(&self) -> Option<&'static str> {
+        match self {
+            Self::Consistent => None,
+            Self::FileUnavailable(_) => Some("the rollback guard cannot be read or written"),
+            Self::RolledBack(_) => Some("the database was rolled back"),
+            Self::Corrupt => Some("the content of the rollback guard is not valid"),
+        }
+    }
+
+    /// Returns a description of the problem in one line, with the remedy.
     pub fn describe_problem(&self) -> Option<String> {
         let problem = match self {
             Self::Consistent => return None,

@@ -14,6 +14,7 @@ mod logging;
 mod misplaced_keys;
 mod outage;
 pub mod process;
+mod public_errors;
 mod races;
 mod replicas;
 mod revocation;

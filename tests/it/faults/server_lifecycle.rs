@@ -62,6 +62,8 @@ each! {
     }
 
     async fn operations_endpoints_move_to_their_own_listener(deployment: Deployment) {
+        // A rollback guard that cannot be read is a problem that `/readyz` names.
+        fs::create_dir_all(deployment.keys().join("rollback_guard")).unwrap();
         let (port, server) = on_free_port(|port| {
             let settled = deployment.with(&[&format!("server.admin_bind=127.0.0.1:{port}")]).start().settle();
             settled.map_err(|said| {
@@ -75,6 +77,8 @@ each! {
             let there = server.http.get(format!("http://{admin}{path}")).send().await.unwrap();
             assert_eq!(there.status(), 200, "{path}");
         }
+        let ready = server.http.get(format!("http://{admin}/readyz")).send().await.unwrap().text().await.unwrap();
+        assert!(ready.contains("failed to read the rollback guard"), "operators learn the cause: {ready}");
         for path in ["/v1/api-keys", "/.well-known/jwks.json"] {
             assert_eq!(server.http.get(format!("http://{admin}{path}")).send().await.unwrap().status(), 404, "{path}");
         }

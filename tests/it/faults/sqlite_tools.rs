@@ -73,16 +73,16 @@ fn tools_of_the_system_read_and_copy_a_running_database() {
         let deployment = Deployment::new(Kind::Sqlite);
         let server = deployment.serve();
         let admin = deployment.admin();
-        for (path, body, status) in [
-            ("/v1/permissions/docs:read", json!({ "assignable_to": ["user", "organization"] }), 201),
-            ("/v1/permissions/docs:edit", json!({ "assignable_to": ["user", "organization"] }), 201),
-            ("/v1/roles/editor", json!({ "permissions": ["docs:edit", "docs:read"] }), 201),
-            ("/v1/organizations/acme", json!({ "name": "Acme" }), 201),
-            ("/v1/users/ada", json!({ "roles": ["editor"] }), 201),
-            ("/v1/organizations/acme/members/ada", json!({ "roles": ["editor"] }), 201),
+        for (path, body) in [
+            ("/v1/permissions/docs:read", json!({ "assignable_to": ["user", "organization"] })),
+            ("/v1/permissions/docs:edit", json!({ "assignable_to": ["user", "organization"] })),
+            ("/v1/roles/editor", json!({ "permissions": ["docs:edit", "docs:read"] })),
+            ("/v1/organizations/acme", json!({ "name": "Acme" })),
+            ("/v1/users/ada", json!({ "roles": ["editor"] })),
+            ("/v1/organizations/acme/members/ada", json!({ "roles": ["editor"] })),
         ] {
             let response = server.call(&admin, "PUT", path, Some(body)).await;
-            assert_eq!(response.status(), status, "{path}: {}", response.text().await.unwrap());
+            assert!(response.status().is_success(), "{path}: {}", response.text().await.unwrap());
         }
         let (id, _) = server.key(&admin).await;
         let record = json!({
