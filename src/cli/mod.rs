@@ -6,6 +6,7 @@
 mod api_key;
 mod api_key_options;
 mod api_key_output;
+mod backup;
 pub mod common;
 mod configure;
 mod demo;
@@ -76,6 +77,16 @@ enum Command {
     /// Manage the master keys, which encrypt all secrets in the database.
     #[command(subcommand)]
     MasterKey(master_key::MasterKeyCommand),
+    /// Copy the database to a file while servers use it, and check the copy.
+    #[command(after_help = "On SQLite the file is a database. On PostgreSQL it is an archive of pg_dump,
+which must be installed, in the version of the server or later.
+Back up the master keys too, in another place. A backup is useless without them.
+
+Examples:
+  keyswap backup /var/backups/keyswap.db
+  keyswap backup keyswap.dump --force   replace the previous backup
+  keyswap backup keyswap.db --json")]
+    Backup(backup::BackupArgs),
     /// Detect and accept a rolled back database.
     #[command(subcommand)]
     Restore(restore::RestoreCommand),
@@ -188,6 +199,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ApiKey(command) => api_key::run(&common, command).await,
         Command::SigningKey(command) => signing_key::run(&common, command).await,
         Command::MasterKey(command) => master_key::run(&common, command).await,
+        Command::Backup(args) => backup::run(&common, args).await,
         Command::Restore(command) => restore::run(&common, command).await,
         Command::Integrity(command) => integrity::run(&common, command).await,
         Command::Migrate { status, json } => migrate::run(&common, status, json),

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod api_keys;
+pub mod backup;
 mod batch_loader;
 mod column_types;
 mod columns;
@@ -289,8 +290,7 @@ impl Store {
         done.map_err(|error| E::from(StoreError::unavailable(error)))?
     }
 
-    /// Replaces the pool. The unresponsive connections stay with the threads that are blocked on
-    /// them.
+    /// Replaces the pool. Threads that are blocked on unresponsive connections keep them.
     fn replace_pool(&self, unresponsive: &Arc<PoolState>) {
         if Arc::ptr_eq(&self.pool_state.load(), unresponsive) {
             tracing::warn!("the database does not respond; replacing the connection pool");

@@ -5,8 +5,12 @@ use crate::domain::common::{
     text::impl_serde_as_text,
     time::{Span, Timestamp},
 };
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer};
-use std::{fmt, panic::RefUnwindSafe, str::FromStr, sync::OnceLock, time::Duration};
+use std::{
+    ffi::OsString, fmt, os::unix::ffi::OsStringExt as _, panic::RefUnwindSafe, str::FromStr, sync::OnceLock,
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// The time source for SQLite, which runs in the server process. PostgreSQL uses its own clock.
@@ -109,6 +113,27 @@ impl DatabaseUrl {
         })
     }
 
+    /// Splits the password off a PostgreSQL URL. Returns `None` for a URL with the password of a
+    /// client key (`sslpassword`).
+    pub(crate) fn split_password(&self) -> Option<UrlWithoutPassword> {
+        let (Self::Postgres(url), Some(parts)) = (self, self.parse_postgres()) else { return None };
+        let PostgresUrl { login, address, query } = parts;
+        let (user, mut password) = login.split_once(':').map_or((login, None), |(user, rest)| (user, Some(rest)));
+        let mut others = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match decode(name).as_encoded_bytes() {
+                b"password" => password = Some(value),
+                b"sslpassword" => return None,
+                _ => others.push(pair),
+            }
+        }
+        let scheme = url.split_once("://").map_or("postgres", |(scheme, _)| scheme);
+        let user = if user.is_empty() { String::new() } else { format!("{user}@") };
+        let query = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
+        Some(UrlWithoutPassword { url: format!("{scheme}://{user}{address}{query}"), password: password.map(decode) })
+    }
+
     fn parse_postgres(&self) -> Option<PostgresUrl<'_>> {
         let Self::Postgres(url) = self else { return None };
         let (_, rest) = url.split_once("://")?;
@@ -117,6 +142,18 @@ impl DatabaseUrl {
         let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
         Some(PostgresUrl { login, address, query })
     }
+}
+
+/// A PostgreSQL URL without its password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct UrlWithoutPassword {
+    pub(crate) url: String,
+    /// The decoded password.
+    pub(crate) password: Option<OsString>,
+}
+
+fn decode(text: &str) -> OsString {
+    OsString::from_vec(percent_decode_str(text).collect())
 }
 
 /// The parts of a PostgreSQL URL: `postgres://login@address?query`.
@@ -164,6 +201,31 @@ pub enum CreationPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn password_is_split_off_wherever_it_is() {
+        for (url, without, password) in [
+            (
+                "postgres://u:p%2Fw@a:1,b:2/k?sslmode=verify-full",
+                "postgres://u@a:1,b:2/k?sslmode=verify-full",
+                Some("p/w"),
+            ),
+            ("postgresql://u:p?w@db/k", "postgresql://u@db/k", Some("p?w")),
+            (
+                "postgres://u:one@db/k?password=two&application_name=x",
+                "postgres://u@db/k?application_name=x",
+                Some("two"),
+            ),
+            ("postgres:///k?p%61ssword=p&host=/run", "postgres:///k?host=/run", Some("p")),
+            ("postgres://:p@db/k", "postgres://db/k", Some("p")),
+            ("postgres://u@db/k", "postgres://u@db/k", None),
+            ("postgres://db/k?user=a@b", "postgres://db/k?user=a@b", None),
+        ] {
+            let found = url.parse::<DatabaseUrl>().unwrap().split_password().unwrap();
+            assert_eq!((found.url.as_str(), found.password), (without, password.map(OsString::from)), "{url}");
+        }
+        assert!("postgres://u@db/k?sslpassword=p".parse::<DatabaseUrl>().unwrap().split_password().is_none());
+    }
 
     #[test]
     fn password_is_found_wherever_it_is() {

@@ -32,6 +32,7 @@ const REQUIRED: &[(&str, &str)] = &[
     ("master-key status", ""),
     ("master-key rotate", ""),
     ("master-key remove", "7"),
+    ("backup", "{absent}"),
     ("restore status", ""),
     ("restore accept", ""),
     ("integrity list", ""),

@@ -3,6 +3,7 @@
 
 mod altered_rows;
 mod altered_signing_keys;
+mod backup;
 mod brute_force;
 mod cluster;
 mod commands;
