@@ -28,7 +28,7 @@ fn path() -> String {
 
 /// Runs `keyswap backup` with these arguments.
 fn backup(deployment: &Deployment, args: &[&str]) -> ProcessOutput {
-    let mut command = deployment.command(&[&["backup"], args].concat());
+    let mut command = deployment.command(&[&["backup"][..], args].concat());
     command.env("PATH", path());
     Process::spawn(command).end(LONG)
 }
@@ -112,7 +112,8 @@ each! {
         let refused = backup(&deployment, &[&name]);
         assert!(refused.code == Some(1) && refused.err.contains("--force"), "{refused:?}");
         assert_eq!(fs::metadata(&file).unwrap().len(), metadata.len());
-        server.call(&admin, "POST", &format!("/v1/api-keys/{id}/revoke"), None).await;
+        let revoked = server.call(&admin, "POST", &format!("/v1/api-keys/{id}/revoke"), None).await;
+        assert_eq!(revoked.status(), 200);
         server.stop();
 
         let restored = restore(&deployment, &file);
