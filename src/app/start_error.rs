@@ -4,7 +4,7 @@ use crate::{
     crypto::master_key_file::MasterKeyError,
     domain::common::encryption::EncryptionError,
     service::Error,
-    store::{OpenError, StoreError},
+    store::{ChangeError, OpenError, StoreError},
 };
 use std::{io, path::PathBuf};
 
@@ -32,6 +32,12 @@ pub enum StartError {
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         Self::Setup(error.into())
+    }
+}
+
+impl ChangeError for StartError {
+    fn store_error(&self) -> Option<&StoreError> {
+        if let Self::Setup(error) = self { error.store_error() } else { None }
     }
 }
 

@@ -72,6 +72,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text";
 
 fn render_metrics(services: &Services, request: &HttpRequest) -> HttpResponse {
     let view = services.keys.view();
+    services.update_database_metrics();
     services.metrics.set_sampled_gauges(view.published.len(), view.age(), services.last_used.count_waiting());
     services
         .metrics

@@ -21,7 +21,7 @@ use crate::{
         signing::{ClockMonitor, key_cache::KeyCache, live_tokens::LiveTokenCounts},
         status_lists::cache::StatusLists,
     },
-    store::{Outcome, Store, Tx},
+    store::{Outcome, RetryReason, Store, Tx},
     telemetry::metrics::Metrics,
 };
 
@@ -67,11 +67,12 @@ impl fmt::Debug for Services {
 
 impl Services {
     /// Runs a change of `caller` in a transaction, unless its owner or organization has made too
-    /// many changes. Then the database is not called.
+    /// many changes. Then the database is not called. The change may run more than once, as
+    /// `Store::run_transaction` describes.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
         caller: &Caller,
-        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Send + 'static,
+        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Clone + Send + 'static,
     ) -> Result<T, Error> {
         self.change_limiter.count_change(&caller.authority.tenant_scope)?;
         self.run_transaction(caller, change).await
@@ -83,7 +84,7 @@ impl Services {
     pub(crate) async fn end_access<T: Send + 'static>(
         &self,
         caller: &Caller,
-        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Send + 'static,
+        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Clone + Send + 'static,
     ) -> Result<T, Error> {
         self.change_limiter.count_end(&caller.authority.tenant_scope)?;
         self.run_transaction(caller, change).await
@@ -92,10 +93,17 @@ impl Services {
     async fn run_transaction<T: Send + 'static>(
         &self,
         caller: &Caller,
-        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Send + 'static,
+        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Clone + Send + 'static,
     ) -> Result<T, Error> {
         let caller = caller.clone();
         self.store.run_transaction(caller.origin.clone(), move |tx| change(tx, &caller)).await
+    }
+
+    /// Copies the counts of the store to the metrics, which are about to be scraped.
+    pub fn update_database_metrics(&self) {
+        for reason in RetryReason::ALL {
+            self.metrics.database.set_transaction_retries(reason.as_str(), self.store.retries().count(reason));
+        }
     }
 
     pub fn issuer(&self) -> &str {

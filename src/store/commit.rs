@@ -1,8 +1,13 @@
-//! Runs a change: one transaction, with its events and the indexes of its new credentials.
+//! Runs a change: one transaction, with its events and the indexes of its new credentials. A change
+//! that PostgreSQL rolls back in favor of another one is repeated.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+};
 
 use diesel::Connection as _;
+use tokio::time::Instant;
 
 use crate::{
     domain::{
@@ -13,21 +18,102 @@ use crate::{
         events::{ActorRef, Digest, Event, NewEvent, Origin},
     },
     store::{
+        Store,
         api_keys::authentication,
         dialect, events,
+        operation_limits::OperationKind,
         pending_changes::KeyChanges,
         prelude::*,
+        retry::{self, ChangeError, MAX_RETRIES, RetryReason},
         row_encryption::RowEncryption,
         row_versions,
         schema::event_chain_head,
         signing::manifest,
         status_lists,
-        transaction::{Outcome, now},
+        transaction::{NoEvent, Outcome, now},
     },
 };
 
+impl Store {
+    /// Runs `body` in a write transaction. This is the only way to write. The rows that `body`
+    /// writes and the events it returns commit together or not at all. When this function returns
+    /// `Ok`, the commit is durable on disk (invariant 3).
+    ///
+    /// If PostgreSQL rolls the transaction back because of a serialization failure or a deadlock,
+    /// `body` runs again in another one. It therefore has no effects outside of its transaction
+    /// that matter if it runs twice.
+    ///
+    /// If the operation times out after it has started, or the connection is lost during the
+    /// commit, the outcome is unknown, because the transaction may still commit. Clients send an
+    /// `Idempotency-Key` so that a retry is safe. After any other error nothing has changed.
+    pub async fn run_transaction<T, E>(
+        &self,
+        origin: Origin,
+        body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E> + Clone + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: ChangeError + Send + 'static,
+    {
+        self.run_transaction_as(OperationKind::Change, origin, body).await
+    }
+
+    async fn run_transaction_as<T, E>(
+        &self,
+        kind: OperationKind,
+        origin: Origin,
+        body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E> + Clone + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: ChangeError + Send + 'static,
+    {
+        // No attempt begins after the caller has been told that the outcome is unknown.
+        let deadline = Instant::now() + self.operation_timeout;
+        self.run_blocking(kind, move |store, connection| {
+            let (entropy, encryption) = (&*store.entropy, &*store.encryption);
+            // SQLite has one writer at a time, which waits for its lock before it reads.
+            let retries = if matches!(connection, Conn::Sqlite(_)) { 0 } else { MAX_RETRIES };
+            for number in 1..=retries {
+                let result = run(connection, entropy, encryption, &origin, body.clone());
+                let cause = result.as_ref().err().and_then(|error| error.store_error());
+                let Some(reason) = cause.and_then(RetryReason::of) else { return result };
+                let wait = retry::wait_before(number, entropy);
+                if Instant::now() + wait >= deadline {
+                    return result;
+                }
+                let reason_name = reason.as_str();
+                tracing::debug!(reason = reason_name, number, "the database rolled back a change; retrying");
+                store.retries.record(reason);
+                thread::sleep(wait);
+            }
+            run(connection, entropy, encryption, &origin, body)
+        })
+        .await
+    }
+
+    /// Runs a change of Keyswap itself that appends no event, for the reason given.
+    pub async fn run_internal<T: Send + 'static>(
+        &self,
+        reason: NoEvent,
+        body: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run_transaction(Origin::SYSTEM, move |tx| Ok(Outcome::without_event(body(tx)?, reason))).await
+    }
+
+    /// Like `run_internal`, for changes that clients cause at will, with connections of their own.
+    pub async fn run_count<T: Send + 'static>(
+        &self,
+        reason: NoEvent,
+        body: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let count = move |tx: &mut Tx<'_>| Ok(Outcome::without_event(body(tx)?, reason));
+        self.run_transaction_as(OperationKind::Count, Origin::SYSTEM, count).await
+    }
+}
+
 /// Runs `body` and appends its events in one transaction.
-pub(crate) fn run<T, E: From<StoreError>>(
+fn run<T, E: From<StoreError>>(
     connection: &mut Conn,
     entropy: &dyn Entropy,
     encryption: &RowEncryption,

@@ -26,6 +26,7 @@ mod pool_state;
 pub mod portal;
 mod prelude;
 mod query;
+mod retry;
 mod row_encryption;
 pub mod row_versions;
 mod rows;
@@ -45,7 +46,7 @@ use crate::{
     domain::{
         access::audience::Identifier,
         common::{derived_id::CredentialId, encryption::RowCipher, entropy::Entropy, time::Timestamp},
-        events::{Digest, Origin},
+        events::Digest,
     },
     store::{
         operation_limits::{OperationKind, OperationPermits},
@@ -58,6 +59,7 @@ pub use dialect::durability_faults;
 pub use error::{OpenError, StoreError};
 pub use lock::Lock;
 pub use pool::{Conn, SqliteSettings, read_sqlite_settings};
+pub use retry::{ChangeError, RetryCounts, RetryReason};
 pub use row_encryption::{AuthenticatedRow, RowEncryption};
 pub use settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, SystemClock};
 pub use transaction::{NoEvent, Outcome, Tx, now};
@@ -75,6 +77,7 @@ pub struct Store {
     operation_timeout: Duration,
     entropy: Arc<dyn Entropy>,
     encryption: Arc<RowEncryption>,
+    retries: Arc<RetryCounts>,
 }
 
 impl fmt::Debug for Store {
@@ -104,6 +107,7 @@ impl Store {
             operation_timeout: settings.connect_timeout + settings.statement_timeout,
             entropy,
             encryption: Arc::new(RowEncryption::new(digest)),
+            retries: Arc::default(),
         })
     }
 
@@ -173,41 +177,6 @@ impl Store {
         self.pool_state.load_full().batch_loader.close().await;
     }
 
-    /// Runs `body` in a write transaction. This is the only way to write. The rows that `body`
-    /// writes and the events it returns commit together or not at all. When this function returns
-    /// `Ok`, the commit is durable on disk (invariant 3).
-    ///
-    /// If the operation times out after it has started, or the connection is lost during the
-    /// commit, the outcome is unknown, because the transaction may still commit. Clients send an
-    /// `Idempotency-Key` so that a retry is safe. After any other error nothing has changed.
-    pub async fn run_transaction<T, E>(
-        &self,
-        origin: Origin,
-        body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        self.run_transaction_as(OperationKind::Change, origin, body).await
-    }
-
-    async fn run_transaction_as<T, E>(
-        &self,
-        kind: OperationKind,
-        origin: Origin,
-        body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        self.run_blocking(kind, move |store, connection| {
-            commit::run(connection, store.entropy.as_ref(), &store.encryption, &origin, body)
-        })
-        .await
-    }
-
     /// Like `read`, with the time of the database before it.
     pub async fn read_at<T, E>(
         &self,
@@ -224,23 +193,9 @@ impl Store {
         .await
     }
 
-    /// Runs a change of Keyswap itself that appends no event, for the reason given.
-    pub async fn run_internal<T: Send + 'static>(
-        &self,
-        reason: NoEvent,
-        body: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.run_transaction(Origin::SYSTEM, move |tx| Ok(Outcome::without_event(body(tx)?, reason))).await
-    }
-
-    /// Like `run_internal`, for changes that clients cause at will, with connections of their own.
-    pub async fn run_count<T: Send + 'static>(
-        &self,
-        reason: NoEvent,
-        body: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let count = move |tx: &mut Tx<'_>| Ok(Outcome::without_event(body(tx)?, reason));
-        self.run_transaction_as(OperationKind::Count, Origin::SYSTEM, count).await
+    /// Returns how many changes were repeated since the start.
+    pub fn retries(&self) -> &RetryCounts {
+        &self.retries
     }
 
     /// Returns the time of the database.

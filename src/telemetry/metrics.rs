@@ -9,24 +9,18 @@ use prometheus_client::{
 };
 
 use crate::telemetry::{
+    database::DatabaseMetrics,
     labels::{AuthenticatedTable, ExchangeLabels, ExchangeResult, LargeTokenResult, RequestForm, WebhookAttemptResult},
     process_metrics::ProcessMetrics,
     registration::{FloatGauge, Label, add, add_seconds},
+    signing_keys::SigningKeys,
 };
-
-/// The values of the signing key gauges, from one snapshot.
-#[derive(Debug, Default)]
-pub struct SigningKeys {
-    /// By algorithm and state, how long the oldest key in that state has been in it.
-    pub ages: BTreeMap<(&'static str, &'static str), Duration>,
-    /// By kind of a step, the seconds until the next one is due. Negative when it is overdue.
-    pub steps: BTreeMap<&'static str, f64>,
-}
 
 /// The metrics of one server.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    pub database: DatabaseMetrics,
     pub process: ProcessMetrics,
     requests: RequestMetrics,
     signing: SigningMetrics,
@@ -76,6 +70,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("keyswap");
         Self {
+            database: DatabaseMetrics::register(&mut registry),
             process: ProcessMetrics::register(&mut registry),
             requests: RequestMetrics::register(&mut registry),
             signing: SigningMetrics::register(&mut registry),

@@ -1,5 +1,6 @@
 //! Logs and metrics.
 
+pub mod database;
 mod event_format;
 pub mod labels;
 mod log;
@@ -9,6 +10,7 @@ pub mod panics;
 pub mod process_metrics;
 mod registration;
 mod repeats;
+pub mod signing_keys;
 pub mod stderr;
 pub mod text_format;
 

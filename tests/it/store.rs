@@ -1,6 +1,9 @@
 //! The contract of the store, tested on both databases.
 
-use std::{sync::mpsc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
 
 use keyswap::{
     crypto::sha256,
@@ -222,10 +225,13 @@ both! {
         let store = server.services.store.clone();
         let (started, running) = tokio::sync::oneshot::channel();
         let (release, released) = mpsc::channel::<()>();
+        // A change can be repeated, so what it captures can be cloned.
+        let channels = Arc::new(Mutex::new((Some(started), released)));
         let writer = tokio::spawn(async move {
             let change = store.run_transaction(cli(), move |tx| {
                 store::access::permissions::insert(tx, &permission("slow:one"))?;
-                started.send(()).unwrap();
+                let (started, released) = &mut *channels.lock().unwrap();
+                started.take().unwrap().send(()).unwrap();
                 // The write lock is held until the reader has its result.
                 released.recv_timeout(Duration::from_secs(30)).expect("the reader waited for the writer");
                 Ok::<_, StoreError>(Outcome::event((), NewEvent::new(EventType::PermissionCreated, "slow:one")))

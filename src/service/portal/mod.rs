@@ -122,6 +122,7 @@ struct SessionSource {
 }
 
 /// The dependencies of session creation.
+#[derive(Clone)]
 struct SessionFactory {
     master: MasterKeys,
     ttl: Span,

@@ -65,7 +65,7 @@ async fn published(server: &Server) -> Vec<String> {
     jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
-async fn run(server: &Server, change: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
+async fn run(server: &Server, change: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Clone + Send + 'static) {
     let run = move |tx: &mut Tx<'_>| Ok::<_, StoreError>(Outcome::without_event(change(tx)?, NoEvent::InternalState));
     server.services.store.run_transaction(Origin::SYSTEM, run).await.unwrap();
 }

@@ -1,0 +1,29 @@
+//! Metrics of the database. The store counts, because it knows no metrics; the counts are copied
+//! when the metrics are scraped.
+
+use std::sync::atomic::Ordering;
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+
+use crate::telemetry::registration::add;
+
+#[derive(Debug)]
+pub struct DatabaseMetrics {
+    transaction_retries: Family<[(&'static str, &'static str); 1], Counter>,
+}
+
+impl DatabaseMetrics {
+    pub(super) fn register(all: &mut Registry) -> Self {
+        let help = "Changes that were repeated because the database rolled them back in favor of another one, by reason";
+        Self { transaction_retries: add(all, "transaction_retries", help) }
+    }
+
+    /// Sets the number of retries since the start. It never decreases.
+    pub fn set_transaction_retries(&self, reason: &'static str, count: u64) {
+        let counter = self.transaction_retries.get_or_create(&[("reason", reason)]);
+        counter.inner().fetch_max(count, Ordering::Relaxed);
+    }
+}
