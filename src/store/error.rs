@@ -92,6 +92,13 @@ pub enum OpenError {
     Connect(diesel::ConnectionError),
     #[error("failed to set up the database connection: {0}")]
     Setup(DieselError),
+    #[error(
+        "failed to keep a session: a pooler between Keyswap and PostgreSQL gives it to other connections; set \
+         pool_mode = session in PgBouncer, or set database.url to the address of PostgreSQL itself"
+    )]
+    SharedSession,
+    #[error(transparent)]
+    NoEntropy(#[from] EntropyUnavailable),
     #[error("SQLite {0} can corrupt its write-ahead log; version 3.51.3 or later is required")]
     UnsupportedSqliteVersion(String),
     #[error("failed to run the migrations: {0}")]

@@ -31,6 +31,7 @@ mod row_encryption;
 pub mod row_versions;
 mod rows;
 mod schema;
+mod session;
 mod settings;
 pub mod signing;
 pub mod status_lists;
@@ -98,7 +99,7 @@ impl Store {
         entropy: Arc<dyn Entropy>,
         digest: Digest,
     ) -> Result<Self, OpenError> {
-        let pool_factory = pool::open(settings, if_missing, clock)?;
+        let pool_factory = pool::open(settings, if_missing, clock, &*entropy)?;
         Ok(Self {
             pool_state: Arc::new(ArcSwap::from_pointee(PoolState::new(&pool_factory))),
             pool_factory,

@@ -1,7 +1,13 @@
 //! Connections to PostgreSQL and SQLite, selected by the scheme of the URL, and the connection
 //! pool.
 
-use std::{fmt, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt, fs,
+    ops::{Deref, DerefMut},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use diesel::{
     Connection as _, PgConnection, RunQueryDsl, SqliteConnection,
@@ -14,9 +20,13 @@ use diesel::{
 
 use tokio::time::Instant;
 
-use crate::store::{
-    error::{OpenError, StoreError},
-    settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl},
+use crate::{
+    domain::common::entropy::Entropy,
+    store::{
+        error::{OpenError, StoreError},
+        session::{self, SessionIds},
+        settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl},
+    },
 };
 
 #[derive(diesel::MultiConnection)]
@@ -42,10 +52,33 @@ extern "SQL" {
     fn keyswap_now() -> diesel::sql_types::BigInt;
 }
 
+/// A connection of the pool.
+#[derive(Debug)]
+pub struct DatabaseSession {
+    connection: Conn,
+    /// The id that the session of PostgreSQL was given. Empty on SQLite.
+    id: String,
+}
+
+impl Deref for DatabaseSession {
+    type Target = Conn;
+    fn deref(&self) -> &Conn {
+        &self.connection
+    }
+}
+
+impl DerefMut for DatabaseSession {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.connection
+    }
+}
+
 /// Creates the connections of the pool.
+#[derive(Clone)]
 pub struct ConnectionManager {
     settings: DatabaseSettings,
     clock: Arc<dyn Clock>,
+    session_ids: Arc<SessionIds>,
 }
 
 impl fmt::Debug for ConnectionManager {
@@ -59,11 +92,7 @@ impl fmt::Debug for ConnectionManager {
 const MIN_SQLITE_VERSION: (u32, u32, u32) = (3, 51, 3);
 
 impl ConnectionManager {
-    pub fn new(settings: DatabaseSettings, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, clock }
-    }
-
-    fn connect_sqlite(&self, path: &str) -> Result<Conn, OpenError> {
+    fn connect_sqlite(&self, path: &str) -> Result<DatabaseSession, OpenError> {
         let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
         // `synchronous` is FULL, because with NORMAL a power failure can roll back acknowledged
         // commits (invariant 3).
@@ -76,7 +105,7 @@ impl ConnectionManager {
         let clock = Arc::clone(&self.clock);
         keyswap_now_utils::register_nondeterministic_impl(&connection, move || clock.now().millis())
             .map_err(OpenError::Setup)?;
-        Ok(Conn::Sqlite(connection))
+        Ok(DatabaseSession { connection: Conn::Sqlite(connection), id: String::new() })
     }
 
     /// Switches a new database file to WAL mode. The switch needs an exclusive lock, and SQLite
@@ -94,7 +123,7 @@ impl ConnectionManager {
         }
     }
 
-    fn connect_postgres(&self, url: &str) -> Result<Conn, OpenError> {
+    fn connect_postgres(&self, url: &str) -> Result<DatabaseSession, OpenError> {
         let connect = self.settings.connect_timeout.as_secs().max(2);
         let statement = self.settings.statement_timeout.as_millis();
         let mut url = url.to_owned();
@@ -112,48 +141,32 @@ impl ConnectionManager {
                 url.push_str(&format!("{name}={value}"));
             }
         }
-        let mut connection = PgConnection::establish(&url).map_err(redact_connection_error)?;
-        connection
-            .batch_execute(&format!(
-                "SET statement_timeout = {statement}; SET lock_timeout = {statement}; \
-                 SET idle_in_transaction_session_timeout = {statement};"
-            ))
-            .map_err(OpenError::Setup)?;
-        Ok(Conn::Postgres(connection))
+        let mut connection = PgConnection::establish(&url).map_err(session::describe_connection_error)?;
+        let id = self.session_ids.issue();
+        session::prepare(&mut connection, &id, self.settings.statement_timeout)?;
+        Ok(DatabaseSession { connection: Conn::Postgres(connection), id })
     }
 }
 
-/// Replaces an error for a URL that libpq cannot parse, because its message quotes the URL with the
-/// password.
-fn redact_connection_error(error: diesel::ConnectionError) -> OpenError {
-    let said_by_server = |text: &str| {
-        text.contains("connection to server")
-            || text.contains("could not translate host name")
-            || text.contains("timeout expired")
-    };
-    let quotes_url = matches!(&error, diesel::ConnectionError::BadConnection(text) if !said_by_server(text));
-    if quotes_url { OpenError::UnreadableUrl } else { OpenError::Connect(error) }
-}
-
 impl ManageConnection for ConnectionManager {
-    type Connection = Conn;
+    type Connection = DatabaseSession;
     type Error = OpenError;
 
-    fn connect(&self) -> Result<Conn, OpenError> {
+    fn connect(&self) -> Result<DatabaseSession, OpenError> {
         match &self.settings.url {
             DatabaseUrl::Sqlite(path) => self.connect_sqlite(path),
             DatabaseUrl::Postgres(url) => self.connect_postgres(url),
         }
     }
 
-    fn is_valid(&self, connection: &mut Conn) -> Result<(), OpenError> {
-        match connection {
+    fn is_valid(&self, pooled: &mut DatabaseSession) -> Result<(), OpenError> {
+        match &mut pooled.connection {
             Conn::Sqlite(_) => Ok(()),
-            Conn::Postgres(inner) => inner.batch_execute("SELECT 1").map_err(OpenError::Setup),
+            Conn::Postgres(inner) => session::check(inner, &pooled.id),
         }
     }
 
-    fn has_broken(&self, connection: &mut Conn) -> bool {
+    fn has_broken(&self, connection: &mut DatabaseSession) -> bool {
         is_broken(connection)
     }
 }
@@ -169,41 +182,49 @@ pub type PooledConn = PooledConnection<ConnectionManager>;
 /// Creates connection pools for one database: one at startup, and another each time the connections
 /// stop responding.
 #[derive(Clone)]
-pub struct PoolFactory {
-    settings: DatabaseSettings,
-
-    clock: Arc<dyn Clock>,
-}
+pub struct PoolFactory(ConnectionManager);
 
 impl PoolFactory {
     /// Returns how many operations may use a connection at once, not counting the batch loader.
     pub const fn max_concurrent_operations(&self) -> usize {
-        self.settings.pool_size as usize
+        self.0.settings.pool_size as usize
     }
 
     pub fn create_pool(&self) -> Pool {
         Pool::builder()
-            .max_size(self.settings.pool_size + MAX_LOADER_THREADS)
+            .max_size(self.0.settings.pool_size + MAX_LOADER_THREADS)
             .min_idle(Some(1))
-            .connection_timeout(self.settings.connect_timeout)
+            .connection_timeout(self.0.settings.connect_timeout)
             .error_handler(Box::new(ConnectionErrorLogger))
-            .build_unchecked(ConnectionManager::new(self.settings.clone(), Arc::clone(&self.clock)))
+            .build_unchecked(self.0.clone())
     }
 }
 
-/// Opens one connection, so that an invalid URL is reported at startup, and checks the version of
-/// SQLite.
+/// Opens one connection to SQLite, or two to PostgreSQL, so that an invalid URL, an unsupported
+/// version of SQLite and a pooler that shares sessions are reported at startup.
 pub fn open(
     settings: &DatabaseSettings,
     if_missing: CreationPolicy,
     clock: Arc<dyn Clock>,
+    entropy: &dyn Entropy,
 ) -> Result<PoolFactory, OpenError> {
-    if let DatabaseUrl::Sqlite(path) = &settings.url {
-        ensure_sqlite_directory(Path::new(path), if_missing)?;
-    }
-    let mut first = ConnectionManager::new(settings.clone(), Arc::clone(&clock)).connect()?;
+    let session_ids = match &settings.url {
+        DatabaseUrl::Sqlite(path) => {
+            ensure_sqlite_directory(Path::new(path), if_missing)?;
+            SessionIds::default()
+        }
+        DatabaseUrl::Postgres(_) => SessionIds::new(entropy)?,
+    };
+    let manager = ConnectionManager { settings: settings.clone(), clock, session_ids: Arc::new(session_ids) };
+    let mut first = manager.connect()?;
     require_supported_sqlite(&mut first)?;
-    Ok(PoolFactory { settings: settings.clone(), clock })
+    if let Conn::Postgres(connection) = &mut first.connection {
+        let mut second = manager.connect()?;
+        if let Conn::Postgres(other) = &mut second.connection {
+            session::require_own_sessions((connection, first.id.as_str()), (other, second.id.as_str()))?;
+        }
+    }
+    Ok(PoolFactory(manager))
 }
 
 /// Logs connection errors. The pool retries on its own; the waiting request receives

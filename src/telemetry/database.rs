@@ -17,7 +17,7 @@ pub struct DatabaseMetrics {
 
 impl DatabaseMetrics {
     pub(super) fn register(all: &mut Registry) -> Self {
-        let help = "Changes that were repeated because the database rolled them back in favor of another one, by reason";
+        let help = "Changes that were repeated because the database rolled them back, by reason";
         Self { transaction_retries: add(all, "transaction_retries", help) }
     }
 
