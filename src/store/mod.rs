@@ -9,6 +9,7 @@ mod column_types;
 mod columns;
 mod commit;
 pub mod common;
+mod connection;
 pub mod credentials;
 mod dialect;
 pub mod directory;
@@ -34,6 +35,7 @@ mod schema;
 mod session;
 mod settings;
 pub mod signing;
+mod sqlite;
 pub mod status_lists;
 mod transaction;
 pub mod webhooks;
@@ -59,10 +61,11 @@ pub use credentials::{key_context::LookupDetail, key_details::CredentialLookup};
 pub use dialect::durability_faults;
 pub use error::{OpenError, StoreError};
 pub use lock::Lock;
-pub use pool::{Conn, SqliteSettings, read_sqlite_settings};
+pub use pool::Conn;
 pub use retry::{ChangeError, RetryCounts, RetryReason};
 pub use row_encryption::{AuthenticatedRow, RowEncryption};
 pub use settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, SystemClock};
+pub use sqlite::{SqliteSettings, read_sqlite_settings};
 pub use transaction::{NoEvent, Outcome, Tx, now};
 
 /// A handle to the database. Clones share the connection pool.

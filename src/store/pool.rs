@@ -1,21 +1,20 @@
-//! Connections to PostgreSQL and SQLite, selected by the scheme of the URL, and the connection
-//! pool.
+//! Opens connections to PostgreSQL and SQLite, selected by the scheme of the URL, and pools them.
 
 use std::{
     fmt, fs,
-    ops::{Deref, DerefMut},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use diesel::{
-    Connection as _, PgConnection, RunQueryDsl, SqliteConnection,
+    Connection as _, PgConnection, SqliteConnection,
     connection::SimpleConnection,
     declare_sql_function,
-    dsl::sql,
     r2d2::{ManageConnection, Pool as R2d2Pool, PooledConnection, R2D2Connection},
-    sql_types::{Integer, Text},
 };
 
 use tokio::time::Instant;
@@ -23,26 +22,15 @@ use tokio::time::Instant;
 use crate::{
     domain::common::entropy::Entropy,
     store::{
-        error::{OpenError, StoreError},
+        connection::ServerConn,
+        error::OpenError,
         session::{self, SessionIds},
         settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl},
+        sqlite::require_supported_sqlite,
     },
 };
 
-#[derive(diesel::MultiConnection)]
-pub enum Conn {
-    Sqlite(SqliteConnection),
-    Postgres(PgConnection),
-}
-
-impl fmt::Debug for Conn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sqlite(_) => "Conn(SQLite)",
-            Self::Postgres(_) => "Conn(PostgreSQL)",
-        })
-    }
-}
+pub use crate::store::connection::{Conn, MultiBackend};
 
 #[declare_sql_function]
 extern "SQL" {
@@ -52,33 +40,15 @@ extern "SQL" {
     fn keyswap_now() -> diesel::sql_types::BigInt;
 }
 
-/// A connection of the pool.
-#[derive(Debug)]
-pub struct DatabaseSession {
-    connection: Conn,
-    /// The id that the session of PostgreSQL was given. Empty on SQLite.
-    id: String,
-}
-
-impl Deref for DatabaseSession {
-    type Target = Conn;
-    fn deref(&self) -> &Conn {
-        &self.connection
-    }
-}
-
-impl DerefMut for DatabaseSession {
-    fn deref_mut(&mut self) -> &mut Conn {
-        &mut self.connection
-    }
-}
-
 /// Creates the connections of the pool.
 #[derive(Clone)]
 pub struct ConnectionManager {
     settings: DatabaseSettings,
     clock: Arc<dyn Clock>,
     session_ids: Arc<SessionIds>,
+    /// Whether new connections are checked for a pooler that shares sessions: the first one, and
+    /// after a connection has lost its session.
+    suspects_pooler: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for ConnectionManager {
@@ -87,12 +57,15 @@ impl fmt::Debug for ConnectionManager {
     }
 }
 
-/// The minimum version of SQLite. In earlier versions two connections that write can corrupt the
-/// write-ahead log.
-const MIN_SQLITE_VERSION: (u32, u32, u32) = (3, 51, 3);
-
 impl ConnectionManager {
-    fn connect_sqlite(&self, path: &str) -> Result<DatabaseSession, OpenError> {
+    fn connect_unchecked(&self) -> Result<ServerConn, OpenError> {
+        match &self.settings.url {
+            DatabaseUrl::Sqlite(path) => self.connect_sqlite(path),
+            DatabaseUrl::Postgres(url) => self.connect_postgres(url),
+        }
+    }
+
+    fn connect_sqlite(&self, path: &str) -> Result<ServerConn, OpenError> {
         let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
         // `synchronous` is FULL, because with NORMAL a power failure can roll back acknowledged
         // commits (invariant 3).
@@ -105,7 +78,7 @@ impl ConnectionManager {
         let clock = Arc::clone(&self.clock);
         keyswap_now_utils::register_nondeterministic_impl(&connection, move || clock.now().millis())
             .map_err(OpenError::Setup)?;
-        Ok(DatabaseSession { connection: Conn::Sqlite(connection), id: String::new() })
+        Ok(ServerConn::new(Conn::Sqlite(connection), String::new()))
     }
 
     /// Switches a new database file to WAL mode. The switch needs an exclusive lock, and SQLite
@@ -123,7 +96,7 @@ impl ConnectionManager {
         }
     }
 
-    fn connect_postgres(&self, url: &str) -> Result<DatabaseSession, OpenError> {
+    fn connect_postgres(&self, url: &str) -> Result<ServerConn, OpenError> {
         let connect = self.settings.connect_timeout.as_secs().max(2);
         let statement = self.settings.statement_timeout.as_millis();
         let mut url = url.to_owned();
@@ -144,29 +117,32 @@ impl ConnectionManager {
         let mut connection = PgConnection::establish(&url).map_err(session::describe_connection_error)?;
         let id = self.session_ids.issue();
         session::prepare(&mut connection, &id, self.settings.statement_timeout)?;
-        Ok(DatabaseSession { connection: Conn::Postgres(connection), id })
+        Ok(ServerConn::new(Conn::Postgres(connection), id))
     }
 }
 
 impl ManageConnection for ConnectionManager {
-    type Connection = DatabaseSession;
+    type Connection = ServerConn;
     type Error = OpenError;
 
-    fn connect(&self) -> Result<DatabaseSession, OpenError> {
-        match &self.settings.url {
-            DatabaseUrl::Sqlite(path) => self.connect_sqlite(path),
-            DatabaseUrl::Postgres(url) => self.connect_postgres(url),
+    fn connect(&self) -> Result<ServerConn, OpenError> {
+        let mut connection = self.connect_unchecked()?;
+        if self.suspects_pooler.load(Ordering::Relaxed) {
+            connection.require_own_sessions(&mut self.connect_unchecked()?)?;
+            self.suspects_pooler.store(false, Ordering::Relaxed);
         }
+        Ok(connection)
     }
 
-    fn is_valid(&self, pooled: &mut DatabaseSession) -> Result<(), OpenError> {
-        match &mut pooled.connection {
-            Conn::Sqlite(_) => Ok(()),
-            Conn::Postgres(inner) => session::check(inner, &pooled.id),
+    fn is_valid(&self, connection: &mut ServerConn) -> Result<(), OpenError> {
+        let checked = connection.check_session();
+        if matches!(checked, Err(OpenError::SharedSession)) {
+            self.suspects_pooler.store(true, Ordering::Relaxed);
         }
+        checked
     }
 
-    fn has_broken(&self, connection: &mut DatabaseSession) -> bool {
+    fn has_broken(&self, connection: &mut ServerConn) -> bool {
         is_broken(connection)
     }
 }
@@ -208,22 +184,18 @@ pub fn open(
     clock: Arc<dyn Clock>,
     entropy: &dyn Entropy,
 ) -> Result<PoolFactory, OpenError> {
-    let session_ids = match &settings.url {
-        DatabaseUrl::Sqlite(path) => {
-            ensure_sqlite_directory(Path::new(path), if_missing)?;
-            SessionIds::default()
-        }
-        DatabaseUrl::Postgres(_) => SessionIds::new(entropy)?,
+    let is_sqlite = matches!(settings.url, DatabaseUrl::Sqlite(_));
+    if let DatabaseUrl::Sqlite(path) = &settings.url {
+        ensure_sqlite_directory(Path::new(path), if_missing)?;
+    }
+    let manager = ConnectionManager {
+        settings: settings.clone(),
+        clock,
+        session_ids: Arc::new(SessionIds::new(entropy)?),
+        suspects_pooler: Arc::new(AtomicBool::new(!is_sqlite)),
     };
-    let manager = ConnectionManager { settings: settings.clone(), clock, session_ids: Arc::new(session_ids) };
     let mut first = manager.connect()?;
     require_supported_sqlite(&mut first)?;
-    if let Conn::Postgres(connection) = &mut first.connection {
-        let mut second = manager.connect()?;
-        if let Conn::Postgres(other) = &mut second.connection {
-            session::require_own_sessions((connection, first.id.as_str()), (other, second.id.as_str()))?;
-        }
-    }
     Ok(PoolFactory(manager))
 }
 
@@ -249,43 +221,6 @@ fn ensure_sqlite_directory(path: &Path, if_missing: CreationPolicy) -> Result<()
             None => Ok(()),
         },
     }
-}
-
-fn require_supported_sqlite(connection: &mut Conn) -> Result<(), OpenError> {
-    let Conn::Sqlite(_) = connection else { return Ok(()) };
-    let version =
-        read_sqlite_version(connection).map_err(|error| OpenError::UnsupportedSqliteVersion(error.to_string()))?;
-    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    let mut next = || parts.next().unwrap_or(0);
-    if (next(), next(), next()) < MIN_SQLITE_VERSION {
-        Err(OpenError::UnsupportedSqliteVersion(version))
-    } else {
-        Ok(())
-    }
-}
-
-fn read_sqlite_version(connection: &mut Conn) -> Result<String, StoreError> {
-    Ok(sql::<Text>("SELECT sqlite_version()").get_result(connection)?)
-}
-
-/// The effective settings of SQLite on a pooled connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SqliteSettings {
-    pub version: String,
-    pub journal_mode: String,
-    /// 2 means FULL.
-    pub synchronous: i32,
-    pub foreign_keys: i32,
-}
-
-/// Reads the settings of an SQLite connection. Fails on PostgreSQL.
-pub fn read_sqlite_settings(connection: &mut Conn) -> Result<SqliteSettings, StoreError> {
-    Ok(SqliteSettings {
-        version: read_sqlite_version(connection)?,
-        journal_mode: sql::<Text>("SELECT journal_mode FROM pragma_journal_mode").get_result(connection)?,
-        synchronous: sql::<Integer>("SELECT synchronous FROM pragma_synchronous").get_result(connection)?,
-        foreign_keys: sql::<Integer>("SELECT foreign_keys FROM pragma_foreign_keys").get_result(connection)?,
-    })
 }
 
 /// The maximum number of loader threads, each with a connection of its own. A second thread starts

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Issues the ids of the sessions of one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SessionIds {
     process: u128,
     issued: AtomicU64,
