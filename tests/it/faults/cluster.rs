@@ -121,7 +121,7 @@ impl Drop for Cluster {
     }
 }
 
-fn as_root() -> bool {
+pub fn as_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
