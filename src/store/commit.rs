@@ -68,7 +68,7 @@ impl Store {
         T: Send + 'static,
         E: ChangeError + Send + 'static,
     {
-        // No attempt begins after the caller has been told that the outcome is unknown.
+        // No attempt begins after the operation has timed out, with an outcome that is unknown.
         let deadline = Instant::now() + self.operation_timeout;
         self.run_blocking(kind, move |store, connection| {
             let (entropy, encryption) = (&*store.entropy, &*store.encryption);

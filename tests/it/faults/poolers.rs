@@ -58,7 +58,8 @@ impl PgBouncer {
         );
         fs::write(&settings, text).unwrap();
         let _ = fs::remove_file(&log);
-        let mut process = command(self.dir.path(), &settings).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut process =
+            command(self.dir.path(), &settings).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let started = Instant::now();
         while process.try_wait().unwrap().is_none() {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
