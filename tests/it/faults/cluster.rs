@@ -207,7 +207,7 @@ impl Drop for Proxy {
 }
 
 /// Forwards one direction until either side closes or the proxy is dropped.
-fn pass(mut from: TcpStream, mut to: TcpStream, flags: [Arc<AtomicBool>; 3]) -> thread::JoinHandle<()> {
+pub fn pass(mut from: TcpStream, mut to: TcpStream, flags: [Arc<AtomicBool>; 3]) -> thread::JoinHandle<()> {
     from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     thread::spawn(move || {
         let [silent, lost, ended] = flags;

@@ -16,6 +16,7 @@ mod misplaced_keys;
 mod outage;
 mod poolers;
 pub mod process;
+mod protocol_faults;
 mod public_errors;
 mod races;
 mod replicas;

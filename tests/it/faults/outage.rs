@@ -94,7 +94,7 @@ async fn continues(server: &Running) {
 }
 
 /// Waits until exchanges, changes and readiness have recovered, all within `RECOVERS_WITHIN`.
-pub(super) async fn recovers(server: &Running, admin: &str, key: &str) {
+pub async fn recovers(server: &Running, admin: &str, key: &str) {
     let started = Instant::now();
     let left = || RECOVERS_WITHIN.saturating_sub(started.elapsed());
     let took = until("the exchange works again", left(), || server.exchange_succeeds(key)).await;
