@@ -1,0 +1,73 @@
+//! Failover between two PostgreSQL servers while a key is revoked. No exchange or validation that
+//! begins after the new primary has acknowledged the revocation succeeds, on any process, whatever
+//! the old primary still answers.
+//!
+//! With synchronous replication this holds without conditions, because the old primary acknowledges
+//! no commit without its standby. With asynchronous replication it holds while one server accepts
+//! changes at most: between the end of a pause of the old primary and its demotion, its answers are
+//! counted and not checked. A partition of asynchronous servers is not tried, because the old
+//! primary remains one until the cluster manager demotes it.
+
+mod link;
+mod load;
+mod namespaces;
+mod network;
+mod pair;
+mod server;
+
+use crate::support::panics;
+use namespaces::Namespaces;
+use pair::{Accident, Pair, Replication};
+
+/// The accidents by which a revoked key was exchanged before there was a lease.
+const SAMPLE: [Accident; 2] = [Accident::Freeze, Accident::ReadOnly];
+const SYNCHRONOUS: [Accident; 5] =
+    [Accident::Kill, Accident::Freeze, Accident::ReadOnly, Accident::Partition, Accident::OneWayPartition];
+const ASYNCHRONOUS: [Accident; 3] = [Accident::Kill, Accident::Freeze, Accident::ReadOnly];
+const PARTITIONS: [Accident; 2] = [Accident::Partition, Accident::OneWayPartition];
+
+fn run(replication: Replication, accidents: &[Accident], rounds: usize, namespaces: Option<Namespaces>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    panics::watch();
+    runtime.block_on(async {
+        let mut pair = Pair::start(replication, namespaces);
+        for accident in accidents.iter().cycle().take(rounds) {
+            pair.run_round(*accident).await;
+        }
+        pair.stop();
+    });
+    panics::assert_none();
+}
+
+/// The number of rounds of `scripts/prove failover`.
+fn rounds() -> usize {
+    std::env::var("KEYSWAP_FAILOVER_ROUNDS").map_or(20, |text| text.parse().unwrap())
+}
+
+#[test]
+fn revoked_key_stays_revoked_in_two_failovers_of_postgres() {
+    run(Replication::Synchronous, &SAMPLE, SAMPLE.len(), None);
+}
+
+#[test]
+#[ignore = "takes minutes: scripts/prove failover"]
+fn revoked_key_stays_revoked_with_synchronous_replication() {
+    run(Replication::Synchronous, &SYNCHRONOUS, rounds(), None);
+}
+
+#[test]
+#[ignore = "takes minutes: scripts/prove failover"]
+fn revoked_key_stays_revoked_with_asynchronous_replication() {
+    run(Replication::Asynchronous, &ASYNCHRONOUS, rounds().div_ceil(2), None);
+}
+
+#[test]
+#[ignore = "needs network namespaces: scripts/prove failover"]
+fn revoked_key_stays_revoked_in_partitions_by_nftables() {
+    match Namespaces::create() {
+        Ok(namespaces) => run(Replication::Synchronous, &PARTITIONS, rounds().div_ceil(5), Some(namespaces)),
+        Err(why) => eprintln!(
+            "\n*** NOT RUN: partitions by nftables in network namespaces. This machine does not allow them: {why} ***\n"
+        ),
+    }
+}
