@@ -19,7 +19,8 @@ use crate::{
             brute_force::BruteForceLimiter, decoy::DecoyCredential, spent_limits::SpentLimits,
             use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
         },
-        encryption::{database_progress::RollbackGuard, rollback_guard},
+        database_server,
+        encryption::database_progress::RollbackGuard,
         exchange::{counts::FlushedExchangeCounts, large_tokens::LoggedLargeTokens},
         portal::key_statistics::KeyStatisticsCache,
         replicas::{self, registration::ReplicaRegistration},
@@ -111,8 +112,12 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         entropy,
         keys,
     };
+    let replica = services.replica_registration.lock().clone();
+    if let Some(replica) = replica {
+        services.store.hold_lease(&replica.id).await?;
+    }
     // The rollback guard must check the database before anything is signed.
-    match rollback_guard::check(&services).await {
+    match database_server::compare(&services).await {
         // Commands start with an altered manifest of the signing keys, so that `keyswap integrity
         // accept` can run.
         Err(Error::Conflict(Conflict::RowAltered { .. })) if mode == StartMode::Command => {}

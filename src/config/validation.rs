@@ -11,17 +11,13 @@ use crate::{
         sections::{Sections, Server},
     },
     domain::{common::time::Span, credentials::format::Prefix, portal::session::KeyFormOption},
-    store::DatabaseUrl,
+    store::{DatabaseSettings, DatabaseUrl},
 };
 
 pub fn validate(sections: &Sections, faults: &mut Faults) {
     let Sections { server, database, tokens, api_keys, portal, limits, brute_force, log, .. } = sections;
     validate_server(server, faults);
-    faults.require(
-        !matches!(&database.url, DatabaseUrl::Sqlite(path) if path.contains(":memory:")),
-        &["database.url"],
-        "must be a file, such as sqlite://data/keyswap.db: each connection would have its own database in memory",
-    );
+    validate_database(database, faults);
     faults.require(
         !api_keys.owner_types.is_empty(),
         &["api_keys.owner_types"],
@@ -75,6 +71,20 @@ pub fn validate(sections: &Sections, faults: &mut Faults) {
     );
 }
 
+fn validate_database(database: &DatabaseSettings, faults: &mut Faults) {
+    faults.require(
+        !matches!(&database.url, DatabaseUrl::Sqlite(path) if path.contains(":memory:")),
+        &["database.url"],
+        "must be a file, such as sqlite://data/keyswap.db: each connection would have its own database in memory",
+    );
+    faults.require(
+        database.url.target_session_attrs().is_none_or(|value| value == "read-write"),
+        &["database.url"],
+        "target_session_attrs must be read-write or absent: a server that cannot write may lack the latest changes, such \
+         as the revocation of a key",
+    );
+}
+
 fn validate_server(server: &Server, faults: &mut Faults) {
     if let Some(fault) = validate_public_url(&server.public_url) {
         faults.require(false, &["server.public_url"], fault);
@@ -105,6 +115,7 @@ fn validate_durations(sections: &Sections, faults: &mut Faults) {
     for (path, value, range, text) in [
         ("database.connect_timeout", database.connect_timeout, second..=minute, "must be from 1s to 60s"),
         ("database.statement_timeout", database.statement_timeout, second..=minute, "must be from 1s to 60s"),
+        ("database.lease", database.lease, second..=30 * second, "must be from 1s to 30s"),
         ("tokens.default_ttl", tokens.default_ttl.duration(), second..=Duration::MAX, "must be at least 1s"),
         (
             "signing_keys.replica_staleness",

@@ -1,5 +1,7 @@
 //! Liveness and readiness of this replica.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::{
@@ -47,6 +49,7 @@ pub async fn check_readiness(services: &Services, detail: NoteDetail) -> Readine
             false
         }
     };
+    let lease = services.store.lease_fault();
     let master_keys = services.master_keys.snapshot();
     let missing = master_keys.missing().values();
     // An incoming master key does not encrypt anything yet.
@@ -56,7 +59,8 @@ pub async fn check_readiness(services: &Services, detail: NoteDetail) -> Readine
         NoteDetail::Condition => {
             let unusable = keys.unusable.iter().map(|kid| format!("the signing key {kid} cannot be decrypted"));
             let missing = missing.take(1).map(|_| "the file of a master key is missing or wrong".to_owned());
-            unusable.chain(missing).chain(guard.name_problem().map(str::to_owned)).collect()
+            let not_held = lease.map(|_| "the lease on the database is not held".to_owned());
+            unusable.chain(missing).chain(not_held).chain(guard.name_problem().map(str::to_owned)).collect()
         }
         NoteDetail::Remedy => {
             let unusable = keys.unusable.iter().map(|kid| {
@@ -66,8 +70,16 @@ pub async fn check_readiness(services: &Services, detail: NoteDetail) -> Readine
                 )
             });
             let missing = missing.map(|key| format!("{}: copy the file to this replica", key.reason));
-            unusable.chain(missing).chain(guard.describe_problem()).collect()
+            let not_held = lease.map(|fault| format!("the lease on the database is not held: {fault}"));
+            unusable.chain(missing).chain(not_held).chain(guard.describe_problem()).collect()
         }
     };
+    let database = database && lease.is_none();
     Readiness { ready: database && signing_key && has_master_keys, database, signing_key, notes }
+}
+
+/// Returns how long ago the last heartbeat was sent that the database has acknowledged. Zero on
+/// SQLite, which needs no heartbeats.
+pub fn heartbeat_age(services: &Services) -> Duration {
+    services.store.heartbeat_age().unwrap_or_default()
 }

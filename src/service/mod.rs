@@ -6,6 +6,7 @@ pub mod api_keys;
 pub mod caller;
 pub mod common;
 pub mod credentials;
+pub mod database_server;
 pub mod directory;
 pub mod encryption;
 pub mod events;

@@ -1,4 +1,5 @@
-//! A connection to the database, and the session of the server that belongs to it.
+//! A connection to the database, the server that it leads to, and the session of the server that
+//! belongs to it.
 
 use std::{
     fmt,
@@ -7,7 +8,7 @@ use std::{
 
 use diesel::{PgConnection, SqliteConnection};
 
-use crate::store::{error::OpenError, session};
+use crate::store::{error::OpenError, lease::ServerIdentity, session};
 
 #[derive(diesel::MultiConnection)]
 pub enum Conn {
@@ -24,20 +25,27 @@ impl fmt::Debug for Conn {
     }
 }
 
-/// A connection of the pool.
+/// A connection, and the PostgreSQL server that it leads to for its whole life. SQLite has no
+/// server.
 #[derive(Debug)]
 pub struct ServerConn {
     inner: Conn,
+    server: Option<ServerIdentity>,
     /// The id that the session was given. SQLite has no sessions, and its connections no ids.
     session_id: String,
 }
 
 impl ServerConn {
-    pub const fn new(inner: Conn, session_id: String) -> Self {
-        Self { inner, session_id }
+    pub const fn new(inner: Conn, server: Option<ServerIdentity>, session_id: String) -> Self {
+        Self { inner, server, session_id }
     }
 
-    /// Fails if the connection to PostgreSQL is lost or has another session than its own.
+    pub const fn server(&self) -> Option<ServerIdentity> {
+        self.server
+    }
+
+    /// Fails if the connection to PostgreSQL is lost, has another session than its own, or is
+    /// read-only.
     pub fn check_session(&mut self) -> Result<(), OpenError> {
         match &mut self.inner {
             Conn::Sqlite(_) => Ok(()),

@@ -99,6 +99,10 @@ pub enum OpenError {
     SharedSession,
     #[error(transparent)]
     NoEntropy(#[from] EntropyUnavailable),
+    #[error("the database server is read-only: it is a standby, or default_transaction_read_only is on")]
+    ReadOnly,
+    #[error("the connection leads to another database server than the one that acknowledges heartbeats")]
+    OtherServer,
     #[error("SQLite {0} can corrupt its write-ahead log; version 3.51.3 or later is required")]
     UnsupportedSqliteVersion(String),
     #[error("failed to run the migrations: {0}")]

@@ -5,6 +5,7 @@ use crate::{
     store::{
         credentials::{key_context::LookupDetail, key_details::CredentialLookup},
         error::StoreError,
+        lease::Unverified,
     },
 };
 use std::{
@@ -28,7 +29,7 @@ pub(crate) const MAX_WAITING_LOOKUPS: usize = 2048;
 /// How long an idle loader thread keeps its connection.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 
-pub(crate) type LookupResult = Result<Option<CredentialLookup>, StoreError>;
+pub(crate) type LookupResult = Result<Unverified<Option<CredentialLookup>>, StoreError>;
 
 /// A waiting lookup, with the channel for its result.
 pub(crate) struct PendingLookup {

@@ -17,6 +17,8 @@ pub mod encryption;
 mod error;
 pub mod events;
 pub mod exchange_counts;
+mod heartbeat;
+mod lease;
 mod lock;
 mod lookup_queue;
 mod migrate;
@@ -27,6 +29,8 @@ mod pool_state;
 pub mod portal;
 mod prelude;
 mod query;
+mod reads;
+mod replication;
 mod retry;
 mod row_encryption;
 pub mod row_versions;
@@ -40,28 +44,38 @@ pub mod status_lists;
 mod transaction;
 pub mod webhooks;
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{Arc, OnceLock, mpsc},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::time::timeout;
 
 use crate::{
     domain::{
-        access::audience::Identifier,
-        common::{derived_id::CredentialId, encryption::RowCipher, entropy::Entropy, time::Timestamp},
+        common::{encryption::RowCipher, entropy::Entropy},
         events::Digest,
     },
     store::{
+        lease::{Lease, Trust, Unverified},
         operation_limits::{OperationKind, OperationPermits},
         pool_state::PoolState,
     },
 };
 
+pub use connection::Conn;
 pub use credentials::{key_context::LookupDetail, key_details::CredentialLookup};
-pub use dialect::durability_faults;
+pub use dialect::{
+    durability_faults,
+    server::{Replication, ReplicationMode},
+};
 pub use error::{OpenError, StoreError};
+pub use lease::LeaseError;
 pub use lock::Lock;
-pub use pool::Conn;
+pub use replication::{read_replication, read_system_id};
 pub use retry::{ChangeError, RetryCounts, RetryReason};
 pub use row_encryption::{AuthenticatedRow, RowEncryption};
 pub use settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, SystemClock};
@@ -82,6 +96,8 @@ pub struct Store {
     entropy: Arc<dyn Entropy>,
     encryption: Arc<RowEncryption>,
     retries: Arc<RetryCounts>,
+    /// The heartbeats of a server end when the last clone of the store is dropped.
+    heartbeats: Arc<OnceLock<mpsc::Sender<Infallible>>>,
 }
 
 impl fmt::Debug for Store {
@@ -112,7 +128,12 @@ impl Store {
             entropy,
             encryption: Arc::new(RowEncryption::new(digest)),
             retries: Arc::default(),
+            heartbeats: Arc::default(),
         })
+    }
+
+    const fn lease(&self) -> &Arc<Lease> {
+        self.pool_factory.lease()
     }
 
     /// Gives the store the master keys. Changes of keys fail before.
@@ -145,56 +166,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.run_blocking(OperationKind::Read, move |_, connection| body(connection)).await
-    }
-
-    /// Loads a credential and the existing audiences among `targets`, in the level of detail that
-    /// `detail` selects. The data is read after this call begins. The batch loader combines
-    /// concurrent calls into one query.
-    pub async fn load_credential(
-        &self,
-        credential: CredentialId,
-        targets: BTreeSet<Identifier>,
-        detail: LookupDetail,
-    ) -> Result<Option<CredentialLookup>, StoreError> {
-        let pool_state = self.pool_state.load_full();
-        let busy = || StoreError::unavailable("too many requests wait for it");
-        let pending = batch_loader::submit_lookup(&pool_state, credential, targets, detail).ok_or_else(busy)?;
-        match timeout(self.operation_timeout, pending.wait_for_result()).await {
-            Ok(Some(answer)) => answer,
-            Ok(None) => Err(StoreError::unavailable("a look-up was given up")),
-            Err(_) => {
-                // One unresponsive connection suffices, because all lookups wait for it.
-                if pool_state.is_unresponsive(self.operation_timeout)
-                    || pool_state.has_no_response_since(&pool_state.last_batch_ms, self.operation_timeout)
-                {
-                    self.replace_pool(&pool_state);
-                }
-                Err(StoreError::unavailable("it does not answer"))
-            }
-        }
-    }
-
-    /// Stops the batch loader and releases its connections, so that dropping the store closes every
-    /// connection. This is the last call on a store.
-    pub async fn close(&self) {
-        self.pool_state.load_full().batch_loader.close().await;
-    }
-
-    /// Like `read`, with the time of the database before it.
-    pub async fn read_at<T, E>(
-        &self,
-        body: impl FnOnce(&mut Conn, Timestamp) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        self.read(move |connection| {
-            let now = now(connection)?;
-            body(connection, now)
-        })
-        .await
+        self.run_blocking(OperationKind::Read, Trust::Compared, move |_, connection| body(connection)).await
     }
 
     /// Returns how many changes were repeated since the start.
@@ -202,14 +174,12 @@ impl Store {
         &self.retries
     }
 
-    /// Returns the time of the database.
-    pub async fn now(&self) -> Result<Timestamp, StoreError> {
-        self.read(transaction::now).await
-    }
-
+    /// Runs `body` with a pooled connection on a blocking thread. What it returns, errors included, is
+    /// believed only if the lease is held afterwards.
     async fn run_blocking<T, E>(
         &self,
         kind: OperationKind,
+        trust: Trust,
         body: impl FnOnce(&Self, &mut Conn) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
@@ -232,11 +202,11 @@ impl Store {
             // A connection error is also a response. The pool is replaced only if there is no
             // response.
             taken.record_response();
-            let mut connection = connection.map_err(|error| E::from(StoreError::unavailable(error)))?;
+            let mut connection = connection.map_err(StoreError::unavailable)?;
             let result = body(&store, &mut connection);
             taken.record_response();
             drop(permit);
-            result
+            Ok::<_, StoreError>(Unverified::new(result, connection.server()))
         });
         // This timeout covers a database host or network that accepts data and never responds. The
         // database's own timeouts have no effect then.
@@ -246,7 +216,10 @@ impl Store {
             }
             return Err(unavailable("it does not answer"));
         };
-        done.map_err(|error| E::from(StoreError::unavailable(error)))?
+        done.map_err(StoreError::unavailable)
+            .flatten()
+            .and_then(|result| result.accept(self.lease(), trust))
+            .map_err(E::from)?
     }
 
     /// Replaces the pool. Threads that are blocked on unresponsive connections keep them.

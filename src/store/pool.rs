@@ -23,7 +23,9 @@ use crate::{
     domain::common::entropy::Entropy,
     store::{
         connection::ServerConn,
+        dialect::server,
         error::OpenError,
+        lease::Lease,
         session::{self, SessionIds},
         settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl},
         sqlite::require_supported_sqlite,
@@ -49,6 +51,7 @@ pub struct ConnectionManager {
     /// Whether new connections are checked for a pooler that shares sessions: the first one, and
     /// after a connection has lost its session.
     suspects_pooler: Arc<AtomicBool>,
+    lease: Arc<Lease>,
 }
 
 impl fmt::Debug for ConnectionManager {
@@ -58,8 +61,13 @@ impl fmt::Debug for ConnectionManager {
 }
 
 impl ConnectionManager {
-    fn connect_unchecked(&self) -> Result<ServerConn, OpenError> {
-        match &self.settings.url {
+    pub const fn url(&self) -> &DatabaseUrl {
+        &self.settings.url
+    }
+
+    /// Connects to `url`, which is the configured one or names one of its hosts.
+    pub fn connect_to(&self, url: &DatabaseUrl) -> Result<ServerConn, OpenError> {
+        match url {
             DatabaseUrl::Sqlite(path) => self.connect_sqlite(path),
             DatabaseUrl::Postgres(url) => self.connect_postgres(url),
         }
@@ -78,7 +86,7 @@ impl ConnectionManager {
         let clock = Arc::clone(&self.clock);
         keyswap_now_utils::register_nondeterministic_impl(&connection, move || clock.now().millis())
             .map_err(OpenError::Setup)?;
-        Ok(ServerConn::new(Conn::Sqlite(connection), String::new()))
+        Ok(ServerConn::new(Conn::Sqlite(connection), None, String::new()))
     }
 
     /// Switches a new database file to WAL mode. The switch needs an exclusive lock, and SQLite
@@ -108,6 +116,8 @@ impl ConnectionManager {
             ("keepalives_interval", "3".to_owned()),
             ("keepalives_count", "3".to_owned()),
             ("application_name", "keyswap".to_owned()),
+            // A standby and a server that is read-only are not believed (invariant 17).
+            ("target_session_attrs", "read-write".to_owned()),
         ] {
             if !url.contains(&format!("{name}=")) {
                 url.push(if url.contains('?') { '&' } else { '?' });
@@ -117,7 +127,8 @@ impl ConnectionManager {
         let mut connection = PgConnection::establish(&url).map_err(session::describe_connection_error)?;
         let id = self.session_ids.issue();
         session::prepare(&mut connection, &id, self.settings.statement_timeout)?;
-        Ok(ServerConn::new(Conn::Postgres(connection), id))
+        let server = server::read_identity(&mut connection).map_err(OpenError::Setup)?;
+        Ok(ServerConn::new(Conn::Postgres(connection), Some(server), id))
     }
 }
 
@@ -125,16 +136,25 @@ impl ManageConnection for ConnectionManager {
     type Connection = ServerConn;
     type Error = OpenError;
 
+    /// Connects to the server that the lease is on. It is one of the hosts of the configured URL, and
+    /// another host may name a former primary.
     fn connect(&self) -> Result<ServerConn, OpenError> {
-        let mut connection = self.connect_unchecked()?;
+        let url = self.lease.url().unwrap_or_else(|| self.settings.url.clone());
+        let mut connection = self.connect_to(&url)?;
+        if self.lease.is_elsewhere(connection.server()) {
+            return Err(OpenError::OtherServer);
+        }
         if self.suspects_pooler.load(Ordering::Relaxed) {
-            connection.require_own_sessions(&mut self.connect_unchecked()?)?;
+            connection.require_own_sessions(&mut self.connect_to(&url)?)?;
             self.suspects_pooler.store(false, Ordering::Relaxed);
         }
         Ok(connection)
     }
 
     fn is_valid(&self, connection: &mut ServerConn) -> Result<(), OpenError> {
+        if self.lease.is_elsewhere(connection.server()) {
+            return Err(OpenError::OtherServer);
+        }
         let checked = connection.check_session();
         if matches!(checked, Err(OpenError::SharedSession)) {
             self.suspects_pooler.store(true, Ordering::Relaxed);
@@ -143,7 +163,7 @@ impl ManageConnection for ConnectionManager {
     }
 
     fn has_broken(&self, connection: &mut ServerConn) -> bool {
-        is_broken(connection)
+        is_broken(connection) || self.lease.is_elsewhere(connection.server())
     }
 }
 
@@ -164,6 +184,14 @@ impl PoolFactory {
     /// Returns how many operations may use a connection at once, not counting the batch loader.
     pub const fn max_concurrent_operations(&self) -> usize {
         self.0.settings.pool_size as usize
+    }
+
+    pub const fn lease(&self) -> &Arc<Lease> {
+        &self.0.lease
+    }
+
+    pub fn connection_manager(&self) -> ConnectionManager {
+        self.0.clone()
     }
 
     pub fn create_pool(&self) -> Pool {
@@ -193,6 +221,7 @@ pub fn open(
         clock,
         session_ids: Arc::new(SessionIds::new(entropy)?),
         suspects_pooler: Arc::new(AtomicBool::new(!is_sqlite)),
+        lease: Arc::new(Lease::new(settings.lease)),
     };
     let mut first = manager.connect()?;
     require_supported_sqlite(&mut first)?;

@@ -65,14 +65,19 @@ pub(crate) fn prepare(connection: &mut PgConnection, id: &str, timeout: Duration
 /// The text that the server quotes in its message, in any language, if the session is another one.
 const OTHER_SESSION: &str = "another keyswap.session";
 
-/// Fails if the connection is lost, or if its session is not the one that was given `id`. The check
-/// runs whenever a connection is taken from the pool, so it is one statement without preparation,
-/// whose result is not read: a fault is a text that is no integer.
+/// The text that the server quotes if the session cannot write: on a standby, and where
+/// `default_transaction_read_only` is on.
+const READ_ONLY: &str = "read-only keyswap.session";
+
+/// Fails if the connection is lost, if its session is not the one that was given `id`, or if it
+/// cannot write. The check runs whenever a connection is taken from the pool, so it is one statement
+/// without preparation, whose result is not read: a fault is a text that is no integer.
 pub(crate) fn check(connection: &mut PgConnection, id: &str) -> Result<(), OpenError> {
     connection
         .batch_execute(&format!(
             "SELECT (CASE WHEN current_setting('keyswap.session', true) IS DISTINCT FROM '{id}' \
-             THEN '{OTHER_SESSION}' ELSE '1' END)::INTEGER"
+             THEN '{OTHER_SESSION}' WHEN current_setting('transaction_read_only') = 'on' THEN '{READ_ONLY}' \
+             ELSE '1' END)::INTEGER"
         ))
         .map_err(describe)
 }
@@ -93,7 +98,14 @@ pub(crate) fn require_own_sessions(
 }
 
 fn describe(error: DieselError) -> OpenError {
-    if is_of_shared_session(&error.to_string()) { OpenError::SharedSession } else { OpenError::Setup(error) }
+    let text = error.to_string();
+    if is_of_shared_session(&text) {
+        OpenError::SharedSession
+    } else if text.contains(READ_ONLY) {
+        OpenError::ReadOnly
+    } else {
+        OpenError::Setup(error)
+    }
 }
 
 /// Whether an error shows that a pooler shares sessions: `check` has failed, a statement was

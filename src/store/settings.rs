@@ -51,6 +51,9 @@ pub struct DatabaseSettings {
     /// How long a statement may take, and how long it may wait for a lock.
     #[serde(deserialize_with = "deserialize_duration")]
     pub statement_timeout: Duration,
+    /// How long a PostgreSQL server is believed after the last heartbeat that it acknowledged.
+    #[serde(deserialize_with = "deserialize_duration")]
+    pub lease: Duration,
 }
 
 fn deserialize_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -132,6 +135,22 @@ impl DatabaseUrl {
         let user = if user.is_empty() { String::new() } else { format!("{user}@") };
         let query = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
         Some(UrlWithoutPassword { url: format!("{scheme}://{user}{address}{query}"), password: password.map(decode) })
+    /// Returns the configured `target_session_attrs`, by which libpq chooses among the hosts.
+    pub fn target_session_attrs(&self) -> Option<&str> {
+        find_parameter(self.parse_postgres()?.query, "target_session_attrs")
+    }
+
+    /// Returns a URL for each host, or the URL itself if its authority does not list several.
+    pub fn split_hosts(&self) -> Vec<Self> {
+        let Some(PostgresUrl { login, address, query }) = self.parse_postgres() else { return vec![self.clone()] };
+        let has_parameter = ["host", "hostaddr", "port"].iter().any(|name| find_parameter(query, name).is_some());
+        let (hosts, path) = address.find('/').map_or((address, ""), |slash| address.split_at(slash));
+        if has_parameter || !hosts.contains(',') {
+            return vec![self.clone()];
+        }
+        let login = if login.is_empty() { String::new() } else { format!("{login}@") };
+        let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+        hosts.split(',').map(|host| Self::Postgres(format!("postgres://{login}{host}{path}{query}"))).collect()
     }
 
     fn parse_postgres(&self) -> Option<PostgresUrl<'_>> {
@@ -238,6 +257,22 @@ mod tests {
             ("postgres://db:5432/k?user=a@b", false),
         ] {
             assert_eq!(url.parse::<DatabaseUrl>().unwrap().has_password(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_the_authority_are_split() {
+        for (url, expected) in [
+            ("postgres://u:p@a:1,b/k?x=1", &["postgres://u:p@a:1/k?x=1", "postgres://u:p@b/k?x=1"][..]),
+            ("postgresql://a,b", &["postgres://a", "postgres://b"]),
+            ("postgres://u@[::1]:1,[::2]/k", &["postgres://u@[::1]:1/k", "postgres://u@[::2]/k"]),
+            ("postgres://u@a/k,l", &["postgres://u@a/k,l"]),
+            ("postgres:///k?host=a,b", &["postgres:///k?host=a,b"]),
+            ("postgres://a,b/k?port=1,2", &["postgres://a,b/k?port=1,2"]),
+        ] {
+            let split = url.parse::<DatabaseUrl>().unwrap().split_hosts();
+            let expected: Vec<DatabaseUrl> = expected.iter().map(|url| url.parse().unwrap()).collect();
+            assert!(split == expected, "{url}");
         }
     }
 }

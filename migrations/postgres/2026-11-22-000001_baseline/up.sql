@@ -584,6 +584,12 @@ CREATE TABLE replicas (
     max_ttl BIGINT NOT NULL
 );
 
+-- The heartbeats of each server, each of which proves that the database can write. Only PostgreSQL has rows.
+CREATE TABLE replica_heartbeats (
+    replica_id TEXT NOT NULL PRIMARY KEY,
+    heartbeats BIGINT NOT NULL
+) WITH (fillfactor = 50);
+
 -- One row: the last observed time, and since when the clock has been steady.
 CREATE TABLE clock_monitor (
     id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),

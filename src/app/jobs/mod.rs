@@ -14,6 +14,7 @@ use crate::service::{
     Error, Services,
     api_keys::expiry_notifications::{record_expiry_notifications, record_owner_deletions},
     common::job_monitor::RunningJob,
+    database_server,
     encryption::{master_keys, rollback_guard},
     integrity, retention, signing, status_lists,
 };
@@ -58,6 +59,7 @@ impl Jobs {
         jobs.run_every(ROLLBACK_GUARD_INTERVAL, "update the rollback guard", |all| async move {
             rollback_guard::update(&all).await
         });
+        jobs.run_server_comparison();
         jobs.run_every(refresh, "refresh the status lists", |all| async move { status_lists::refresh(&all).await });
         // A list is signed again at half of its `ttl`, also if that is shorter.
         let build = build.min(Duration::from_secs(status_lists::build::ttl(services)) / 4).max(MIN_BUILD_INTERVAL);
@@ -136,6 +138,21 @@ impl Jobs {
                     // `changed` fails when the sender is dropped. That also means stop.
                     _ = stopped.changed() => break,
                     _ = ticks.tick() => run_once(&services, &running, job(services.clone())).await,
+                }
+            }
+        });
+    }
+
+    /// Compares each new database server with the rollback guard, after which it is believed.
+    fn run_server_comparison(&mut self) {
+        let (services, mut stopped) = (self.services.clone(), self.stop.subscribe());
+        self.spawn("compare the new database server with the rollback guard", MAX_RUN_TIME, |running| async move {
+            loop {
+                tokio::select! {
+                    _ = stopped.changed() => break,
+                    () = services.store.wait_for_comparison() => {
+                        run_once(&services, &running, database_server::compare_new(&services)).await;
+                    }
                 }
             }
         });

@@ -21,6 +21,10 @@ pub struct DatabaseProgress {
     /// Id of the first event. A different id means a different database and not a backup of this
     /// one.
     pub database: String,
+    /// The system identifier of the PostgreSQL cluster. Absent on SQLite and without the right to read
+    /// it. Copies of a database in other clusters can be at the same event and continue differently.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_id: Option<String>,
     /// Sequence number of the last event.
     pub seq: i64,
     /// Hash of the last event. It detects a history that has diverged after a rollback, even if it
@@ -51,6 +55,13 @@ impl DatabaseProgress {
     /// Returns whether `self` records a decision of an operator that `other` does not know.
     pub(crate) fn is_accepted_after(&self, other: &Self) -> bool {
         self.database == other.database && self.accepted.is_some() && self.accepted != other.accepted
+    }
+}
+
+impl DatabaseProgress {
+    /// Returns whether both are known to be of different clusters.
+    pub(crate) fn is_other_cluster(&self, other: &Self) -> bool {
+        self.system_id.as_ref().zip(other.system_id.as_ref()).is_some_and(|(one, other)| one != other)
     }
 }
 
@@ -134,13 +145,30 @@ pub struct Rollback {
 impl fmt::Display for Rollback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (recorded, actual) = (&self.recorded, &self.database);
-        f.write_str("the database was rolled back")?;
         if actual.seq < recorded.seq {
-            write!(f, ": it ends with event {}, and event {} was recorded", actual.seq, recorded.seq)
+            write!(
+                f,
+                "the database was rolled back: it ends with event {}, and event {} was recorded",
+                actual.seq, recorded.seq
+            )
         } else if actual.manifest_counter < recorded.manifest_counter {
-            f.write_str(": signing keys are missing or in an earlier state than was recorded")
+            f.write_str(
+                "the database was rolled back: signing keys are missing or in an earlier state than was recorded",
+            )
+        } else if let (Some(recorded), Some(actual)) = (&recorded.system_id, &actual.system_id)
+            && recorded != actual
+        {
+            write!(
+                f,
+                "the database is in another PostgreSQL cluster: its system identifier is {actual}, and {recorded} was \
+                 recorded"
+            )
         } else {
-            write!(f, " and used since: event {} differs from the recorded one", recorded.seq)
+            write!(
+                f,
+                "the database was rolled back and used since: event {} differs from the recorded one",
+                recorded.seq
+            )
         }
     }
 }

@@ -111,7 +111,7 @@ async fn compare_with(
 ) -> Result<(GuardState, Option<DatabaseProgress>), Error> {
     let (file, encryption) = (file.to_owned(), store.encryption());
     store
-        .read(move |connection| {
+        .read_to_compare(move |connection| {
             // The file is read before the database. Otherwise progress that is recorded in between
             // would look like a rollback.
             let recorded = read_guard_file(&file);
@@ -157,7 +157,9 @@ fn read_progress(connection: &mut Conn, encryption: &RowEncryption) -> Result<Op
         store::signing::manifest::list(connection, encryption)?;
     let (seq, hash) = store::events::read_chain_head(connection)?;
     let keys = keys.into_iter().map(RecordedKey::from_stored).collect();
-    Ok(Some(DatabaseProgress { database: first.id.to_string(), seq, hash, manifest_counter, keys, accepted: None }))
+    let system_id = store::read_system_id(connection)?;
+    let database = first.id.to_string();
+    Ok(Some(DatabaseProgress { database, system_id, seq, hash, manifest_counter, keys, accepted: None }))
 }
 
 fn compare_progress(
@@ -177,7 +179,7 @@ fn compare_progress(
             store::events::find(connection, recorded.seq + 1)?.is_none_or(|next| next.prev_hash == recorded.hash)
         }
     };
-    if is_same_history && actual.manifest_counter >= recorded.manifest_counter {
+    if is_same_history && actual.manifest_counter >= recorded.manifest_counter && !recorded.is_other_cluster(actual) {
         return Ok(GuardState::Consistent);
     }
     Ok(GuardState::RolledBack(Box::new(Rollback { recorded, database: actual.clone(), needs_restart: false })))

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "the one file that writes SQL by hand")]
 
 pub mod bulk;
+pub mod server;
 
 use diesel::{
     PgConnection, Queryable, QueryableByName, RunQueryDsl, SqliteConnection,

@@ -237,6 +237,7 @@ fn migrate(url: &str) {
         pool_size: 1,
         connect_timeout: Duration::from_secs(60),
         statement_timeout: Duration::from_secs(60),
+        lease: Duration::from_secs(30),
     };
     let entropy = Arc::new(SystemEntropy::default());
     let store = Store::open(&settings, CreationPolicy::Create, Arc::new(SystemClock), entropy, sha256).unwrap();

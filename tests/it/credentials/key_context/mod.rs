@@ -111,6 +111,7 @@ fn open(database: &Database, seed: u64) -> Store {
         pool_size: 2,
         connect_timeout: Duration::from_secs(60),
         statement_timeout: Duration::from_secs(60),
+        lease: Duration::from_secs(30),
     };
     let ids = Arc::new(Ids(Mutex::new(Random::new(seed))));
     let store = Store::open(&settings, CreationPolicy::Fail, Arc::new(Frozen), ids, sha256).unwrap();

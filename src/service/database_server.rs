@@ -1,0 +1,20 @@
+//! A new database server is believed only after the rollback guard has compared it (invariant 17): a
+//! standby that was promoted may lack the latest changes.
+
+use crate::service::{Error, Services, encryption::rollback_guard};
+
+/// Compares the database with the rollback guard. If that succeeds, the server that acknowledges
+/// heartbeats is believed. A database that was rolled back halts signing until an operator decides.
+pub async fn compare(services: &Services) -> Result<(), Error> {
+    let server = services.store.server_to_compare();
+    rollback_guard::check(services).await?;
+    if let Some(server) = server {
+        services.store.set_server_compared(server);
+    }
+    Ok(())
+}
+
+/// Compares the database server that acknowledges heartbeats, unless that has been done.
+pub async fn compare_new(services: &Services) -> Result<(), Error> {
+    if services.store.server_to_compare().is_some() { compare(services).await } else { Ok(()) }
+}

@@ -1,0 +1,125 @@
+//! What a PostgreSQL server reports about itself, and the heartbeats by which it proves that it can
+//! write.
+
+use diesel::{
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl,
+    dsl::sql,
+    pg::data_types::PgTimestamp,
+    result::{DatabaseErrorKind, Error as DieselError},
+    sql_types::{BigInt, Text, Timestamptz},
+};
+
+use crate::store::lease::ServerIdentity;
+
+/// Reads which server this is. A session stays with its server for its whole life.
+pub fn read_identity(connection: &mut PgConnection) -> QueryResult<ServerIdentity> {
+    let started_at: PgTimestamp = sql::<Timestamptz>("SELECT pg_postmaster_start_time()").get_result(connection)?;
+    let timeline: QueryResult<String> =
+        sql::<Text>("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)").get_result(connection);
+    Ok(ServerIdentity {
+        started_at: started_at.0,
+        system_id: read_system_id(connection)?,
+        timeline: if_permitted(timeline)?.and_then(|digits| u32::from_str_radix(&digits, 16).ok()),
+    })
+}
+
+/// Reads the identifier that `initdb` gave to the cluster. Returns `None` if the role may not.
+pub fn read_system_id(connection: &mut PgConnection) -> QueryResult<Option<i64>> {
+    if_permitted(sql::<BigInt>("SELECT system_identifier FROM pg_control_system()").get_result(connection))
+}
+
+/// Everybody may call these functions by default, but an operator can revoke that, and some hosted
+/// databases do not have them.
+fn if_permitted<T>(result: QueryResult<T>) -> QueryResult<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(DieselError::DatabaseError(kind, _)) if !matches!(kind, DatabaseErrorKind::ClosedConnection) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes and commits a heartbeat of a replica.
+pub fn record_heartbeat(connection: &mut PgConnection, replica: &str) -> QueryResult<usize> {
+    diesel::sql_query(
+        "INSERT INTO replica_heartbeats (replica_id, heartbeats) VALUES ($1, 1) \
+         ON CONFLICT (replica_id) DO UPDATE SET heartbeats = replica_heartbeats.heartbeats + 1",
+    )
+    .bind::<Text, _>(replica)
+    .execute(connection)
+}
+
+/// How the changes of a server reach its standbys.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct Replication {
+    #[diesel(sql_type = Text)]
+    pub synchronous_standby_names: String,
+    #[diesel(sql_type = Text)]
+    pub synchronous_commit: String,
+    /// The number of connected standbys.
+    #[diesel(sql_type = BigInt)]
+    pub standbys: i64,
+    /// How many of them a commit waits for.
+    #[diesel(sql_type = BigInt)]
+    pub synchronous_standbys: i64,
+    /// How many of them the role may not see the state of.
+    #[diesel(sql_type = BigInt)]
+    pub hidden_standbys: i64,
+}
+
+/// Whether a commit waits for a standby.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplicationMode {
+    /// There is no standby.
+    Alone,
+    Synchronous,
+    Asynchronous,
+}
+
+impl Replication {
+    pub fn mode(&self) -> ReplicationMode {
+        let waits = ["on", "remote_apply", "remote_write"].contains(&self.synchronous_commit.as_str());
+        if waits && !self.synchronous_standby_names.trim().is_empty() {
+            ReplicationMode::Synchronous
+        } else if self.standbys == 0 {
+            ReplicationMode::Alone
+        } else {
+            ReplicationMode::Asynchronous
+        }
+    }
+}
+
+pub fn read_replication(connection: &mut PgConnection) -> QueryResult<Replication> {
+    diesel::sql_query(
+        "SELECT current_setting('synchronous_standby_names') AS synchronous_standby_names, \
+         current_setting('synchronous_commit') AS synchronous_commit, COUNT(*) AS standbys, \
+         COUNT(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) AS synchronous_standbys, \
+         COUNT(*) FILTER (WHERE sync_state IS NULL) AS hidden_standbys FROM pg_stat_replication",
+    )
+    .get_result(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_commit_that_waits_for_a_standby_is_synchronous() {
+        for (names, commit, standbys, expected) in [
+            ("", "on", 0, ReplicationMode::Alone),
+            ("", "on", 1, ReplicationMode::Asynchronous),
+            ("ANY 1 (*)", "on", 2, ReplicationMode::Synchronous),
+            ("db2", "remote_write", 0, ReplicationMode::Synchronous),
+            ("db2", "local", 1, ReplicationMode::Asynchronous),
+            ("db2", "off", 1, ReplicationMode::Asynchronous),
+        ] {
+            let replication = Replication {
+                synchronous_standby_names: names.to_owned(),
+                synchronous_commit: commit.to_owned(),
+                standbys,
+                synchronous_standbys: 0,
+                hidden_standbys: 0,
+            };
+            assert_eq!(replication.mode(), expected, "{names} {commit}");
+        }
+    }
+}

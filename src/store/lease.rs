@@ -1,0 +1,341 @@
+//! The lease on the database: what a server answers is believed only while that server acknowledges
+//! heartbeats (invariant 17). A PostgreSQL server that was replaced by another one, or that cannot
+//! write any more, acknowledges none.
+//!
+//! This file contains the rules. `heartbeat` sends the heartbeats.
+
+use std::{fmt, time::Duration};
+
+use arc_swap::ArcSwap;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::Notify;
+
+use crate::store::{error::StoreError, settings::DatabaseUrl};
+
+/// The longest time between two heartbeats.
+const MAX_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What distinguishes PostgreSQL servers. The address is not part of it, because one server can have
+/// several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerIdentity {
+    /// When the server process was started, in microseconds since 2000-01-01 UTC. A primary and its
+    /// standbys differ in it.
+    pub started_at: i64,
+    /// The identifier that `initdb` gave to the cluster, and that its standbys have as well. Absent
+    /// if the role may not read it.
+    pub system_id: Option<i64>,
+    /// The number of the history that the server continues, which each promotion increases. Absent
+    /// if the role may not read it.
+    pub timeline: Option<u32>,
+}
+
+impl fmt::Display for ServerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.timeline {
+            Some(timeline) => write!(f, "timeline {timeline}")?,
+            None => f.write_str("unknown timeline")?,
+        }
+        match self.system_id {
+            Some(system_id) => write!(f, " of cluster {}", system_id.cast_unsigned()),
+            None => f.write_str(" of an unknown cluster"),
+        }
+    }
+}
+
+/// An acknowledged heartbeat.
+#[derive(Debug, Clone)]
+pub struct Heartbeat {
+    pub server: ServerIdentity,
+    /// The URL of the server, which names one host.
+    pub url: DatabaseUrl,
+    /// When the statement was sent, by `monotonic_now`. The acknowledgment may have arrived later.
+    pub sent_at: Duration,
+}
+
+/// Which servers a read accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Only a server that the rollback guard has compared.
+    Compared,
+    /// Any server that acknowledges heartbeats. The comparison itself reads from it.
+    Connected,
+}
+
+/// Why a server is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    #[error("no database server has acknowledged a heartbeat yet")]
+    NoHeartbeat,
+    #[error("the data is from another database server than the one that acknowledges heartbeats")]
+    OtherServer,
+    #[error("the last acknowledged heartbeat was sent {age:.1?} ago, and database.lease is {lease:?}")]
+    Expired { age: Duration, lease: Duration },
+    #[error("the database server changed, and the rollback guard has not compared the new one yet")]
+    NotCompared,
+}
+
+/// The lease of this process on the database.
+#[derive(Debug)]
+pub struct Lease {
+    duration: Duration,
+    state: ArcSwap<LeaseState>,
+    /// Notified at each heartbeat of a server that the rollback guard has not compared.
+    needs_comparison: Notify,
+}
+
+#[derive(Debug, Clone, Default)]
+struct LeaseState {
+    /// Whether reads need the lease. Commands and SQLite do not.
+    is_required: bool,
+    heartbeat: Option<Heartbeat>,
+    /// Increases when another server acknowledges a heartbeat.
+    generation: u64,
+    is_compared: bool,
+}
+
+impl LeaseState {
+    fn server(&self) -> Option<ServerIdentity> {
+        self.heartbeat.as_ref().map(|heartbeat| heartbeat.server)
+    }
+
+    fn with_heartbeat(&self, heartbeat: Heartbeat) -> Self {
+        let is_same = self.server() == Some(heartbeat.server);
+        Self {
+            is_required: self.is_required,
+            heartbeat: Some(heartbeat),
+            generation: self.generation + u64::from(!is_same),
+            is_compared: self.is_compared && is_same,
+        }
+    }
+
+    fn check(
+        &self,
+        server: Option<ServerIdentity>,
+        trust: Trust,
+        lease: Duration,
+        now: Duration,
+    ) -> Result<(), LeaseError> {
+        if !self.is_required {
+            return Ok(());
+        }
+        let heartbeat = self.heartbeat.as_ref().ok_or(LeaseError::NoHeartbeat)?;
+        if server != Some(heartbeat.server) {
+            return Err(LeaseError::OtherServer);
+        }
+        let age = now.saturating_sub(heartbeat.sent_at);
+        if age >= lease {
+            return Err(LeaseError::Expired { age, lease });
+        }
+        if trust == Trust::Compared && !self.is_compared {
+            return Err(LeaseError::NotCompared);
+        }
+        Ok(())
+    }
+}
+
+impl Lease {
+    pub fn new(duration: Duration) -> Self {
+        Self { duration, state: ArcSwap::default(), needs_comparison: Notify::new() }
+    }
+
+    pub const fn duration(&self) -> Duration {
+        self.duration
+    }
+
+    /// The time between two heartbeats.
+    pub fn interval(&self) -> Duration {
+        MAX_INTERVAL.min(self.duration / 2)
+    }
+
+    /// From now on, reads need the lease.
+    pub fn require(&self) {
+        self.state.rcu(|state| LeaseState { is_required: true, ..LeaseState::clone(state) });
+    }
+
+    /// Records an acknowledged heartbeat. If it is from another server than the previous one, returns
+    /// that one.
+    pub fn record(&self, heartbeat: Heartbeat) -> Option<ServerIdentity> {
+        let server = heartbeat.server;
+        let before = self.state.rcu(|state| state.with_heartbeat(heartbeat.clone()));
+        if self.not_compared().is_some() {
+            self.needs_comparison.notify_one();
+        }
+        before.server().filter(|before| *before != server)
+    }
+
+    /// Checks whether what was read from `server` is believed at `now`.
+    pub fn check(&self, server: Option<ServerIdentity>, trust: Trust, now: Duration) -> Result<(), LeaseError> {
+        self.state.load().check(server, trust, self.duration, now)
+    }
+
+    /// Returns why the server that acknowledged the last heartbeat is not believed at `now`.
+    pub fn fault(&self, now: Duration) -> Option<LeaseError> {
+        let state = self.state.load();
+        state.check(state.server(), Trust::Compared, self.duration, now).err()
+    }
+
+    /// Returns whether a connection to `server` is useless, because the lease is on another server.
+    pub fn is_elsewhere(&self, server: Option<ServerIdentity>) -> bool {
+        let state = self.state.load();
+        state.is_required && state.heartbeat.is_some() && state.server() != server
+    }
+
+    /// Returns the URL of the server that acknowledged the last heartbeat.
+    pub fn url(&self) -> Option<DatabaseUrl> {
+        self.state.load().heartbeat.as_ref().map(|heartbeat| heartbeat.url.clone())
+    }
+
+    /// Returns how long ago the last acknowledged heartbeat was sent.
+    pub fn age(&self, now: Duration) -> Option<Duration> {
+        self.state.load().heartbeat.as_ref().map(|heartbeat| now.saturating_sub(heartbeat.sent_at))
+    }
+
+    /// Returns the generation of a server that the rollback guard has to compare.
+    pub fn not_compared(&self) -> Option<u64> {
+        let state = self.state.load();
+        (state.is_required && state.heartbeat.is_some() && !state.is_compared).then_some(state.generation)
+    }
+
+    /// Records that the rollback guard has compared the server of `generation`. Has no effect if the
+    /// server has changed since.
+    pub fn set_compared(&self, generation: u64) {
+        self.state.rcu(|state| {
+            let is_compared = state.is_compared || state.generation == generation;
+            LeaseState { is_compared, ..LeaseState::clone(state) }
+        });
+    }
+
+    /// Waits for a heartbeat of a server that the rollback guard has to compare.
+    pub async fn wait_for_comparison(&self) {
+        self.needs_comparison.notified().await;
+    }
+}
+
+/// What was read from a server. The value is accessible only through `accept`, at the time at which
+/// it is used.
+#[derive(Debug, Clone)]
+pub struct Unverified<T> {
+    value: T,
+    server: Option<ServerIdentity>,
+}
+
+impl<T> Unverified<T> {
+    pub const fn new(value: T, server: Option<ServerIdentity>) -> Self {
+        Self { value, server }
+    }
+
+    /// Returns the value if the lease on its server is fresh now.
+    pub fn accept(self, lease: &Lease, trust: Trust) -> Result<T, StoreError> {
+        lease.check(self.server, trust, monotonic_now()).map_err(StoreError::unavailable)?;
+        Ok(self.value)
+    }
+}
+
+/// Returns the time since a fixed moment. On Linux it includes the time for which the machine was
+/// suspended, because the database may have changed its primary in that time.
+pub fn monotonic_now() -> Duration {
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    let now = clock_gettime(CLOCK);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: ServerIdentity = ServerIdentity { started_at: 1, system_id: Some(7), timeline: Some(1) };
+    const NEW: ServerIdentity = ServerIdentity { started_at: 2, system_id: Some(7), timeline: Some(2) };
+
+    const fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn heartbeat(server: ServerIdentity, sent_at: Duration) -> Heartbeat {
+        Heartbeat { server, url: "postgres://a/k".parse().unwrap(), sent_at }
+    }
+
+    /// A required lease of two seconds on `OLD`, compared, with a heartbeat that was sent at 1 s.
+    fn held() -> Lease {
+        let lease = Lease::new(at(2000));
+        lease.require();
+        assert_eq!(lease.record(heartbeat(OLD, at(1000))), None);
+        lease.set_compared(lease.not_compared().unwrap());
+        lease
+    }
+
+    #[test]
+    fn lease_ends_after_the_moment_at_which_the_last_acknowledged_heartbeat_was_sent() {
+        let lease = held();
+        let check = |now| lease.check(Some(OLD), Trust::Compared, now);
+        assert_eq!(check(at(2999)), Ok(()));
+        assert_eq!(check(at(3000)), Err(LeaseError::Expired { age: at(2000), lease: at(2000) }));
+        assert_eq!(lease.fault(at(3000)), check(at(3000)).err());
+        // The acknowledgment arrives late: it proves nothing about the time after the statement was sent.
+        lease.record(heartbeat(OLD, at(2000)));
+        assert_eq!((check(at(3999)), check(at(4000)).is_err()), (Ok(()), true));
+        assert_eq!(lease.age(at(4000)), Some(at(2000)));
+    }
+
+    #[test]
+    fn data_of_another_server_is_refused() {
+        let lease = held();
+        for server in [Some(NEW), None, Some(ServerIdentity { system_id: Some(8), ..OLD })] {
+            assert_eq!(lease.check(server, Trust::Compared, at(1000)), Err(LeaseError::OtherServer));
+            assert!(lease.is_elsewhere(server));
+        }
+        assert!(!lease.is_elsewhere(Some(OLD)));
+        // After a failover, the former primary is the other server, however fresh its data looks.
+        assert_eq!(lease.record(heartbeat(NEW, at(1500))), Some(OLD));
+        assert_eq!(lease.check(Some(OLD), Trust::Connected, at(1500)), Err(LeaseError::OtherServer));
+    }
+
+    #[test]
+    fn new_server_is_believed_only_after_its_comparison() {
+        let lease = held();
+        assert_eq!(lease.not_compared(), None);
+        lease.record(heartbeat(NEW, at(1500)));
+        let check = |trust| lease.check(Some(NEW), trust, at(1500));
+        assert_eq!((check(Trust::Compared), check(Trust::Connected)), (Err(LeaseError::NotCompared), Ok(())));
+        let before = lease.not_compared().unwrap();
+        // The comparison belongs to a server that has changed, and back again, since.
+        lease.record(heartbeat(OLD, at(1600)));
+        lease.record(heartbeat(NEW, at(1700)));
+        lease.set_compared(before);
+        assert_eq!(check(Trust::Compared), Err(LeaseError::NotCompared));
+        lease.set_compared(lease.not_compared().unwrap());
+        assert_eq!(check(Trust::Compared), Ok(()));
+        assert_eq!(lease.record(heartbeat(NEW, at(1800))), None);
+        assert_eq!(check(Trust::Compared), Ok(()), "the same server needs no second comparison");
+    }
+
+    #[test]
+    fn only_a_required_lease_refuses() {
+        let lease = Lease::new(at(2000));
+        assert_eq!(lease.check(None, Trust::Compared, at(9000)), Ok(()));
+        assert_eq!((lease.fault(at(9000)), lease.not_compared(), lease.is_elsewhere(Some(OLD))), (None, None, false));
+        lease.require();
+        assert_eq!(lease.check(Some(OLD), Trust::Compared, at(9000)), Err(LeaseError::NoHeartbeat));
+        assert!(!lease.is_elsewhere(Some(OLD)), "the first heartbeat decides");
+    }
+
+    #[test]
+    fn a_lease_covers_two_heartbeats() {
+        for (lease, interval) in [(1000, 500), (2000, 1000), (30_000, 1000)] {
+            assert_eq!(Lease::new(at(lease)).interval(), at(interval));
+        }
+    }
+
+    #[test]
+    fn value_is_out_of_reach_without_a_lease() {
+        let lease = Lease::new(at(30_000));
+        lease.require();
+        let refused = Unverified::new(1, Some(OLD)).accept(&lease, Trust::Connected);
+        assert!(refused.unwrap_err().to_string().contains("no database server has acknowledged a heartbeat"));
+        lease.record(heartbeat(OLD, monotonic_now()));
+        assert_eq!(Unverified::new(1, Some(OLD)).accept(&lease, Trust::Connected).unwrap(), 1);
+    }
+}
