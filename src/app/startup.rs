@@ -112,12 +112,8 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         entropy,
         keys,
     };
-    let replica = services.replica_registration.lock().clone();
-    if let Some(replica) = replica {
-        services.store.hold_lease(&replica.id).await?;
-    }
     // The rollback guard must check the database before anything is signed.
-    match database_server::compare(&services).await {
+    match database_server::start(&services).await {
         // Commands start with an altered manifest of the signing keys, so that `keyswap integrity
         // accept` can run.
         Err(Error::Conflict(Conflict::RowAltered { .. })) if mode == StartMode::Command => {}

@@ -149,8 +149,8 @@ async fn check_replication(services: &Services) -> Check {
         ReplicationMode::Synchronous if found.synchronous_standbys + found.hidden_standbys == 0 => warning(
             "replication",
             format!(
-                "{url}: synchronous, and no standby of synchronous_standby_names = '{names}' is connected: changes wait, \
-                 and servers answer 503; start the standby"
+                "{url}: synchronous, and no standby of synchronous_standby_names = '{names}' is connected: changes \
+                 wait, and servers answer 503; start the standby"
             ),
         ),
         ReplicationMode::Synchronous => ok(
@@ -163,9 +163,9 @@ async fn check_replication(services: &Services) -> Check {
         ReplicationMode::Asynchronous => warning(
             "replication",
             format!(
-                "{url}: asynchronous (synchronous_standby_names = '{names}', synchronous_commit = {commit}), {standbys} \
-                 standbys: a failover loses the changes that the new primary has not received, such as the revocation \
-                 of a key; set synchronous_standby_names"
+                "{url}: asynchronous (synchronous_standby_names = '{names}', synchronous_commit = {commit}), \
+                 {standbys} standbys: a failover loses the changes that the new primary has not received, such as the \
+                 revocation of a key; set synchronous_standby_names"
             ),
         ),
     }

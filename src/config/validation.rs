@@ -80,8 +80,8 @@ fn validate_database(database: &DatabaseSettings, faults: &mut Faults) {
     faults.require(
         database.url.target_session_attrs().is_none_or(|value| value == "read-write"),
         &["database.url"],
-        "target_session_attrs must be read-write or absent: a server that cannot write may lack the latest changes, such \
-         as the revocation of a key",
+        "target_session_attrs must be read-write or absent: a server that cannot write may lack the latest changes, \
+         such as the revocation of a key",
     );
 }
 

@@ -175,8 +175,8 @@ impl Supervisor {
             tracing::warn!(
                 database_timeline = number(server.timeline),
                 previous_timeline = number(previous.timeline),
-                "the database server changed from {previous} to {server}; it is compared with the rollback guard before \
-                 it is believed"
+                "the database server changed from {previous} to {server}; it is compared with the rollback guard \
+                 before it is believed"
             );
         }
         if std::mem::take(&mut self.is_failing) {

@@ -15,8 +15,8 @@ use crate::store::{error::StoreError, settings::DatabaseUrl};
 /// The longest time between two heartbeats.
 const MAX_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What distinguishes PostgreSQL servers. The address is not part of it, because one server can have
-/// several.
+/// What distinguishes PostgreSQL servers. The address is not part of it, because one server can
+/// have several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerIdentity {
     /// When the server process was started, in microseconds since 2000-01-01 UTC. A primary and its

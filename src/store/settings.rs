@@ -135,6 +135,8 @@ impl DatabaseUrl {
         let user = if user.is_empty() { String::new() } else { format!("{user}@") };
         let query = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
         Some(UrlWithoutPassword { url: format!("{scheme}://{user}{address}{query}"), password: password.map(decode) })
+    }
+
     /// Returns the configured `target_session_attrs`, by which libpq chooses among the hosts.
     pub fn target_session_attrs(&self) -> Option<&str> {
         find_parameter(self.parse_postgres()?.query, "target_session_attrs")

@@ -2,9 +2,10 @@
 
 use std::{
     sync::{Arc, Mutex, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use diesel::{Connection as _, PgConnection, connection::SimpleConnection as _};
 use keyswap::{
     crypto::sha256,
     domain::{
@@ -16,10 +17,10 @@ use keyswap::{
         events::{Actor, Event, EventType, NewEvent, Origin},
     },
     service::events,
-    store::{self, Lock, NoEvent, Outcome, StoreError, Tx},
+    store::{self, LeaseError, Lock, NoEvent, Outcome, StoreError, Tx},
 };
 
-use crate::support::{Kind, both};
+use crate::support::{Kind, Server, both};
 
 fn permission(name: &str) -> Permission {
     Permission {
@@ -246,6 +247,32 @@ both! {
         release.send(()).unwrap();
         writer.await.unwrap();
     }
+}
+
+/// Waits until an exchange of `key` is answered with `status`.
+async fn until_exchange_is(server: &Server, key: &str, status: u16) {
+    let started = Instant::now();
+    while server.exchange(key).await.status() != status {
+        assert!(started.elapsed() < Duration::from_secs(60), "not answered {status}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn stuck_heartbeat_ends_the_lease() {
+    Server::run(Kind::Postgres, &["database.lease=2s"], |server| async move {
+        let key = server.generic_key(&["a:b"]).await.value;
+        until_exchange_is(&server, &key, 200).await;
+        assert_eq!(server.services.store.lease_fault(), None);
+        // Reads work. Only the commit of the heartbeat waits.
+        let mut other = PgConnection::establish(&server.database.url).unwrap();
+        other.batch_execute("BEGIN; SELECT heartbeats FROM replica_heartbeats FOR UPDATE").unwrap();
+        until_exchange_is(&server, &key, 503).await;
+        assert!(server.services.store.now().await.is_err(), "no read is believed");
+        assert!(matches!(server.services.store.lease_fault(), Some(LeaseError::Expired { .. })));
+        other.batch_execute("COMMIT").unwrap();
+        until_exchange_is(&server, &key, 200).await;
+    });
 }
 
 #[test]

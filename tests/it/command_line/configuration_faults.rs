@@ -118,6 +118,16 @@ fn faults(dir: &Path) -> Vec<Fault> {
         ),
         ("tokens.max_size=100", "tokens.max_size: must be from 2048 to"),
         ("signing_keys.clock_skew=0s", "signing_keys.clock_skew: must be at least 1s: a reading of the clock"),
+        ("database.lease=31s", "database.lease: must be from 1s to 30s"),
+        ("database.lease=999ms", "database.lease: must be from 1s to 30s"),
+        (
+            "database.url=postgres://a,b/k?target_session_attrs=any",
+            "database.url: target_session_attrs must be read-write or absent: a server that cannot write",
+        ),
+        (
+            "database.url=postgres://b/k?target_session_attrs=prefer-standby",
+            "database.url: target_session_attrs must be",
+        ),
         ("api_keys.max_lifetime=0s", "api_keys.max_lifetime: must be at least 1s, or empty"),
         ("api_keys.owner_types=[]", "api_keys.owner_types: must contain at least one of"),
         (

@@ -12,6 +12,7 @@ mod durability;
 mod failover;
 mod forwarded_header;
 mod immediate_revocation;
+mod lease;
 mod logging;
 mod lost_requests;
 mod misplaced_keys;
