@@ -51,6 +51,7 @@ pub struct Server {
     pub max_connections: u32,
     pub tls_certificate: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
+    pub drain_delay: Span,
     pub shutdown_timeout: Span,
 }
 

@@ -107,12 +107,13 @@ fn validate_server(server: &Server, faults: &mut Faults) {
 }
 
 fn validate_durations(sections: &Sections, faults: &mut Faults) {
-    let Sections { database, tokens, signing_keys, portal, brute_force, .. } = sections;
+    let Sections { server, database, tokens, signing_keys, portal, brute_force, .. } = sections;
     let [second, minute, hour] = [1, 60, 3600].map(Duration::from_secs);
     let day = 24 * hour;
     let max_lifetime = sections.api_keys.max_lifetime.map_or(day, Span::duration);
     let rotation_period = signing_keys.rotation_period.map_or(day, Span::duration);
     for (path, value, range, text) in [
+        ("server.drain_delay", server.drain_delay.duration(), Duration::ZERO..=5 * minute, "must be from 0s to 5m"),
         ("database.connect_timeout", database.connect_timeout, second..=minute, "must be from 1s to 60s"),
         ("database.statement_timeout", database.statement_timeout, second..=minute, "must be from 1s to 60s"),
         ("database.lease", database.lease, second..=30 * second, "must be from 1s to 30s"),

@@ -103,8 +103,9 @@ impl Servers {
         std::iter::once(&self.public).chain(&self.admin).map(Server::handle).collect()
     }
 
-    /// Runs until SIGTERM. The servers then accept no connections, and requests in flight complete
-    /// within `shutdown_timeout`. SIGINT stops the servers at once.
+    /// Runs until a handle stops the servers. They then accept no connections, and if the stop is
+    /// graceful, requests in flight complete within `shutdown_timeout`. Signals are caught by the
+    /// command line.
     pub async fn run(self) -> Result<(), ServeError> {
         match self.admin {
             None => self.public.await?,
@@ -136,7 +137,8 @@ pub fn serve(bound: BoundListeners, services: Arc<Services>) -> Result<Servers, 
         // Connections that are being closed for others still have a descriptor. The listener waits
         // for their end when there are too many of them.
         let limit = (limit + MAX_CLOSING_CONNECTIONS).div_ceil(workers);
-        Server::build().workers(workers).max_concurrent_connections(limit).shutdown_timeout(shutdown)
+        let builder = Server::build().workers(workers).max_concurrent_connections(limit);
+        builder.shutdown_timeout(shutdown).disable_signals()
     };
     // A connection whose handshake stalls is closed like any other. The default of 256 would stop
     // the listener long before the limit.

@@ -16,6 +16,9 @@ pub struct Readiness {
     pub ready: bool,
     pub database: bool,
     pub signing_key: bool,
+    /// The instance is about to stop, and is therefore not ready. Absent if it is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
     /// Conditions that require the attention of an operator, whether or not the instance is
     /// ready. Absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -75,7 +78,8 @@ pub async fn check_readiness(services: &Services, detail: NoteDetail) -> Readine
         }
     };
     let database = database && lease.is_none();
-    Readiness { ready: database && signing_key && has_master_keys, database, signing_key, notes }
+    let draining = services.lifecycle.is_draining();
+    Readiness { ready: database && signing_key && has_master_keys && !draining, database, signing_key, draining, notes }
 }
 
 /// Returns how long ago the last heartbeat was sent that the database has acknowledged. Zero on

@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod health;
 pub mod integrity;
 pub mod introspection;
+pub mod lifecycle;
 pub mod portal;
 pub mod provisioning;
 pub mod replicas;

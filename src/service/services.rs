@@ -16,6 +16,7 @@ use crate::{
         },
         encryption::database_progress::RollbackGuard,
         exchange::{counts::FlushedExchangeCounts, large_tokens::LoggedLargeTokens},
+        lifecycle::Lifecycle,
         portal::key_statistics::KeyStatisticsCache,
         replicas::registration::ReplicaRegistration,
         signing::{ClockMonitor, key_cache::KeyCache, live_tokens::LiveTokenCounts},
@@ -57,6 +58,7 @@ pub struct Services {
     /// How far the background check has verified the audit log.
     pub verified_events: VerifiedEvents,
     pub job_monitor: JobMonitor,
+    pub lifecycle: Lifecycle,
 }
 
 impl fmt::Debug for Services {

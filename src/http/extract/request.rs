@@ -8,7 +8,7 @@ use actix_web::{
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method,
+        ConnectionType, Method,
         header::{HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::Next,
@@ -78,6 +78,11 @@ pub async fn attach_request_context(
     if let Some(services) = services {
         services.metrics.record_response(status);
         add_resource_metadata(&mut response, &services);
+        if services.lifecycle.is_draining() {
+            // The client opens its next connection to another replica, and so no request is lost
+            // when this one closes its connections.
+            response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+        }
     }
     span.in_scope(|| {
         if status >= 500 || tracing::enabled!(tracing::Level::DEBUG) {
