@@ -8,7 +8,7 @@ use crate::{
         initial_setup::{check_admin_key_directory, register, set_up_deployment},
         start_error::StartError,
     },
-    config::Settings,
+    config::{Settings, live::LiveSettings},
     crypto::{master_keys::MasterKeys, random::SystemEntropy, sha256, tls},
     domain::events::{Actor, Origin},
     outbound::{Outbound, SystemResolver},
@@ -88,13 +88,14 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         Arc::clone(&clock),
     )
     .await?;
+    let live = LiveSettings::new(settings.reloadable());
     let services = Services {
         decoy: DecoyCredential::new(&entropy)?,
         refusal_deadline: REFUSAL_DEADLINE,
         rollback_guard,
-        brute_force: BruteForceLimiter::new(&settings.brute_force),
+        brute_force: BruteForceLimiter::new(live.clone()),
         spent_limits: SpentLimits::default(),
-        change_limiter: ChangeRateLimiter::new(&settings.quotas),
+        change_limiter: ChangeRateLimiter::new(live.clone()),
         last_used: UsageRecorder::new(store.clone()),
         live_tokens: LiveTokenCounts::new(store.clone()),
         exchange_counts: FlushedExchangeCounts::default(),
@@ -110,6 +111,7 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         outbound: Outbound::new(settings.webhooks.clone(), tls::crypto_provider(), Arc::new(SystemResolver::default())),
         store,
         settings,
+        live,
         master_keys,
         entropy,
         keys,

@@ -15,8 +15,10 @@ mod import;
 mod integrity;
 mod master_key;
 mod migrate;
+mod reload;
 mod restore;
 mod serve;
+mod signals;
 mod signing_key;
 
 use std::{path::PathBuf, process::ExitCode};

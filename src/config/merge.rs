@@ -11,15 +11,19 @@ use figment::{
 };
 
 use crate::{
-    config::{environment, faults::Faults, sections::Sections},
+    config::{environment, faults::Faults, sections::Sections, values::SettingValues},
     store::DatabaseUrl,
 };
 
 /// The defaults, compiled into the program.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
-/// Returns `None` only after a fault.
-pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -> Option<Sections> {
+/// Returns the sections, and the values that they were read from. Returns `None` only after a fault.
+pub(super) fn read_sections(
+    file: Option<&Path>,
+    set: &[String],
+    faults: &mut Faults,
+) -> Option<(Sections, SettingValues)> {
     let defaults = Figment::from(Toml::string(DEFAULTS));
     let known: Dict = defaults.extract().ok()?;
     let mut sources = defaults;
@@ -62,7 +66,8 @@ pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -
     }
     let mut given = sources.extract().map_err(|error| faults.add("configuration", error)).ok()?;
     retain_known(&known, &mut given, "", faults);
-    deserialize(given, &known, faults)
+    let values = SettingValues::of(&given);
+    Some((deserialize(given, &known, faults)?, values))
 }
 
 /// Returns whether a `--set` option contains the password of the database.

@@ -46,11 +46,11 @@ pub struct Server {
     pub public_url: String,
     pub admin_bind: Option<SocketAddr>,
     #[serde(deserialize_with = "deserialize_networks")]
-    pub trusted_proxies: Vec<IpNet>,
-    pub forwarded_header: ForwardedHeader,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) forwarded_header: ForwardedHeader,
     pub max_connections: u32,
-    pub tls_certificate: Option<PathBuf>,
-    pub tls_key: Option<PathBuf>,
+    pub(super) tls_certificate: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
     pub drain_delay: Span,
     pub shutdown_timeout: Span,
 }
@@ -148,14 +148,14 @@ pub struct StatusLists {
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Portal {
-    pub allowed_origins: Vec<Origin>,
+    pub(super) allowed_origins: Vec<Origin>,
     pub public_url: Option<Origin>,
     pub session_ttl: Span,
     pub choices: BTreeSet<KeyFormOption>,
 }
 
 /// The section `limits`. 0 means no limit.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Quotas {
     pub keys_per_owner: u32,
     pub keys_per_organization: u32,
@@ -177,7 +177,7 @@ pub struct Usage {
     pub flush_interval: Span,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct BruteForce {
     pub per_source: u32,
     pub per_credential: u32,

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    config::Settings,
+    config::{Settings, live::LiveSettings},
     crypto::{master_keys::MasterKeys, random::SystemEntropy},
     outbound::Outbound,
     service::{
@@ -29,7 +29,10 @@ use crate::{
 /// The state of a Keyswap process.
 pub struct Services {
     pub store: Store,
+    /// The settings of the start.
     pub settings: Settings,
+    /// The settings that can change while the process runs.
+    pub live: LiveSettings,
     pub master_keys: MasterKeys,
     pub entropy: SystemEntropy,
     pub keys: KeyCache,

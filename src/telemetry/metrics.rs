@@ -13,6 +13,7 @@ use crate::telemetry::{
     labels::{AuthenticatedTable, ExchangeLabels, ExchangeResult, LargeTokenResult, RequestForm, WebhookAttemptResult},
     process_metrics::ProcessMetrics,
     registration::{FloatGauge, Label, add, add_seconds},
+    reload_metrics::ReloadMetrics,
     signing_keys::SigningKeys,
 };
 
@@ -26,6 +27,7 @@ pub struct Metrics {
     signing: SigningMetrics,
     webhooks: WebhookMetrics,
     status_lists: StatusListMetrics,
+    pub reloads: ReloadMetrics,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,7 @@ impl Default for Metrics {
             signing: SigningMetrics::register(&mut registry),
             webhooks: WebhookMetrics::register(&mut registry),
             status_lists: StatusListMetrics::register(&mut registry),
+            reloads: ReloadMetrics::register(&mut registry),
             registry,
         }
     }

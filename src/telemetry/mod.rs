@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod panics;
 pub mod process_metrics;
 mod registration;
+pub mod reload_metrics;
 mod repeats;
 pub mod signing_keys;
 pub mod stderr;

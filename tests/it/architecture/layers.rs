@@ -101,7 +101,6 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["crypto"]),
     ("jsonwebtoken", &["crypto"]),
     ("actix_web", &["http", "cli"]),
-    ("actix_cors", &["http"]),
     ("reqwest", &["outbound", "cli"]),
     ("figment", &["config"]),
     ("utoipa", &["domain", "crypto", "service", "http"]),
