@@ -1,6 +1,7 @@
 //! Connections: every one makes progress or ends, and their number has a limit (invariant 16).
 
 pub mod body;
+mod http2;
 pub mod listener;
 mod receive_deadline;
 pub mod registry;

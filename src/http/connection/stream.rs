@@ -85,7 +85,11 @@ impl AsyncWrite for ConnectionStream {
         match Pin::new(&mut this.tcp).poll_write(context, bytes) {
             Poll::Ready(Ok(written)) => {
                 this.stall_budget.record_write(written);
-                this.registration.state.record_progress();
+                // In HTTP/2, this may be the answer to a PING. The sender of a response records its
+                // progress.
+                if !this.registration.state.is_http2() {
+                    this.registration.state.record_progress();
+                }
                 Poll::Ready(Ok(written))
             }
             Poll::Ready(failed) => Poll::Ready(failed),

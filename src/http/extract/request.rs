@@ -21,7 +21,7 @@ use crate::{
     crypto::random,
     http::{
         challenge::add_resource_metadata,
-        connection::{body::finish_body, listener::ServedConnection},
+        connection::{body::finish_body, registry::ServedConnection},
         extract::client_address::TrustedProxies,
         oauth_error::OAuthError,
         problem::{Problem, is_oauth_path},
@@ -46,8 +46,10 @@ pub async fn attach_request_context(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
-    let connection = request.conn_data::<ServedConnection>();
-    let handling = connection.map(|connection| connection.state.begin_handling());
+    // Only actix-http can attach data to a connection. HTTP/2 attaches it to each request.
+    let connection = request.conn_data::<ServedConnection>().cloned();
+    let connection = connection.or_else(|| request.extensions().get::<ServedConnection>().cloned());
+    let handling = connection.as_ref().map(|connection| connection.state.begin_handling());
     let is_tls = connection.is_some_and(|connection| connection.is_tls);
     let services = request.app_data::<Data<Services>>().cloned();
     let call = build_call(&request, services.as_ref().map(Data::get_ref));

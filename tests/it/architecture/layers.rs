@@ -101,6 +101,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["crypto"]),
     ("jsonwebtoken", &["crypto"]),
     ("actix_web", &["http", "cli"]),
+    ("h2", &["http"]),
     ("reqwest", &["outbound", "cli"]),
     ("figment", &["config"]),
     ("utoipa", &["domain", "crypto", "service", "http"]),
