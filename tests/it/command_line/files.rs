@@ -27,7 +27,7 @@ fn everything_created_is_accessible_to_the_owner_only() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path();
     let program = |arguments: &str| {
-        let settings = "--set server.bind=127.0.0.1:0 --set database.url=sqlite://state/data/keyswap.db --set keys.dir=state/keys \
+        let settings = "--set server.bind=127.0.0.1:0 --set server.drain_delay=0s --set database.url=sqlite://state/data/keyswap.db --set keys.dir=state/keys \
             --set keys.rollback_guard=guard/file --set bootstrap.admin_key_file=admin/key";
         let line = format!("umask 022; exec {} {arguments} {settings}", env!("CARGO_BIN_EXE_keyswap"));
         let mut command = Command::new("sh");

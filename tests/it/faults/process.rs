@@ -50,6 +50,7 @@ impl Deployment {
             "keys.create=true".to_owned(),
             "server.bind=127.0.0.1:0".to_owned(),
             "server.public_url=http://keyswap.test".to_owned(),
+            "server.drain_delay=0s".to_owned(),
             "brute_force.per_source=100000".to_owned(),
             "limits.changes_per_owner=0".to_owned(),
             "limits.changes_per_organization=0".to_owned(),
