@@ -100,7 +100,8 @@ where
         let mut connection: Connection<T, Bytes> = connection?;
         let mut in_work = FuturesUnordered::new();
         let mut end = End { is_announced: false, idle: Box::pin(sleep(KEEP_ALIVE)), close: None };
-        let (mut drain, mut stop) = (pin!(drain.fuse()), pin!(stop.fuse()));
+        let mut drain = pin!(drain.fuse());
+        let mut stop = pin!(stop.fuse());
         let this = &self;
         poll_fn(|context| -> Poll<Result<(), h2::Error>> {
             let _ = drain.as_mut().poll(context);
@@ -165,7 +166,8 @@ where
         if is_head || !has_body {
             return Ok(());
         }
-        let (mut body, mut budget) = (pin!(body), StallBudget::default());
+        let mut body = pin!(body);
+        let mut budget = StallBudget::default();
         while let Some(chunk) = poll_fn(|context| body.as_mut().poll_next(context)).await {
             let Ok(mut chunk) = chunk else {
                 stream.send_reset(Reason::INTERNAL_ERROR);
