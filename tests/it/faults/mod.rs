@@ -37,6 +37,6 @@ mod startup;
 mod statements;
 pub mod tables;
 mod thundering_herd;
-mod tls_server;
 mod timing;
+mod tls_server;
 mod transactions;
