@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     cli::common::{CommonArgs, Failure, print_result},
     config::Settings,
-    crypto::master_key_file::path_of,
+    crypto::{master_key_file::path_of, random::SystemEntropy},
     store::{
         DatabaseUrl, SystemClock,
         backup::{self, Backup, ExistingFile},
@@ -50,8 +50,10 @@ pub async fn run(common: &CommonArgs, args: BackupArgs) -> Result<(), Failure> {
     refuse_key_directory(&settings, &file)?;
     let existing = if force { ExistingFile::Replace } else { ExistingFile::Refuse };
     let (database, target) = (settings.database.clone(), file.clone());
-    let copy =
-        tokio::task::spawn_blocking(move || backup::back_up(&database, Arc::new(SystemClock), &target, existing));
+    let copy = tokio::task::spawn_blocking(move || {
+        let entropy = SystemEntropy::default();
+        backup::back_up(&database, Arc::new(SystemClock), &entropy, &target, existing)
+    });
     let backup = copy.await.map_err(Failure::other)?.map_err(Failure::other)?;
     let dir = &settings.keys.dir;
     let master_key_files = backup.master_keys.iter().map(|version| path_of(dir, *version)).collect();

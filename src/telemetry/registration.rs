@@ -11,9 +11,6 @@ use prometheus_client::{
 pub type Label<V> = [(&'static str, V); 1];
 pub type FloatGauge = Gauge<f64, AtomicU64>;
 
-/// One label: its name and its value.
-pub type Label<V> = [(&'static str, V); 1];
-
 /// Registers a metric.
 pub fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
     let metric = M::default();

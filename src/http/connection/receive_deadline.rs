@@ -35,7 +35,8 @@ pub struct ReceiveDeadline {
 impl ReceiveDeadline {
     pub fn record_bytes(&mut self, state: &ConnectionState) {
         self.forget_earlier_requests(state);
-        if !state.is_handling() && !(state.is_http2() && state.requests() > 0) {
+        let waits_between_requests = state.is_http2() && state.requests() > 0;
+        if !state.is_handling() && !waits_between_requests {
             self.receiving_since.get_or_insert_with(Instant::now);
         }
     }

@@ -14,12 +14,15 @@ use serde::Serialize;
 pub use error::BackupError;
 
 use crate::{
-    domain::{common::time::Timestamp, signing::master_key::MasterKeyState},
+    domain::{
+        common::{entropy::Entropy, time::Timestamp},
+        signing::master_key::MasterKeyState,
+    },
     store::{
         backup::temporary_file::TemporaryFile,
         dialect,
         encryption::master_keys,
-        pool::{self, Conn, ConnectionManager},
+        pool::{self, Conn},
         settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl},
         transaction::now,
     },
@@ -50,13 +53,13 @@ pub struct Backup {
 pub fn back_up(
     settings: &DatabaseSettings,
     clock: Arc<dyn Clock>,
+    entropy: &dyn Entropy,
     file: &Path,
     existing: ExistingFile,
 ) -> Result<Backup, BackupError> {
     check_target(&settings.url, file, existing)?;
     // Returns an error if the file of the database is missing. A connection would create it.
-    pool::open(settings, CreationPolicy::Fail, Arc::clone(&clock))?;
-    let mut source = ConnectionManager::new(settings.clone(), clock).connect()?;
+    let mut source = pool::open(settings, CreationPolicy::Fail, clock, entropy)?.connection_manager().connect()?;
     if !dialect::has_table(&mut source, "event_chain_head")? {
         return Err(BackupError::NotKeyswap);
     }
@@ -65,7 +68,7 @@ pub fn back_up(
     let needed = registered.iter().filter(|key| key.state != MasterKeyState::Retired);
     let failed = |source| BackupError::Write { file: file.to_owned(), source };
     let temporary = TemporaryFile::create(file).map_err(failed)?;
-    let event_seq = match &mut source {
+    let event_seq = match &mut *source {
         Conn::Sqlite(connection) => sqlite::copy(connection, temporary.path())?,
         Conn::Postgres(connection) => postgres::dump(connection, settings, &temporary)?,
     };
