@@ -164,7 +164,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::config::Settings;
+    use crate::config::live::LiveSettings;
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
@@ -193,9 +193,8 @@ mod tests {
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         let _guard = tracing::subscriber::set_default(subscriber);
-        let settings = Settings::load(None, &["server.trusted_proxies=[\"127.0.0.0/8\"]".to_owned()]).unwrap();
         let app = App::new()
-            .app_data(Data::new(TrustedProxies::new(&settings.server)))
+            .app_data(Data::new(TrustedProxies::new(LiveSettings::with(&["server.trusted_proxies=[\"127.0.0.0/8\"]"]))))
             .wrap(from_fn(attach_request_context))
             .route("/v1/panic", web::get().to(fail))
             .route("/oauth/panic", web::get().to(fail))

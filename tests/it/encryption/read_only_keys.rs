@@ -55,7 +55,7 @@ fn serve(deployment: &Deployment) -> Process {
     Process::spawn(program(deployment, &["serve"]))
 }
 
-fn run(deployment: &Deployment, args: &[&str]) -> ProcessOutput {
+fn run_command(deployment: &Deployment, args: &[&str]) -> ProcessOutput {
     Process::spawn(program(deployment, args)).end(LONG)
 }
 
@@ -71,15 +71,15 @@ on_both! {
         let admin = read_key(&admin_file);
         let (_, key) = server.key(&admin).await;
         assert!(server.exchange_succeeds(&key).await);
-        let list: Value = serde_json::from_str(&run(&deployment, &["signing-key", "list", "--json"]).out).unwrap();
+        let list: Value = serde_json::from_str(&run_command(&deployment, &["signing-key", "list", "--json"]).out).unwrap();
         let active = list.as_array().unwrap().iter().find(|key| key["state"] == "active").unwrap();
         let revoke = format!("/v1/signing-keys/{}/revoke", active["kid"].as_str().unwrap());
         assert_eq!(server.call(&admin, "POST", &revoke, None).await.status(), 200);
         until("the next key signs", LONG, || async { server.exchange_succeeds(&key).await }).await;
-        let doctor = run(&deployment, &["doctor"]);
+        let doctor = run_command(&deployment, &["doctor"]);
         assert!(doctor.code == Some(0) && doctor.out.contains(IN_MEMORY), "{doctor:?}");
-        assert!(run(&deployment, &["restore", "status"]).out.contains(IN_MEMORY));
-        refused(&run(&deployment, &["master-key", "rotate"]), &["master.2", "directory is not writable", "base64"]);
+        assert!(run_command(&deployment, &["restore", "status"]).out.contains(IN_MEMORY));
+        refused(&run_command(&deployment, &["master-key", "rotate"]), &["master.2", "directory is not writable", "base64"]);
         let log = server.stop().err;
         assert_eq!(log.matches(IN_MEMORY).count(), 1, "{log}");
         assert!(!log.contains("failed to use the rollback guard"), "{log}");
@@ -90,8 +90,8 @@ on_both! {
         until("the rollback is detected", LONG, || async { server.exchange(&key).await.status() == 503 }).await;
         let notes = server.get("/readyz").await.text().await.unwrap();
         assert!(notes.contains("was rolled back") && notes.contains("this server is restarted"), "{notes}");
-        refused(&run(&deployment, &["restore", "accept"]), &["--yes"]);
-        assert_eq!(run(&deployment, &["restore", "accept", "--yes"]).code, Some(0));
+        refused(&run_command(&deployment, &["restore", "accept"]), &["--yes"]);
+        assert_eq!(run_command(&deployment, &["restore", "accept", "--yes"]).code, Some(0));
         assert_eq!(server.exchange(&key).await.status(), 503, "the database cannot decide");
         server.stop();
         // systemd provides a directory for the guard.
@@ -107,7 +107,7 @@ on_both! {
 
     async fn first_start_creates_nothing_without_a_place_for_the_administrator_key(deployment: Deployment) {
         provide_key(&deployment);
-        refused(&run(&deployment, &["serve"]), &["administrator.key", "set bootstrap.admin_key_file"]);
+        refused(&run_command(&deployment, &["serve"]), &["administrator.key", "set bootstrap.admin_key_file"]);
         match deployment.database.kind {
             Kind::Sqlite => assert!(!Path::new(deployment.database.url.strip_prefix("sqlite://").unwrap()).exists()),
             Kind::Postgres => {
@@ -139,7 +139,7 @@ on_both! {
 
     async fn master_key_init_refuses_a_read_only_directory(deployment: Deployment) {
         fs::create_dir_all(deployment.keys()).unwrap();
-        refused(&run(&deployment, &["master-key", "init"]), &["master.1", "directory is not writable", "base64"]);
+        refused(&run_command(&deployment, &["master-key", "init"]), &["master.1", "directory is not writable", "base64"]);
         assert_eq!(fs::read_dir(deployment.keys()).unwrap().count(), 0);
     }
 }
