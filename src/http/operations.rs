@@ -77,7 +77,7 @@ fn render_metrics(services: &Services, request: &HttpRequest) -> HttpResponse {
     services
         .metrics
         .set_status_list_ages(services.status_lists.build_age(), services.status_lists.seconds_until_first_expiry());
-    services.metrics.set_heartbeat_age(health::heartbeat_age(services));
+    services.metrics.database.set_heartbeat_age(health::heartbeat_age(services));
     let is_open_metrics = prefers(request.headers(), OPEN_METRICS, "text/plain");
     let (text, content_type) = if is_open_metrics {
         (services.metrics.encode(), "application/openmetrics-text; version=1.0.0; charset=utf-8")

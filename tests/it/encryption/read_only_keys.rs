@@ -88,8 +88,8 @@ on_both! {
         assert!(server.exchange_succeeds(&key).await);
         undo_restore(&deployment, 3);
         until("the rollback is detected", LONG, || async { server.exchange(&key).await.status() == 503 }).await;
-        let notes = server.get("/readyz").await.text().await.unwrap();
-        assert!(notes.contains("was rolled back") && notes.contains("this server is restarted"), "{notes}");
+        let log = server.process.log();
+        assert!(log.contains("was rolled back") && log.contains("this server is restarted"), "{log}");
         refused(&run_command(&deployment, &["restore", "accept"]), &["--yes"]);
         assert_eq!(run_command(&deployment, &["restore", "accept", "--yes"]).code, Some(0));
         assert_eq!(server.exchange(&key).await.status(), 503, "the database cannot decide");

@@ -160,8 +160,8 @@ fn data_in_another_cluster_requires_a_decision() {
         guard["system_id"] = "1".into();
         fs::write(&file, guard.to_string()).unwrap();
         let server = deployment.serve();
-        let notes = notes(&server).await;
-        assert!(notes.contains("another PostgreSQL cluster") && notes.contains("restore accept"), "{notes}");
+        let log = server.process.log();
+        assert!(log.contains("another PostgreSQL cluster") && log.contains("restore accept"), "{log}");
         assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
         until("ready again", LONG, || async { server.get("/readyz").await.status() == 200 }).await;
         server.stop();

@@ -37,6 +37,8 @@ struct Configured {
     server: Running,
     admin: String,
     file: PathBuf,
+    /// Its database is deleted when it is dropped.
+    _deployment: Deployment,
 }
 
 impl Configured {
@@ -47,7 +49,7 @@ impl Configured {
         deployment.settings.retain(|setting| !setting.starts_with("brute_force."));
         let command = deployment.command(&["serve", "--config", file.to_str().unwrap()]);
         let server = Process::spawn(command).ready();
-        Self { server, admin: deployment.admin(), file }
+        Self { server, admin: deployment.admin(), file, _deployment: deployment }
     }
 
     /// Writes the file, and waits until the log contains `text`. With `signal`, SIGHUP is sent.
