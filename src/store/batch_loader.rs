@@ -13,9 +13,9 @@ use crate::{
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     store::{
         credentials::{key_context::LookupDetail, key_details},
+        database_lease::Unverified,
         dialect,
         error::StoreError,
-        lease::Unverified,
         lookup_queue::{LookupResult, MAX_BATCH_SIZE, MAX_WAITING_LOOKUPS, PendingLookup},
         pool::{MAX_LOADER_THREADS, PooledConn, is_broken},
         pool_state::PoolState,

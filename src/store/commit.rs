@@ -20,8 +20,8 @@ use crate::{
     store::{
         Store,
         api_keys::authentication,
+        database_lease::Trust,
         dialect, events,
-        lease::Trust,
         operation_limits::OperationKind,
         pending_changes::KeyChanges,
         prelude::*,

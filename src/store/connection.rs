@@ -8,7 +8,7 @@ use std::{
 
 use diesel::{PgConnection, SqliteConnection};
 
-use crate::store::{error::OpenError, lease::ServerIdentity, session};
+use crate::store::{database_lease::ServerIdentity, error::OpenError, session};
 
 #[derive(diesel::MultiConnection)]
 pub enum Conn {

@@ -1,5 +1,5 @@
 //! Heartbeats of a server on PostgreSQL. Each is a commit on a connection of its own; the lease
-//! (`lease`) lasts from the moment at which an acknowledged one was sent.
+//! (`database_lease`) lasts from the moment at which an acknowledged one was sent.
 
 use std::{
     cmp::Reverse,
@@ -17,9 +17,9 @@ use crate::{
     store::{
         Store,
         connection::{Conn, ServerConn},
+        database_lease::{DatabaseLease, DatabaseLeaseError, Heartbeat, monotonic_now},
         dialect::server,
         error::{OpenError, StoreError},
-        lease::{Heartbeat, Lease, LeaseError, monotonic_now},
         pool::ConnectionManager,
         settings::DatabaseUrl,
     },
@@ -85,7 +85,7 @@ impl Store {
     }
 
     /// Returns why the lease is not held, or `None` if it is held or not needed.
-    pub fn lease_fault(&self) -> Option<LeaseError> {
+    pub fn lease_fault(&self) -> Option<DatabaseLeaseError> {
         self.lease().fault(monotonic_now())
     }
 
@@ -99,7 +99,7 @@ impl Store {
 /// respond.
 struct Supervisor {
     manager: Arc<ConnectionManager>,
-    lease: Arc<Lease>,
+    lease: Arc<DatabaseLease>,
     replica: ReplicaId,
     /// Disconnected when the last clone of the store is dropped.
     store: Receiver<Infallible>,

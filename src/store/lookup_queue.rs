@@ -4,8 +4,8 @@ use crate::{
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     store::{
         credentials::{key_context::LookupDetail, key_details::CredentialLookup},
+        database_lease::Unverified,
         error::StoreError,
-        lease::Unverified,
     },
 };
 use std::{

@@ -11,6 +11,7 @@ mod commit;
 pub mod common;
 mod connection;
 pub mod credentials;
+mod database_lease;
 mod dialect;
 pub mod directory;
 pub mod encryption;
@@ -18,7 +19,6 @@ mod error;
 pub mod events;
 pub mod exchange_counts;
 mod heartbeat;
-mod lease;
 mod lock;
 mod lookup_queue;
 mod migrate;
@@ -60,7 +60,7 @@ use crate::{
         events::Digest,
     },
     store::{
-        lease::{Lease, Trust, Unverified},
+        database_lease::{DatabaseLease, Trust, Unverified},
         operation_limits::{OperationKind, OperationPermits},
         pool_state::PoolState,
     },
@@ -68,12 +68,12 @@ use crate::{
 
 pub use connection::Conn;
 pub use credentials::{key_context::LookupDetail, key_details::CredentialLookup};
+pub use database_lease::DatabaseLeaseError;
 pub use dialect::{
     durability_faults,
     server::{Replication, ReplicationMode},
 };
 pub use error::{OpenError, StoreError};
-pub use lease::LeaseError;
 pub use lock::Lock;
 pub use replication::{read_replication, read_system_id};
 pub use retry::{ChangeError, RetryCounts, RetryReason};
@@ -132,7 +132,7 @@ impl Store {
         })
     }
 
-    const fn lease(&self) -> &Arc<Lease> {
+    const fn lease(&self) -> &Arc<DatabaseLease> {
         self.pool_factory.lease()
     }
 

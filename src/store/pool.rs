@@ -23,9 +23,9 @@ use crate::{
     domain::common::entropy::Entropy,
     store::{
         connection::ServerConn,
+        database_lease::DatabaseLease,
         dialect::server,
         error::OpenError,
-        lease::Lease,
         session::{self, SessionIds},
         settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl},
         sqlite::require_supported_sqlite,
@@ -51,7 +51,7 @@ pub struct ConnectionManager {
     /// Whether new connections are checked for a pooler that shares sessions: the first one, and
     /// after a connection has lost its session.
     suspects_pooler: Arc<AtomicBool>,
-    lease: Arc<Lease>,
+    lease: Arc<DatabaseLease>,
 }
 
 impl fmt::Debug for ConnectionManager {
@@ -186,7 +186,7 @@ impl PoolFactory {
         self.0.settings.pool_size as usize
     }
 
-    pub const fn lease(&self) -> &Arc<Lease> {
+    pub const fn lease(&self) -> &Arc<DatabaseLease> {
         &self.0.lease
     }
 
@@ -221,7 +221,7 @@ pub fn open(
         clock,
         session_ids: Arc::new(SessionIds::new(entropy)?),
         suspects_pooler: Arc::new(AtomicBool::new(!is_sqlite)),
-        lease: Arc::new(Lease::new(settings.lease)),
+        lease: Arc::new(DatabaseLease::new(settings.lease)),
     };
     let mut first = manager.connect()?;
     require_supported_sqlite(&mut first)?;

@@ -9,7 +9,7 @@ use diesel::{
     sql_types::{BigInt, Text, Timestamptz},
 };
 
-use crate::store::lease::ServerIdentity;
+use crate::store::database_lease::ServerIdentity;
 
 /// Reads which server this is. A session stays with its server for its whole life.
 pub fn read_identity(connection: &mut PgConnection) -> QueryResult<ServerIdentity> {

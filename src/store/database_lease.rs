@@ -64,7 +64,7 @@ pub enum Trust {
 
 /// Why a server is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LeaseError {
+pub enum DatabaseLeaseError {
     #[error("no database server has acknowledged a heartbeat yet")]
     NoHeartbeat,
     #[error("the data is from another database server than the one that acknowledges heartbeats")]
@@ -77,15 +77,15 @@ pub enum LeaseError {
 
 /// The lease of this process on the database.
 #[derive(Debug)]
-pub struct Lease {
+pub struct DatabaseLease {
     duration: Duration,
-    state: ArcSwap<LeaseState>,
+    state: ArcSwap<DatabaseLeaseState>,
     /// Notified at each heartbeat of a server that the rollback guard has not compared.
     needs_comparison: Notify,
 }
 
 #[derive(Debug, Clone, Default)]
-struct LeaseState {
+struct DatabaseLeaseState {
     /// Whether reads need the lease. Commands and SQLite do not.
     is_required: bool,
     heartbeat: Option<Heartbeat>,
@@ -94,7 +94,7 @@ struct LeaseState {
     is_compared: bool,
 }
 
-impl LeaseState {
+impl DatabaseLeaseState {
     fn server(&self) -> Option<ServerIdentity> {
         self.heartbeat.as_ref().map(|heartbeat| heartbeat.server)
     }
@@ -115,26 +115,26 @@ impl LeaseState {
         trust: Trust,
         lease: Duration,
         now: Duration,
-    ) -> Result<(), LeaseError> {
+    ) -> Result<(), DatabaseLeaseError> {
         if !self.is_required {
             return Ok(());
         }
-        let heartbeat = self.heartbeat.as_ref().ok_or(LeaseError::NoHeartbeat)?;
+        let heartbeat = self.heartbeat.as_ref().ok_or(DatabaseLeaseError::NoHeartbeat)?;
         if server != Some(heartbeat.server) {
-            return Err(LeaseError::OtherServer);
+            return Err(DatabaseLeaseError::OtherServer);
         }
         let age = now.saturating_sub(heartbeat.sent_at);
         if age >= lease {
-            return Err(LeaseError::Expired { age, lease });
+            return Err(DatabaseLeaseError::Expired { age, lease });
         }
         if trust == Trust::Compared && !self.is_compared {
-            return Err(LeaseError::NotCompared);
+            return Err(DatabaseLeaseError::NotCompared);
         }
         Ok(())
     }
 }
 
-impl Lease {
+impl DatabaseLease {
     pub fn new(duration: Duration) -> Self {
         Self { duration, state: ArcSwap::default(), needs_comparison: Notify::new() }
     }
@@ -150,7 +150,7 @@ impl Lease {
 
     /// From now on, reads need the lease.
     pub fn require(&self) {
-        self.state.rcu(|state| LeaseState { is_required: true, ..LeaseState::clone(state) });
+        self.state.rcu(|state| DatabaseLeaseState { is_required: true, ..DatabaseLeaseState::clone(state) });
     }
 
     /// Records an acknowledged heartbeat. If it is from another server than the previous one, returns
@@ -165,12 +165,12 @@ impl Lease {
     }
 
     /// Checks whether what was read from `server` is believed at `now`.
-    pub fn check(&self, server: Option<ServerIdentity>, trust: Trust, now: Duration) -> Result<(), LeaseError> {
+    pub fn check(&self, server: Option<ServerIdentity>, trust: Trust, now: Duration) -> Result<(), DatabaseLeaseError> {
         self.state.load().check(server, trust, self.duration, now)
     }
 
     /// Returns why the server that acknowledged the last heartbeat is not believed at `now`.
-    pub fn fault(&self, now: Duration) -> Option<LeaseError> {
+    pub fn fault(&self, now: Duration) -> Option<DatabaseLeaseError> {
         let state = self.state.load();
         state.check(state.server(), Trust::Compared, self.duration, now).err()
     }
@@ -202,7 +202,7 @@ impl Lease {
     pub fn set_compared(&self, generation: u64) {
         self.state.rcu(|state| {
             let is_compared = state.is_compared || state.generation == generation;
-            LeaseState { is_compared, ..LeaseState::clone(state) }
+            DatabaseLeaseState { is_compared, ..DatabaseLeaseState::clone(state) }
         });
     }
 
@@ -226,7 +226,7 @@ impl<T> Unverified<T> {
     }
 
     /// Returns the value if the lease on its server is fresh now.
-    pub fn accept(self, lease: &Lease, trust: Trust) -> Result<T, StoreError> {
+    pub fn accept(self, lease: &DatabaseLease, trust: Trust) -> Result<T, StoreError> {
         lease.check(self.server, trust, monotonic_now()).map_err(StoreError::unavailable)?;
         Ok(self.value)
     }
@@ -259,8 +259,8 @@ mod tests {
     }
 
     /// A required lease of two seconds on `OLD`, compared, with a heartbeat that was sent at 1 s.
-    fn held() -> Lease {
-        let lease = Lease::new(at(2000));
+    fn held() -> DatabaseLease {
+        let lease = DatabaseLease::new(at(2000));
         lease.require();
         assert_eq!(lease.record(heartbeat(OLD, at(1000))), None);
         lease.set_compared(lease.not_compared().unwrap());
@@ -272,7 +272,7 @@ mod tests {
         let lease = held();
         let check = |now| lease.check(Some(OLD), Trust::Compared, now);
         assert_eq!(check(at(2999)), Ok(()));
-        assert_eq!(check(at(3000)), Err(LeaseError::Expired { age: at(2000), lease: at(2000) }));
+        assert_eq!(check(at(3000)), Err(DatabaseLeaseError::Expired { age: at(2000), lease: at(2000) }));
         assert_eq!(lease.fault(at(3000)), check(at(3000)).err());
         // The acknowledgment arrives late: it proves nothing about the time after the statement was sent.
         lease.record(heartbeat(OLD, at(2000)));
@@ -284,13 +284,13 @@ mod tests {
     fn data_of_another_server_is_refused() {
         let lease = held();
         for server in [Some(NEW), None, Some(ServerIdentity { system_id: Some(8), ..OLD })] {
-            assert_eq!(lease.check(server, Trust::Compared, at(1000)), Err(LeaseError::OtherServer));
+            assert_eq!(lease.check(server, Trust::Compared, at(1000)), Err(DatabaseLeaseError::OtherServer));
             assert!(lease.is_elsewhere(server));
         }
         assert!(!lease.is_elsewhere(Some(OLD)));
         // After a failover, the former primary is the other server, however fresh its data looks.
         assert_eq!(lease.record(heartbeat(NEW, at(1500))), Some(OLD));
-        assert_eq!(lease.check(Some(OLD), Trust::Connected, at(1500)), Err(LeaseError::OtherServer));
+        assert_eq!(lease.check(Some(OLD), Trust::Connected, at(1500)), Err(DatabaseLeaseError::OtherServer));
     }
 
     #[test]
@@ -299,13 +299,13 @@ mod tests {
         assert_eq!(lease.not_compared(), None);
         lease.record(heartbeat(NEW, at(1500)));
         let check = |trust| lease.check(Some(NEW), trust, at(1500));
-        assert_eq!((check(Trust::Compared), check(Trust::Connected)), (Err(LeaseError::NotCompared), Ok(())));
+        assert_eq!((check(Trust::Compared), check(Trust::Connected)), (Err(DatabaseLeaseError::NotCompared), Ok(())));
         let before = lease.not_compared().unwrap();
         // The comparison belongs to a server that has changed, and back again, since.
         lease.record(heartbeat(OLD, at(1600)));
         lease.record(heartbeat(NEW, at(1700)));
         lease.set_compared(before);
-        assert_eq!(check(Trust::Compared), Err(LeaseError::NotCompared));
+        assert_eq!(check(Trust::Compared), Err(DatabaseLeaseError::NotCompared));
         lease.set_compared(lease.not_compared().unwrap());
         assert_eq!(check(Trust::Compared), Ok(()));
         assert_eq!(lease.record(heartbeat(NEW, at(1800))), None);
@@ -314,24 +314,24 @@ mod tests {
 
     #[test]
     fn only_a_required_lease_refuses() {
-        let lease = Lease::new(at(2000));
+        let lease = DatabaseLease::new(at(2000));
         assert_eq!(lease.check(None, Trust::Compared, at(9000)), Ok(()));
         assert_eq!((lease.fault(at(9000)), lease.not_compared(), lease.is_elsewhere(Some(OLD))), (None, None, false));
         lease.require();
-        assert_eq!(lease.check(Some(OLD), Trust::Compared, at(9000)), Err(LeaseError::NoHeartbeat));
+        assert_eq!(lease.check(Some(OLD), Trust::Compared, at(9000)), Err(DatabaseLeaseError::NoHeartbeat));
         assert!(!lease.is_elsewhere(Some(OLD)), "the first heartbeat decides");
     }
 
     #[test]
     fn a_lease_covers_two_heartbeats() {
         for (lease, interval) in [(1000, 500), (2000, 1000), (30_000, 1000)] {
-            assert_eq!(Lease::new(at(lease)).interval(), at(interval));
+            assert_eq!(DatabaseLease::new(at(lease)).interval(), at(interval));
         }
     }
 
     #[test]
     fn value_is_out_of_reach_without_a_lease() {
-        let lease = Lease::new(at(30_000));
+        let lease = DatabaseLease::new(at(30_000));
         lease.require();
         let refused = Unverified::new(1, Some(OLD)).accept(&lease, Trust::Connected);
         assert!(refused.unwrap_err().to_string().contains("no database server has acknowledged a heartbeat"));
