@@ -1,6 +1,6 @@
-//! The lease on the database: what a server answers is believed only while that server acknowledges
-//! heartbeats (invariant 17). A PostgreSQL server that was replaced by another one, or that cannot
-//! write any more, acknowledges none.
+//! The lease on the database: answers of a server are trusted only while it acknowledges heartbeats
+//! (invariant 17). A PostgreSQL server that was replaced by another one, or that cannot write any
+//! more, acknowledges none.
 //!
 //! This file contains the rules. `heartbeat` sends the heartbeats.
 
@@ -56,13 +56,13 @@ pub struct Heartbeat {
 /// Which servers a read accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// Only a server that the rollback guard has compared.
-    Compared,
-    /// Any server that acknowledges heartbeats. The comparison itself reads from it.
+    /// Only a server that has passed the rollback check.
+    RollbackChecked,
+    /// Any server that acknowledges heartbeats. The rollback check itself reads from it.
     Connected,
 }
 
-/// Why a server is not believed.
+/// Why a server is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseLeaseError {
     #[error("no database server has acknowledged a heartbeat yet")]
@@ -71,8 +71,8 @@ pub enum DatabaseLeaseError {
     OtherServer,
     #[error("the last acknowledged heartbeat was sent {age:.1?} ago, and database.lease is {lease:?}")]
     Expired { age: Duration, lease: Duration },
-    #[error("the database server changed, and the rollback guard has not compared the new one yet")]
-    NotCompared,
+    #[error("the database server changed, and the rollback check of the new one has not completed yet")]
+    RollbackCheckPending,
 }
 
 /// The lease of this process on the database.
@@ -80,8 +80,8 @@ pub enum DatabaseLeaseError {
 pub struct DatabaseLease {
     duration: Duration,
     state: ArcSwap<DatabaseLeaseState>,
-    /// Notified at each heartbeat of a server that the rollback guard has not compared.
-    needs_comparison: Notify,
+    /// Notified at each heartbeat of a server that has not passed the rollback check.
+    needs_check: Notify,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -91,7 +91,7 @@ struct DatabaseLeaseState {
     heartbeat: Option<Heartbeat>,
     /// Increases when another server acknowledges a heartbeat.
     generation: u64,
-    is_compared: bool,
+    is_checked: bool,
 }
 
 impl DatabaseLeaseState {
@@ -105,7 +105,7 @@ impl DatabaseLeaseState {
             is_required: self.is_required,
             heartbeat: Some(heartbeat),
             generation: self.generation + u64::from(!is_same),
-            is_compared: self.is_compared && is_same,
+            is_checked: self.is_checked && is_same,
         }
     }
 
@@ -127,8 +127,8 @@ impl DatabaseLeaseState {
         if age >= lease {
             return Err(DatabaseLeaseError::Expired { age, lease });
         }
-        if trust == Trust::Compared && !self.is_compared {
-            return Err(DatabaseLeaseError::NotCompared);
+        if trust == Trust::RollbackChecked && !self.is_checked {
+            return Err(DatabaseLeaseError::RollbackCheckPending);
         }
         Ok(())
     }
@@ -136,7 +136,7 @@ impl DatabaseLeaseState {
 
 impl DatabaseLease {
     pub fn new(duration: Duration) -> Self {
-        Self { duration, state: ArcSwap::default(), needs_comparison: Notify::new() }
+        Self { duration, state: ArcSwap::default(), needs_check: Notify::new() }
     }
 
     pub const fn duration(&self) -> Duration {
@@ -154,25 +154,25 @@ impl DatabaseLease {
     }
 
     /// Records an acknowledged heartbeat. If it is from another server than the previous one, returns
-    /// that one.
+    /// the previous one.
     pub fn record(&self, heartbeat: Heartbeat) -> Option<ServerIdentity> {
         let server = heartbeat.server;
         let before = self.state.rcu(|state| state.with_heartbeat(heartbeat.clone()));
-        if self.not_compared().is_some() {
-            self.needs_comparison.notify_one();
+        if self.server_to_check().is_some() {
+            self.needs_check.notify_one();
         }
         before.server().filter(|before| *before != server)
     }
 
-    /// Checks whether what was read from `server` is believed at `now`.
+    /// Checks whether what was read from `server` is trusted at `now`.
     pub fn check(&self, server: Option<ServerIdentity>, trust: Trust, now: Duration) -> Result<(), DatabaseLeaseError> {
         self.state.load().check(server, trust, self.duration, now)
     }
 
-    /// Returns why the server that acknowledged the last heartbeat is not believed at `now`.
+    /// Returns why the server that acknowledged the last heartbeat is not trusted at `now`.
     pub fn fault(&self, now: Duration) -> Option<DatabaseLeaseError> {
         let state = self.state.load();
-        state.check(state.server(), Trust::Compared, self.duration, now).err()
+        state.check(state.server(), Trust::RollbackChecked, self.duration, now).err()
     }
 
     /// Returns whether a connection to `server` is useless, because the lease is on another server.
@@ -191,24 +191,24 @@ impl DatabaseLease {
         self.state.load().heartbeat.as_ref().map(|heartbeat| now.saturating_sub(heartbeat.sent_at))
     }
 
-    /// Returns the generation of a server that the rollback guard has to compare.
-    pub fn not_compared(&self) -> Option<u64> {
+    /// Returns the generation of a server that needs a rollback check.
+    pub fn server_to_check(&self) -> Option<u64> {
         let state = self.state.load();
-        (state.is_required && state.heartbeat.is_some() && !state.is_compared).then_some(state.generation)
+        (state.is_required && state.heartbeat.is_some() && !state.is_checked).then_some(state.generation)
     }
 
-    /// Records that the rollback guard has compared the server of `generation`. Has no effect if the
+    /// Records that the server of `generation` has passed the rollback check. Has no effect if the
     /// server has changed since.
-    pub fn set_compared(&self, generation: u64) {
+    pub fn set_checked(&self, generation: u64) {
         self.state.rcu(|state| {
-            let is_compared = state.is_compared || state.generation == generation;
-            DatabaseLeaseState { is_compared, ..DatabaseLeaseState::clone(state) }
+            let is_checked = state.is_checked || state.generation == generation;
+            DatabaseLeaseState { is_checked, ..DatabaseLeaseState::clone(state) }
         });
     }
 
-    /// Waits for a heartbeat of a server that the rollback guard has to compare.
-    pub async fn wait_for_comparison(&self) {
-        self.needs_comparison.notified().await;
+    /// Waits for a heartbeat of a server that needs a rollback check.
+    pub async fn wait_for_new_server(&self) {
+        self.needs_check.notified().await;
     }
 }
 
@@ -258,19 +258,19 @@ mod tests {
         Heartbeat { server, url: "postgres://a/k".parse().unwrap(), sent_at }
     }
 
-    /// A required lease of two seconds on `OLD`, compared, with a heartbeat that was sent at 1 s.
+    /// A required lease of two seconds on `OLD`, checked, with a heartbeat that was sent at 1 s.
     fn held() -> DatabaseLease {
         let lease = DatabaseLease::new(at(2000));
         lease.require();
         assert_eq!(lease.record(heartbeat(OLD, at(1000))), None);
-        lease.set_compared(lease.not_compared().unwrap());
+        lease.set_checked(lease.server_to_check().unwrap());
         lease
     }
 
     #[test]
     fn lease_ends_after_the_moment_at_which_the_last_acknowledged_heartbeat_was_sent() {
         let lease = held();
-        let check = |now| lease.check(Some(OLD), Trust::Compared, now);
+        let check = |now| lease.check(Some(OLD), Trust::RollbackChecked, now);
         assert_eq!(check(at(2999)), Ok(()));
         assert_eq!(check(at(3000)), Err(DatabaseLeaseError::Expired { age: at(2000), lease: at(2000) }));
         assert_eq!(lease.fault(at(3000)), check(at(3000)).err());
@@ -284,7 +284,7 @@ mod tests {
     fn data_of_another_server_is_refused() {
         let lease = held();
         for server in [Some(NEW), None, Some(ServerIdentity { system_id: Some(8), ..OLD })] {
-            assert_eq!(lease.check(server, Trust::Compared, at(1000)), Err(DatabaseLeaseError::OtherServer));
+            assert_eq!(lease.check(server, Trust::RollbackChecked, at(1000)), Err(DatabaseLeaseError::OtherServer));
             assert!(lease.is_elsewhere(server));
         }
         assert!(!lease.is_elsewhere(Some(OLD)));
@@ -294,31 +294,37 @@ mod tests {
     }
 
     #[test]
-    fn new_server_is_believed_only_after_its_comparison() {
+    fn new_server_is_trusted_only_after_its_rollback_check() {
         let lease = held();
-        assert_eq!(lease.not_compared(), None);
+        assert_eq!(lease.server_to_check(), None);
         lease.record(heartbeat(NEW, at(1500)));
         let check = |trust| lease.check(Some(NEW), trust, at(1500));
-        assert_eq!((check(Trust::Compared), check(Trust::Connected)), (Err(DatabaseLeaseError::NotCompared), Ok(())));
-        let before = lease.not_compared().unwrap();
-        // The comparison belongs to a server that has changed, and back again, since.
+        assert_eq!(
+            (check(Trust::RollbackChecked), check(Trust::Connected)),
+            (Err(DatabaseLeaseError::RollbackCheckPending), Ok(()))
+        );
+        let before = lease.server_to_check().unwrap();
+        // The rollback check belongs to a server that has changed, and back again, since.
         lease.record(heartbeat(OLD, at(1600)));
         lease.record(heartbeat(NEW, at(1700)));
-        lease.set_compared(before);
-        assert_eq!(check(Trust::Compared), Err(DatabaseLeaseError::NotCompared));
-        lease.set_compared(lease.not_compared().unwrap());
-        assert_eq!(check(Trust::Compared), Ok(()));
+        lease.set_checked(before);
+        assert_eq!(check(Trust::RollbackChecked), Err(DatabaseLeaseError::RollbackCheckPending));
+        lease.set_checked(lease.server_to_check().unwrap());
+        assert_eq!(check(Trust::RollbackChecked), Ok(()));
         assert_eq!(lease.record(heartbeat(NEW, at(1800))), None);
-        assert_eq!(check(Trust::Compared), Ok(()), "the same server needs no second comparison");
+        assert_eq!(check(Trust::RollbackChecked), Ok(()), "the same server needs no second rollback check");
     }
 
     #[test]
     fn only_a_required_lease_refuses() {
         let lease = DatabaseLease::new(at(2000));
-        assert_eq!(lease.check(None, Trust::Compared, at(9000)), Ok(()));
-        assert_eq!((lease.fault(at(9000)), lease.not_compared(), lease.is_elsewhere(Some(OLD))), (None, None, false));
+        assert_eq!(lease.check(None, Trust::RollbackChecked, at(9000)), Ok(()));
+        assert_eq!(
+            (lease.fault(at(9000)), lease.server_to_check(), lease.is_elsewhere(Some(OLD))),
+            (None, None, false)
+        );
         lease.require();
-        assert_eq!(lease.check(Some(OLD), Trust::Compared, at(9000)), Err(DatabaseLeaseError::NoHeartbeat));
+        assert_eq!(lease.check(Some(OLD), Trust::RollbackChecked, at(9000)), Err(DatabaseLeaseError::NoHeartbeat));
         assert!(!lease.is_elsewhere(Some(OLD)), "the first heartbeat decides");
     }
 

@@ -37,8 +37,8 @@ const CONNECTION_LIMIT: Duration = Duration::from_secs(15);
 const MAX_WORKERS: usize = 8;
 
 impl Store {
-    /// Takes the lease on the database for the server `replica`. From then on, what the database
-    /// answers is believed only while the lease is held. SQLite needs none: its file is on this
+    /// Takes the lease on the database for the server `replica`. From then on, answers of the
+    /// database are trusted only while the lease is held. SQLite needs none: its file is on this
     /// machine.
     pub async fn hold_lease(&self, replica: &ReplicaId) -> Result<(), StoreError> {
         let manager = self.pool_factory.connection_manager();
@@ -69,19 +69,19 @@ impl Store {
         })
     }
 
-    /// Waits until the rollback guard has to compare the server of the database.
-    pub async fn wait_for_comparison(&self) {
-        self.lease().wait_for_comparison().await;
+    /// Waits until the database server needs a rollback check.
+    pub async fn wait_for_new_server(&self) {
+        self.lease().wait_for_new_server().await;
     }
 
-    /// Returns the generation of a database server that the rollback guard has to compare.
-    pub fn server_to_compare(&self) -> Option<u64> {
-        self.lease().not_compared()
+    /// Returns the generation of a database server that needs a rollback check.
+    pub fn server_to_check(&self) -> Option<u64> {
+        self.lease().server_to_check()
     }
 
-    /// Records that the rollback guard has compared the database server of `generation`.
-    pub fn set_server_compared(&self, generation: u64) {
-        self.lease().set_compared(generation);
+    /// Records that the database server of `generation` has passed the rollback check.
+    pub fn set_server_checked(&self, generation: u64) {
+        self.lease().set_checked(generation);
     }
 
     /// Returns why the lease is not held, or `None` if it is held or not needed.
@@ -175,8 +175,8 @@ impl Supervisor {
             tracing::warn!(
                 database_timeline = number(server.timeline),
                 previous_timeline = number(previous.timeline),
-                "the database server changed from {previous} to {server}; it is compared with the rollback guard \
-                 before it is believed"
+                "the database server changed from {previous} to {server}; requests are answered 503 until the \
+                 rollback check of the new server completes"
             );
         }
         if std::mem::take(&mut self.is_failing) {

@@ -166,7 +166,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.run_blocking(OperationKind::Read, Trust::Compared, move |_, connection| body(connection)).await
+        self.run_blocking(OperationKind::Read, Trust::RollbackChecked, move |_, connection| body(connection)).await
     }
 
     /// Returns how many changes were repeated since the start.
@@ -175,7 +175,7 @@ impl Store {
     }
 
     /// Runs `body` with a pooled connection on a blocking thread. What it returns, errors included, is
-    /// believed only if the lease is held afterwards.
+    /// trusted only if the lease is held afterwards.
     async fn run_blocking<T, E>(
         &self,
         kind: OperationKind,

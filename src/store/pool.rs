@@ -116,7 +116,7 @@ impl ConnectionManager {
             ("keepalives_interval", "3".to_owned()),
             ("keepalives_count", "3".to_owned()),
             ("application_name", "keyswap".to_owned()),
-            // A standby and a server that is read-only are not believed (invariant 17).
+            // A standby and a server that is read-only are not trusted (invariant 17).
             ("target_session_attrs", "read-write".to_owned()),
         ] {
             if !url.contains(&format!("{name}=")) {

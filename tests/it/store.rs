@@ -268,7 +268,7 @@ fn stuck_heartbeat_ends_the_lease() {
         let mut other = PgConnection::establish(&server.database.url).unwrap();
         other.batch_execute("BEGIN; SELECT heartbeats FROM replica_heartbeats FOR UPDATE").unwrap();
         until_exchange_is(&server, &key, 503).await;
-        assert!(server.services.store.now().await.is_err(), "no read is believed");
+        assert!(server.services.store.now().await.is_err(), "no read is trusted");
         assert!(matches!(server.services.store.lease_fault(), Some(DatabaseLeaseError::Expired { .. })));
         other.batch_execute("COMMIT").unwrap();
         until_exchange_is(&server, &key, 200).await;

@@ -111,7 +111,7 @@ async fn compare_with(
 ) -> Result<(GuardState, Option<DatabaseProgress>), Error> {
     let (file, encryption) = (file.to_owned(), store.encryption());
     store
-        .read_to_compare(move |connection| {
+        .read_for_rollback_check(move |connection| {
             // The file is read before the database. Otherwise progress that is recorded in between
             // would look like a rollback.
             let recorded = read_guard_file(&file);

@@ -1,4 +1,4 @@
-//! Only a PostgreSQL server that can write is believed, and only while it acknowledges heartbeats
+//! Only a PostgreSQL server that can write is trusted, and only while it acknowledges heartbeats
 //! (invariant 17).
 
 use std::{
@@ -54,7 +54,7 @@ fn replication(deployment: &Deployment) -> (String, String) {
 }
 
 #[test]
-fn server_that_acknowledges_no_commit_is_not_believed() {
+fn server_that_acknowledges_no_commit_is_not_trusted() {
     run(async {
         let cluster = Cluster::new();
         let deployment = on(&cluster);
@@ -94,7 +94,7 @@ fn server_that_acknowledges_no_commit_is_not_believed() {
 }
 
 #[test]
-fn frozen_server_is_not_believed_after_the_lease() {
+fn frozen_server_is_not_trusted_after_the_lease() {
     run(async {
         let cluster = Cluster::new();
         let deployment = on(&cluster);
@@ -115,7 +115,7 @@ fn frozen_server_is_not_believed_after_the_lease() {
 
 /// The state of a standby that lagged when it was promoted, or of a volume that was put back.
 #[test]
-fn server_that_lost_a_revocation_is_not_believed_for_a_moment() {
+fn server_that_lost_a_revocation_is_never_trusted() {
     run(async {
         let cluster = Cluster::new();
         let deployment = on(&cluster);
