@@ -170,13 +170,13 @@ impl DatabaseLease {
     }
 
     /// Returns why the server that acknowledged the last heartbeat is not trusted at `now`.
-    pub fn fault(&self, now: Duration) -> Option<DatabaseLeaseError> {
+    pub fn find_fault(&self, now: Duration) -> Option<DatabaseLeaseError> {
         let state = self.state.load();
         state.check(state.server(), Trust::RollbackChecked, self.duration, now).err()
     }
 
     /// Returns whether a connection to `server` is useless, because the lease is on another server.
-    pub fn is_elsewhere(&self, server: Option<ServerIdentity>) -> bool {
+    pub fn is_on_other_server(&self, server: Option<ServerIdentity>) -> bool {
         let state = self.state.load();
         state.is_required && state.heartbeat.is_some() && state.server() != server
     }
@@ -215,12 +215,12 @@ impl DatabaseLease {
 /// What was read from a server. The value is accessible only through `accept`, at the time at which
 /// it is used.
 #[derive(Debug, Clone)]
-pub struct Unverified<T> {
+pub struct UnverifiedRead<T> {
     value: T,
     server: Option<ServerIdentity>,
 }
 
-impl<T> Unverified<T> {
+impl<T> UnverifiedRead<T> {
     pub const fn new(value: T, server: Option<ServerIdentity>) -> Self {
         Self { value, server }
     }
@@ -273,7 +273,7 @@ mod tests {
         let check = |now| lease.check(Some(OLD), Trust::RollbackChecked, now);
         assert_eq!(check(at(2999)), Ok(()));
         assert_eq!(check(at(3000)), Err(DatabaseLeaseError::Expired { age: at(2000), lease: at(2000) }));
-        assert_eq!(lease.fault(at(3000)), check(at(3000)).err());
+        assert_eq!(lease.find_fault(at(3000)), check(at(3000)).err());
         // The acknowledgment arrives late: it proves nothing about the time after the statement was sent.
         lease.record(heartbeat(OLD, at(2000)));
         assert_eq!((check(at(3999)), check(at(4000)).is_err()), (Ok(()), true));
@@ -285,9 +285,9 @@ mod tests {
         let lease = held();
         for server in [Some(NEW), None, Some(ServerIdentity { system_id: Some(8), ..OLD })] {
             assert_eq!(lease.check(server, Trust::RollbackChecked, at(1000)), Err(DatabaseLeaseError::OtherServer));
-            assert!(lease.is_elsewhere(server));
+            assert!(lease.is_on_other_server(server));
         }
-        assert!(!lease.is_elsewhere(Some(OLD)));
+        assert!(!lease.is_on_other_server(Some(OLD)));
         // After a failover, the former primary is the other server, however fresh its data looks.
         assert_eq!(lease.record(heartbeat(NEW, at(1500))), Some(OLD));
         assert_eq!(lease.check(Some(OLD), Trust::Connected, at(1500)), Err(DatabaseLeaseError::OtherServer));
@@ -320,12 +320,12 @@ mod tests {
         let lease = DatabaseLease::new(at(2000));
         assert_eq!(lease.check(None, Trust::RollbackChecked, at(9000)), Ok(()));
         assert_eq!(
-            (lease.fault(at(9000)), lease.server_to_check(), lease.is_elsewhere(Some(OLD))),
+            (lease.find_fault(at(9000)), lease.server_to_check(), lease.is_on_other_server(Some(OLD))),
             (None, None, false)
         );
         lease.require();
         assert_eq!(lease.check(Some(OLD), Trust::RollbackChecked, at(9000)), Err(DatabaseLeaseError::NoHeartbeat));
-        assert!(!lease.is_elsewhere(Some(OLD)), "the first heartbeat decides");
+        assert!(!lease.is_on_other_server(Some(OLD)), "the first heartbeat decides");
     }
 
     #[test]
@@ -339,9 +339,9 @@ mod tests {
     fn value_is_out_of_reach_without_a_lease() {
         let lease = DatabaseLease::new(at(30_000));
         lease.require();
-        let refused = Unverified::new(1, Some(OLD)).accept(&lease, Trust::Connected);
+        let refused = UnverifiedRead::new(1, Some(OLD)).accept(&lease, Trust::Connected);
         assert!(refused.unwrap_err().to_string().contains("no database server has acknowledged a heartbeat"));
         lease.record(heartbeat(OLD, monotonic_now()));
-        assert_eq!(Unverified::new(1, Some(OLD)).accept(&lease, Trust::Connected).unwrap(), 1);
+        assert_eq!(UnverifiedRead::new(1, Some(OLD)).accept(&lease, Trust::Connected).unwrap(), 1);
     }
 }

@@ -86,7 +86,7 @@ impl Store {
 
     /// Returns why the lease is not held, or `None` if it is held or not needed.
     pub fn lease_fault(&self) -> Option<DatabaseLeaseError> {
-        self.lease().fault(monotonic_now())
+        self.lease().find_fault(monotonic_now())
     }
 
     /// Returns how long ago the last acknowledged heartbeat was sent. Absent without heartbeats.
@@ -109,12 +109,12 @@ struct Supervisor {
 }
 
 /// What a worker reports.
-enum Report {
+enum WorkerReport {
     Connected,
     Acknowledged(Heartbeat),
 }
 
-type Reports = Receiver<Result<Report, String>>;
+type Reports = Receiver<Result<WorkerReport, String>>;
 
 impl Supervisor {
     fn run(mut self) {
@@ -152,8 +152,8 @@ impl Supervisor {
         let mut limit = CONNECTION_LIMIT;
         loop {
             match reports.recv_timeout(limit) {
-                Ok(Ok(Report::Connected)) => {}
-                Ok(Ok(Report::Acknowledged(heartbeat))) => self.record(heartbeat),
+                Ok(Ok(WorkerReport::Connected)) => {}
+                Ok(Ok(WorkerReport::Acknowledged(heartbeat))) => self.record(heartbeat),
                 Ok(Err(error)) => return self.report_failure(&error),
                 Err(RecvTimeoutError::Timeout) => {
                     return self.report_failure("the database does not respond; replacing the connection");
@@ -200,17 +200,17 @@ fn send_heartbeats(
     manager: &ConnectionManager,
     replica: &ReplicaId,
     interval: Duration,
-    reports: &Sender<Result<Report, String>>,
+    reports: &Sender<Result<WorkerReport, String>>,
 ) -> Result<(), String> {
     let (mut connection, url) = connect_to_primary(manager).map_err(|error| error.to_string())?;
     let server = connection.server();
     let (Conn::Postgres(inner), Some(server)) = (&mut *connection, server) else { return Ok(()) };
-    let mut is_expected = reports.send(Ok(Report::Connected)).is_ok();
+    let mut is_expected = reports.send(Ok(WorkerReport::Connected)).is_ok();
     while is_expected {
         let sent_at = monotonic_now();
         server::record_heartbeat(inner, replica.as_str()).map_err(|error| error.to_string())?;
         let heartbeat = Heartbeat { server, url: url.clone(), sent_at };
-        is_expected = reports.send(Ok(Report::Acknowledged(heartbeat))).is_ok();
+        is_expected = reports.send(Ok(WorkerReport::Acknowledged(heartbeat))).is_ok();
         thread::sleep(interval.saturating_sub(monotonic_now().saturating_sub(sent_at)));
     }
     Ok(())

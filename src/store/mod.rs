@@ -60,7 +60,7 @@ use crate::{
         events::Digest,
     },
     store::{
-        database_lease::{DatabaseLease, Trust, Unverified},
+        database_lease::{DatabaseLease, Trust, UnverifiedRead},
         operation_limits::{OperationKind, OperationPermits},
         pool_state::PoolState,
     },
@@ -206,7 +206,7 @@ impl Store {
             let result = body(&store, &mut connection);
             taken.record_response();
             drop(permit);
-            Ok::<_, StoreError>(Unverified::new(result, connection.server()))
+            Ok::<_, StoreError>(UnverifiedRead::new(result, connection.server()))
         });
         // This timeout covers a database host or network that accepts data and never responds. The
         // database's own timeouts have no effect then.

@@ -141,7 +141,7 @@ impl ManageConnection for ConnectionManager {
     fn connect(&self) -> Result<ServerConn, OpenError> {
         let url = self.lease.url().unwrap_or_else(|| self.settings.url.clone());
         let mut connection = self.connect_to(&url)?;
-        if self.lease.is_elsewhere(connection.server()) {
+        if self.lease.is_on_other_server(connection.server()) {
             return Err(OpenError::OtherServer);
         }
         if self.suspects_pooler.load(Ordering::Relaxed) {
@@ -152,7 +152,7 @@ impl ManageConnection for ConnectionManager {
     }
 
     fn is_valid(&self, connection: &mut ServerConn) -> Result<(), OpenError> {
-        if self.lease.is_elsewhere(connection.server()) {
+        if self.lease.is_on_other_server(connection.server()) {
             return Err(OpenError::OtherServer);
         }
         let checked = connection.check_session();
@@ -163,7 +163,7 @@ impl ManageConnection for ConnectionManager {
     }
 
     fn has_broken(&self, connection: &mut ServerConn) -> bool {
-        is_broken(connection) || self.lease.is_elsewhere(connection.server())
+        is_broken(connection) || self.lease.is_on_other_server(connection.server())
     }
 }
 
