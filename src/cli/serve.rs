@@ -54,8 +54,8 @@ pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
         Either::Right(((), running)) => {
             signals.begin_serving();
             tracing::info!(%address, issuer = services.issuer(), version = env!("CARGO_PKG_VERSION"), "serving");
-            let control = Control { signals, handles, services: &services, reloader: &reloader };
-            control.run(running).await
+            let signal_loop = SignalLoop { signals, handles, services: &services, reloader: &reloader };
+            signal_loop.run(running).await
         }
     };
     services.lifecycle.enter(Phase::Stopping);
@@ -74,14 +74,14 @@ pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
 }
 
 /// Reacts to signals while the servers run.
-struct Control<'a> {
+struct SignalLoop<'a> {
     signals: Signals,
     handles: Vec<ServerHandle>,
     services: &'a Services,
     reloader: &'a Reloader,
 }
 
-impl Control<'_> {
+impl SignalLoop<'_> {
     /// Returns when the servers have stopped. A return before that drops them, which closes all
     /// connections.
     async fn run(
