@@ -63,7 +63,7 @@ pub async fn check_readiness(services: &Services, detail: NoteDetail) -> Readine
             let unusable = keys.unusable.iter().map(|kid| format!("the signing key {kid} cannot be decrypted"));
             let missing = missing.take(1).map(|_| "the file of a master key is missing or wrong".to_owned());
             let not_held = lease.map(|_| "the lease on the database is not held".to_owned());
-            unusable.chain(missing).chain(not_held).chain(guard.name_problem().map(str::to_owned)).collect()
+            unusable.chain(missing).chain(not_held).chain(guard.summarize_problem().map(str::to_owned)).collect()
         }
         NoteDetail::Remedy => {
             let unusable = keys.unusable.iter().map(|kid| {

@@ -122,9 +122,9 @@ pub(crate) fn describe_connection_error(error: ConnectionError) -> OpenError {
         // Diesel prepares the first statements of a connection.
         return OpenError::SharedSession;
     }
-    let is_said_by_server = ["connection to server", "could not translate host name", "timeout expired"]
+    let is_from_server = ["connection to server", "could not translate host name", "timeout expired"]
         .iter()
         .any(|known| text.contains(known));
-    let quotes_url = matches!(error, ConnectionError::BadConnection(_)) && !is_said_by_server;
+    let quotes_url = matches!(error, ConnectionError::BadConnection(_)) && !is_from_server;
     if quotes_url { OpenError::UnreadableUrl } else { OpenError::Connect(error) }
 }

@@ -120,7 +120,8 @@ async fn compare_with(
             };
             let in_file = recorded.as_ref().ok().and_then(Option::as_ref);
             let seen = seen.filter(|seen| {
-                seen.database == actual.database && !in_file.is_some_and(|in_file| in_file.is_accepted_after(seen))
+                seen.database == actual.database
+                    && !in_file.is_some_and(|in_file| in_file.has_acceptance_unknown_to(seen))
             });
             let accepted = in_file.and_then(|in_file| in_file.accepted.clone());
             actual.accepted = accepted.or_else(|| seen.as_ref().and_then(|seen| seen.accepted.clone()));
@@ -202,7 +203,7 @@ static WRITE_LOCK: Mutex<()> = Mutex::new(());
 fn record_progress(file: &Path, progress: &DatabaseProgress) -> io::Result<()> {
     let _writing = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     if let Ok(Some(recorded)) = read_guard_file(file)
-        && (recorded.includes(progress) || recorded.is_accepted_after(progress))
+        && (recorded.includes(progress) || recorded.has_acceptance_unknown_to(progress))
     {
         return Ok(());
     }

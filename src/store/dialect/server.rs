@@ -69,8 +69,7 @@ pub struct Replication {
 /// Whether a commit waits for a standby.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplicationMode {
-    /// There is no standby.
-    Alone,
+    NoStandby,
     Synchronous,
     Asynchronous,
 }
@@ -81,7 +80,7 @@ impl Replication {
         if waits && !self.synchronous_standby_names.trim().is_empty() {
             ReplicationMode::Synchronous
         } else if self.standbys == 0 {
-            ReplicationMode::Alone
+            ReplicationMode::NoStandby
         } else {
             ReplicationMode::Asynchronous
         }
@@ -105,7 +104,7 @@ mod tests {
     #[test]
     fn only_a_commit_that_waits_for_a_standby_is_synchronous() {
         for (names, commit, standbys, expected) in [
-            ("", "on", 0, ReplicationMode::Alone),
+            ("", "on", 0, ReplicationMode::NoStandby),
             ("", "on", 1, ReplicationMode::Asynchronous),
             ("ANY 1 (*)", "on", 2, ReplicationMode::Synchronous),
             ("db2", "remote_write", 0, ReplicationMode::Synchronous),
