@@ -30,7 +30,15 @@ pub fn find_liveness_fault(services: &Services) -> Option<JobFault> {
     services.job_monitor.find_fault()
 }
 
-/// How much the notes say.
+/// Describes why the process must be restarted. Returns `None` if a restart is not needed.
+pub fn describe_liveness_fault(services: &Services, detail: NoteDetail) -> Option<String> {
+    find_liveness_fault(services).map(|fault| match detail {
+        NoteDetail::Condition => "the process must be restarted".to_owned(),
+        NoteDetail::Remedy => fault.to_string(),
+    })
+}
+
+/// How much the notes say, and the body of liveness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoteDetail {
     /// The condition alone, for the public listener: files and commands of the server are for
