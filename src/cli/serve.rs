@@ -102,7 +102,7 @@ impl SignalLoop<'_> {
                 SignalRequest::Stop if lifecycle.phase() == Phase::Serving && !delay.duration().is_zero() => {
                     drain_end = Instant::now() + delay.duration();
                     lifecycle.enter(Phase::Draining);
-                    tracing::info!(%delay, "draining: not ready, but still serving until the delay has passed");
+                    tracing::info!(%delay, "draining: /readyz answers 503; requests are served for server.drain_delay");
                 }
                 // If the stop is in progress, it has no further effect.
                 SignalRequest::Stop => self.stop_servers(true),

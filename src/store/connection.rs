@@ -44,7 +44,7 @@ impl ServerConn {
         self.server
     }
 
-    /// Fails if the connection to PostgreSQL is lost, has another session than its own, or is
+    /// Fails if the connection to PostgreSQL is lost, has a session other than its own, or is
     /// read-only.
     pub fn check_session(&mut self) -> Result<(), OpenError> {
         match &mut self.inner {

@@ -67,9 +67,12 @@ pub enum Trust {
 pub enum DatabaseLeaseError {
     #[error("no database server has acknowledged a heartbeat yet")]
     NoHeartbeat,
-    #[error("the data is from another database server than the one that acknowledges heartbeats")]
+    #[error("the data was read from a server other than the one that acknowledges heartbeats; will reconnect")]
     OtherServer,
-    #[error("the last acknowledged heartbeat was sent {age:.1?} ago, and database.lease is {lease:?}")]
+    #[error(
+        "the last acknowledged heartbeat was sent {age:.1?} ago, longer than database.lease ({lease:?}); check that the \
+         primary is writable and its synchronous standby runs"
+    )]
     Expired { age: Duration, lease: Duration },
     #[error("the database server changed, and the rollback check of the new one has not completed yet")]
     RollbackCheckPending,
@@ -153,8 +156,8 @@ impl DatabaseLease {
         self.state.rcu(|state| DatabaseLeaseState { is_required: true, ..DatabaseLeaseState::clone(state) });
     }
 
-    /// Records an acknowledged heartbeat. If it is from another server than the previous one, returns
-    /// the previous one.
+    /// Records an acknowledged heartbeat. If it is from another server than the previous one,
+    /// returns the previous one.
     pub fn record(&self, heartbeat: Heartbeat) -> Option<ServerIdentity> {
         let server = heartbeat.server;
         let before = self.state.rcu(|state| state.with_heartbeat(heartbeat.clone()));
@@ -274,7 +277,8 @@ mod tests {
         assert_eq!(check(at(2999)), Ok(()));
         assert_eq!(check(at(3000)), Err(DatabaseLeaseError::Expired { age: at(2000), lease: at(2000) }));
         assert_eq!(lease.find_fault(at(3000)), check(at(3000)).err());
-        // The acknowledgment arrives late: it proves nothing about the time after the statement was sent.
+        // The acknowledgment arrives late: it proves nothing about the time after the statement was
+        // sent.
         lease.record(heartbeat(OLD, at(2000)));
         assert_eq!((check(at(3999)), check(at(4000)).is_err()), (Ok(()), true));
         assert_eq!(lease.age(at(4000)), Some(at(2000)));

@@ -64,7 +64,8 @@ impl Store {
         let waited = tokio::task::spawn_blocking(move || acknowledged.recv_timeout(limit)).await;
         waited.map_err(StoreError::unavailable)?.map_err(|_| {
             StoreError::unavailable(
-                "it acknowledged no heartbeat in time; its commits may wait for a synchronous standby",
+                "it acknowledged no heartbeat in time; its commits may wait for a synchronous standby; start \
+                 the standby, or run `keyswap doctor`",
             )
         })
     }
@@ -147,7 +148,8 @@ impl Supervisor {
         Ok((thread::Builder::new().name("heartbeat".to_owned()).spawn(work)?, reports))
     }
 
-    /// Records the heartbeats of a worker until it fails, does not respond, or the store is dropped.
+    /// Records the heartbeats of a worker until it fails, does not respond, or the store is
+    /// dropped.
     fn follow(&mut self, reports: &Reports) {
         let mut limit = CONNECTION_LIMIT;
         loop {
@@ -158,7 +160,7 @@ impl Supervisor {
                 Err(RecvTimeoutError::Timeout) => {
                     return self.report_failure("the database does not respond; replacing the connection");
                 }
-                Err(RecvTimeoutError::Disconnected) => return self.report_failure("its thread ended"),
+                Err(RecvTimeoutError::Disconnected) => return self.report_failure("the heartbeat thread ended"),
             }
             if matches!(self.store.try_recv(), Err(TryRecvError::Disconnected)) {
                 return;
@@ -190,7 +192,10 @@ impl Supervisor {
     /// Logs the first of several failures.
     fn report_failure(&mut self, error: &str) {
         if !std::mem::replace(&mut self.is_failing, true) {
-            tracing::warn!(error, "failed to record a heartbeat in the database; will retry");
+            tracing::warn!(
+                error,
+                "failed to record a heartbeat in the database; will retry; requests are answered 503 after database.lease"
+            );
         }
     }
 }

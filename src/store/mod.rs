@@ -174,8 +174,8 @@ impl Store {
         &self.retries
     }
 
-    /// Runs `body` with a pooled connection on a blocking thread. What it returns, errors included, is
-    /// trusted only if the lease is held afterwards.
+    /// Runs `body` with a pooled connection on a blocking thread. What it returns, errors included,
+    /// is trusted only if the lease is held afterwards.
     async fn run_blocking<T, E>(
         &self,
         kind: OperationKind,

@@ -136,8 +136,8 @@ impl ManageConnection for ConnectionManager {
     type Connection = ServerConn;
     type Error = OpenError;
 
-    /// Connects to the server that the lease is on. It is one of the hosts of the configured URL, and
-    /// another host may name a former primary.
+    /// Connects to the server that the lease is on. It is one of the hosts of the configured URL,
+    /// and another host may name a former primary.
     fn connect(&self) -> Result<ServerConn, OpenError> {
         let url = self.lease.url().unwrap_or_else(|| self.settings.url.clone());
         let mut connection = self.connect_to(&url)?;

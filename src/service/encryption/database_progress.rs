@@ -21,8 +21,9 @@ pub struct DatabaseProgress {
     /// Id of the first event. A different id means a different database and not a backup of this
     /// one.
     pub database: String,
-    /// The system identifier of the PostgreSQL cluster. Absent on SQLite and without the right to read
-    /// it. Copies of a database in other clusters can be at the same event and continue differently.
+    /// The system identifier of the PostgreSQL cluster. Absent on SQLite and without the right to
+    /// read it. Copies of a database in other clusters can be at the same event and continue
+    /// differently.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_id: Option<String>,
     /// Sequence number of the last event.

@@ -82,7 +82,11 @@ fn apply_state(services: &Services, state: GuardState) {
             Some(reason) if must_halt => {
                 tracing::error!(reason, %file, "the rollback check failed: requests that verify or sign are answered with 503")
             }
-            Some(reason) => tracing::warn!(reason, %file, "failed to use the rollback guard"),
+            Some(reason) => tracing::warn!(
+                reason,
+                %file,
+                "failed to use the file of the rollback guard; continuing with the guard in memory; will retry"
+            ),
             None => tracing::info!("the rollback check succeeded: the database agrees with its rollback guard"),
         }
     }
@@ -199,7 +203,8 @@ fn read_guard_file(file: &Path) -> Result<Option<DatabaseProgress>, GuardState> 
 static WRITE_LOCK: Mutex<()> = Mutex::new(());
 
 /// Writes the progress, unless the file records the same or more, or an operator has accepted the
-/// database in the meantime. Replicas may share the file.
+/// database in the meantime. Two replicas on one machine may
+/// be configured with the same file by mistake.
 fn record_progress(file: &Path, progress: &DatabaseProgress) -> io::Result<()> {
     let _writing = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     if let Ok(Some(recorded)) = read_guard_file(file)

@@ -28,7 +28,7 @@ pub fn read_system_id(connection: &mut PgConnection) -> QueryResult<Option<i64>>
     if_permitted(sql::<BigInt>("SELECT system_identifier FROM pg_control_system()").get_result(connection))
 }
 
-/// Everybody may call these functions by default, but an operator can revoke that, and some hosted
+/// Every role may call these functions by default, but an operator can revoke that, and some hosted
 /// databases do not have them.
 fn if_permitted<T>(result: QueryResult<T>) -> QueryResult<Option<T>> {
     match result {

@@ -82,7 +82,7 @@ on_both! {
         refused(&run_command(&deployment, &["master-key", "rotate"]), &["master.2", "directory is not writable", "base64"]);
         let log = server.stop().err;
         assert_eq!(log.matches(IN_MEMORY).count(), 1, "{log}");
-        assert!(!log.contains("failed to use the rollback guard"), "{log}");
+        assert!(!log.contains("failed to use the file of the rollback guard"), "{log}");
 
         let server = serve(&deployment).ready();
         assert!(server.exchange_succeeds(&key).await);
@@ -132,7 +132,7 @@ on_both! {
         assert!(server.exchange_succeeds(&key).await);
         let log = server.stop().err;
         assert_eq!(log.matches(IN_MEMORY).count(), 1, "{log}");
-        assert!(!log.contains("accessible to other") && !log.contains("is open to others"), "{log}");
+        assert!(!log.contains("accessible to other") && !log.contains("can be read by other users"), "{log}");
         // So that the directory can be deleted.
         chmod(&deployment.keys(), 0o700);
     }
