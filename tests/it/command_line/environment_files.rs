@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::namespaces::{as_ordinary_user, with_read_only};
+use crate::support::mount_namespaces::{as_ordinary_user, with_read_only};
 
 /// The content of no file may be printed.
 const SECRET: &str = "hunter2";

@@ -19,7 +19,7 @@ use crate::{
     },
     support::{
         Kind,
-        namespaces::{as_ordinary_user, with_read_only},
+        mount_namespaces::{as_ordinary_user, with_read_only},
     },
 };
 

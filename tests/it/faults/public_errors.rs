@@ -79,8 +79,8 @@ const TROUBLES: [Trouble; 4] = [
     },
 ];
 
-/// A database that has no space for another event.
-fn full(kind: Kind) -> (&'static str, &'static str) {
+/// The SQL after which the database has no space for another event, and the SQL that ends this.
+fn fill_database(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::Sqlite => (
             "CREATE TRIGGER no_space BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
@@ -189,7 +189,7 @@ both! {
             assert_eq!(server.exchange(&key.value).await.status(), 200, "{name} has ended");
         }
 
-        let (sql, end) = full(server.database.kind);
+        let (sql, end) = fill_database(server.database.kind);
         server.database.sql(sql);
         assert_eq!(rename(&server, &key, "a full disk").await.status(), 503);
         check_errors(&server, "a full disk", &key, &revocable[TROUBLES.len()], &list).await;

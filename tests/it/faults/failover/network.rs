@@ -2,7 +2,7 @@
 
 use super::{
     link::{Cut, Link},
-    namespaces::{Member, Namespaces},
+    network_namespaces::{Member, Namespaces},
     server::PostgresServer,
 };
 
