@@ -203,8 +203,8 @@ fn read_guard_file(file: &Path) -> Result<Option<DatabaseProgress>, GuardState> 
 static WRITE_LOCK: Mutex<()> = Mutex::new(());
 
 /// Writes the progress, unless the file records the same or more, or an operator has accepted the
-/// database in the meantime. Two replicas on one machine may
-/// be configured with the same file by mistake.
+/// database in the meantime. Two replicas on one machine may be configured with the same file by
+/// mistake.
 fn record_progress(file: &Path, progress: &DatabaseProgress) -> io::Result<()> {
     let _writing = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     if let Ok(Some(recorded)) = read_guard_file(file)
