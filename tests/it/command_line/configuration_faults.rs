@@ -118,8 +118,8 @@ fn faults(dir: &Path) -> Vec<Fault> {
         ),
         ("tokens.max_size=100", "tokens.max_size: must be from 2048 to"),
         ("signing_keys.clock_skew=0s", "signing_keys.clock_skew: must be at least 1s: with less, the time"),
-        ("database.lease=31s", "database.lease: must be from 1s to 30s"),
-        ("database.lease=999ms", "database.lease: must be from 1s to 30s"),
+        ("database.lease=31s", "database.lease: must be from 1s to"),
+        ("database.lease=999ms", "database.lease: must be from 1s to"),
         (
             "database.url=postgres://a,b/k?target_session_attrs=any",
             "database.url: target_session_attrs must be read-write or absent: a server that cannot write",

@@ -167,7 +167,7 @@ both! {
             assert!(rollback_guard::update(&server.services).await.is_err(), "{alteration}");
             assert_eq!(std::fs::read(&guard).unwrap(), recorded, "{alteration}: the guard records nothing");
             let refused = server.manage("POST", "/v1/signing-keys/rotate", None, 409).await;
-            assert!(refused["detail"].as_str().unwrap().contains("signing_key_manifest"), "{refused}");
+            assert!(refused["detail"].as_str().unwrap().contains("altered outside of Keyswap"), "{refused}");
             assert_eq!(faults(&server).await, [("signing_key_manifest", IntegrityFault::Altered)], "{alteration}");
             server.database.sql(
                 "DELETE FROM signing_key_manifest; INSERT INTO signing_key_manifest SELECT * FROM saved_manifest; DROP TABLE saved_manifest",

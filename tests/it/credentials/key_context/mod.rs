@@ -269,7 +269,7 @@ fn every_condition_is_needed(kind: Kind) {
             assert_ne!(mutant, view, "the view has no {condition}");
             let mut found = 0;
             // Rare cases do not occur in every directory.
-            for number in 0..8 {
+            for number in 0..24 {
                 let seed = number as u64 + 1;
                 if worlds.len() == number {
                     worlds.push(Fixture::new(kind, seed, STEPS).await);
