@@ -3,62 +3,66 @@
 //! that does not read a response, and closes a connection without GOAWAY.
 
 use std::{
+    cell::RefCell,
     cmp::min,
     future::poll_fn,
-    io,
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use actix_http::{BoxedPayloadStream, HttpMessage as _, Payload, Request, Response, ResponseHead, ServiceConfig};
+use actix_http::{BoxedPayloadStream, Payload, Request, Response, ServiceConfig};
 use actix_service::Service;
 use actix_web::{
-    body::{BodySize, BoxBody, MessageBody},
-    error::PayloadError,
-    http::{
-        Method, StatusCode,
-        header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING, UPGRADE},
-    },
-    web::{Bytes, BytesMut},
+    body::{BoxBody, MessageBody},
+    http::{Method, StatusCode},
+    web::Bytes,
 };
-use futures_util::{FutureExt as _, Stream, StreamExt as _, future::FusedFuture as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, future::FusedFuture as _, stream::FuturesUnordered};
 use h2::{
     Reason, RecvStream, SendStream,
     server::{Builder, Connection, SendResponse},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::Semaphore,
     time::{Instant, Sleep, sleep, timeout},
 };
 
 use crate::http::connection::{
+    http2_body::split_body,
+    http2_messages::{convert_head, convert_request},
     receive_deadline::{HEADER_TIMEOUT, KEEP_ALIVE},
     registry::ServedConnection,
-    stall_budget::StallBudget,
+    stall_budget::{MAX_STALL, StallBudget},
 };
 
 /// The name of the protocol in the TLS handshake.
 pub const PROTOCOL: &[u8] = b"h2";
 
-/// Maximum number of requests of one connection that are in progress. RFC 9113 §6.5.2 recommends
-/// no less than 100.
+/// Maximum number of requests of one connection that are in progress. RFC 9113 §6.5.2 recommends no
+/// less than 100. `h2` refuses further ones of a client that exceeds it.
 ///
-/// A request that its client resets is in progress until its handler returns, so that a client that
-/// resets every request at once (CVE-2023-44487) is limited as well: requests beyond the limit wait
-/// in `h2`, which ends a connection with more than 20 reset ones of them
-/// (`max_pending_accept_reset_streams`).
+/// A request that its client resets is in progress until its handler returns, so that a client which
+/// resets every request at once (CVE-2023-44487) is limited as well: requests beyond the limit
+/// wait, and a connection ends if more than `MAX_WAITING` of them wait.
 const MAX_REQUESTS: u32 = 100;
-/// Maximum size of the headers of a request, that of HTTP/1.1 in actix-http.
-const MAX_HEADERS_SIZE: u32 = 128 * 1024;
+const MAX_WAITING: u32 = 100;
+/// Maximum size of the headers of a request. `h2` answers 431 to larger ones. HTTP/1.1 allows more,
+/// but has one request at a time.
+const MAX_HEADERS_SIZE: u32 = 16 * 1024;
+/// Maximum number of the headers of a request, that of HTTP/1.1 in actix-http. One byte can be a
+/// header (RFC 7541 §6.1).
+const MAX_HEADERS: usize = 96;
 /// How much of all bodies together a client may send before handlers read it.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// How much of one response is buffered. All responses of a connection whose client does not read
 /// are bounded by this times `MAX_REQUESTS`.
 const MAX_UNSENT: usize = 8 * 1024;
-/// How long a client may take to confirm the end of the connection.
+/// How long a client may take to receive the last response and to confirm the end of the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection that has negotiated HTTP/2, and the application that serves it.
@@ -69,6 +73,14 @@ pub struct Http2<S> {
     pub peer: Option<SocketAddr>,
     /// Only for the `Date` of responses.
     pub clock: ServiceConfig,
+}
+
+/// What the requests of a connection share.
+struct Shared {
+    /// The requests that may be in progress.
+    slots: Semaphore,
+    /// How long responses may wait for a client that reads none of them.
+    budget: RefCell<StallBudget>,
 }
 
 /// When a connection ends.
@@ -98,6 +110,8 @@ where
     {
         let Ok(connection) = timeout(HEADER_TIMEOUT, builder().handshake(stream)).await else { return Ok(()) };
         let mut connection: Connection<T, Bytes> = connection?;
+        let shared = Shared { slots: Semaphore::new(MAX_REQUESTS as usize), budget: RefCell::default() };
+        // Also the requests that wait.
         let mut in_progress = FuturesUnordered::new();
         let mut end = ConnectionEnd { is_announced: false, idle: Box::pin(sleep(KEEP_ALIVE)), close: None };
         let mut drain = pin!(drain.fuse());
@@ -118,13 +132,15 @@ where
                 if is_stopping && in_progress.is_empty() && end.poll_close(context).is_ready() {
                     return Poll::Ready(Ok(()));
                 }
-                if in_progress.len() >= MAX_REQUESTS as usize {
-                    // Sends and receives, but accepts no further request.
-                    return connection.poll_closed(context);
-                }
                 let Some(accepted) = ready!(connection.poll_accept(context)) else { return Poll::Ready(Ok(())) };
                 let (request, response) = accepted?;
-                in_progress.push(this.answer::<B>(request, response));
+                // The client has the whole time after the last response.
+                end.close = None;
+                if in_progress.len() < (MAX_REQUESTS + MAX_WAITING) as usize {
+                    in_progress.push(this.answer::<B>(request, response, &shared));
+                } else {
+                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                }
             }
         })
         .await
@@ -132,26 +148,61 @@ where
 
     /// Whether the client must open another connection for its next request. The first request of a
     /// connection is always served, as in HTTP/1.1.
-    fn must_end(&self, is_draining: bool, pending: usize, end: &mut ConnectionEnd, context: &mut Context<'_>) -> bool {
+    fn must_end(&self, is_draining: bool, in_progress: usize, end: &mut End, context: &mut Context<'_>) -> bool {
         let state = &self.connection.state;
-        let is_idle = pending == 0 && end.poll_idle(state.last_progress() + KEEP_ALIVE, context).is_ready();
+        let is_idle = in_progress == 0 && end.poll_idle(state.last_progress() + KEEP_ALIVE, context).is_ready();
         is_idle || (is_draining && state.requests() > 0)
     }
 
-    async fn answer<B>(&self, request: http_types::Request<RecvStream>, response: SendResponse<Bytes>)
+    /// Answers a request, and receives its body all the time.
+    async fn answer<B>(&self, request: http_types::Request<RecvStream>, response: SendResponse<Bytes>, shared: &Shared)
     where
         S::Response: Into<Response<B>>,
         B: MessageBody,
     {
-        let is_head = request.method() == Method::HEAD;
-        let request = convert_request(request, &self.connection, self.peer);
-        let sent = match self.app.call(request).await {
-            Ok(answer) => self.send::<B>(answer.into(), response, is_head).await,
-            Err(error) => self.send::<BoxBody>(error.into(), response, is_head).await,
+        let (head, body) = request.into_parts();
+        let (receiver, payload) = if body.is_end_stream() {
+            (None, Payload::None)
+        } else {
+            let (receiver, body) = split_body(body, Arc::clone(&self.connection.state));
+            let body: BoxedPayloadStream = Box::pin(body);
+            (Some(receiver), Payload::from(body))
         };
-        if let Err(error) = sent {
+        let mut handled = pin!(self.handle::<B>(head, payload, response, shared));
+        let sent = poll_fn(|context| {
+            if let Some(receiver) = &receiver {
+                receiver.poll_receive(context);
+            }
+            handled.as_mut().poll(context)
+        });
+        if let Err(error) = sent.await {
             // The client has reset the request or closed the connection.
             tracing::debug!(%error, "failed to send a response over HTTP/2");
+        }
+    }
+
+    async fn handle<B>(
+        &self,
+        head: http_types::request::Parts,
+        payload: Payload,
+        response: SendResponse<Bytes>,
+        shared: &Shared,
+    ) -> Result<(), h2::Error>
+    where
+        S::Response: Into<Response<B>>,
+        B: MessageBody,
+    {
+        let is_head = head.method == Method::HEAD;
+        if head.headers.len() > MAX_HEADERS {
+            let answer = Response::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+            return self.send(answer, response, is_head, shared).await;
+        }
+        // The semaphore is never closed.
+        let _slot = shared.slots.acquire().await;
+        let request = convert_request(head, payload, &self.connection, self.peer);
+        match self.app.call(request).await {
+            Ok(answer) => self.send::<B>(answer.into(), response, is_head, shared).await,
+            Err(error) => self.send::<BoxBody>(error.into(), response, is_head, shared).await,
         }
     }
 
@@ -160,6 +211,7 @@ where
         answer: Response<B>,
         mut response: SendResponse<Bytes>,
         is_head: bool,
+        shared: &Shared,
     ) -> Result<(), h2::Error> {
         let (answer, body) = answer.into_parts();
         let (head, has_body) = convert_head(answer.head(), body.size(), &self.clock);
@@ -168,14 +220,13 @@ where
             return Ok(());
         }
         let mut body = pin!(body);
-        let mut budget = StallBudget::default();
         while let Some(chunk) = poll_fn(|context| body.as_mut().poll_next(context)).await {
             let Ok(mut chunk) = chunk else {
                 stream.send_reset(Reason::INTERNAL_ERROR);
                 return Ok(());
             };
             while !chunk.is_empty() {
-                let Some(capacity) = wait_for_capacity(&mut stream, chunk.len(), &mut budget).await else {
+                let Some(capacity) = wait_for_capacity(&mut stream, chunk.len(), &shared.budget).await else {
                     stream.send_reset(Reason::CANCEL);
                     return Ok(());
                 };
@@ -212,8 +263,12 @@ fn builder() -> Builder {
 }
 
 /// Waits until the client accepts more of a response. Returns `None` if it has reset the request,
-/// or if it reads too slowly.
-async fn wait_for_capacity(stream: &mut SendStream<Bytes>, wanted: usize, budget: &mut StallBudget) -> Option<usize> {
+/// if it does not read this response, or if it reads all of them too slowly together.
+async fn wait_for_capacity(
+    stream: &mut SendStream<Bytes>,
+    wanted: usize,
+    budget: &RefCell<StallBudget>,
+) -> Option<usize> {
     stream.reserve_capacity(min(wanted, MAX_UNSENT));
     let capacity = poll_fn(|context| {
         loop {
@@ -222,76 +277,143 @@ async fn wait_for_capacity(stream: &mut SendStream<Bytes>, wanted: usize, budget
                 Poll::Ready(Some(Ok(0))) => {}
                 Poll::Ready(Some(Ok(capacity))) => return Poll::Ready(Some(capacity)),
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(None),
-                Poll::Pending => return budget.poll_spent(context).map(|()| None),
+                Poll::Pending => return budget.borrow_mut().poll_spent(context).map(|()| None),
             }
         }
     });
-    let capacity = capacity.await?;
-    budget.record_write(capacity);
+    let capacity = timeout(MAX_STALL, capacity).await.ok().flatten()?;
+    budget.borrow_mut().record_write(capacity);
     Some(capacity)
 }
 
-/// The body of a request. Reading it lets the client send more.
-struct RequestBody(RecvStream);
-
-impl Stream for RequestBody {
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let failed = |error: h2::Error| PayloadError::Io(io::Error::other(error));
-        let Some(data) = ready!(self.0.poll_data(context)) else { return Poll::Ready(None) };
-        let data = data.and_then(|data| self.0.flow_control().release_capacity(data.len()).map(|()| data));
-        Poll::Ready(Some(data.map_err(failed)))
-    }
-}
-
-fn convert_request(
-    request: http_types::Request<RecvStream>,
-    connection: &ServedConnection,
-    peer: Option<SocketAddr>,
-) -> Request {
-    let (parts, body) = request.into_parts();
-    let payload = if body.is_end_stream() {
-        Payload::None
-    } else {
-        let body: BoxedPayloadStream = Box::pin(RequestBody(body));
-        Payload::from(body)
+#[cfg(test)]
+mod tests {
+    use actix_http::HttpMessage as _;
+    use actix_service::fn_service;
+    use futures_util::future::{join_all, pending};
+    use h2::client::{self, SendRequest};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+        task::{LocalSet, spawn_local},
     };
-    let mut request = Request::with_payload(payload);
-    let head = request.head_mut();
-    head.uri = parts.uri;
-    head.method = parts.method;
-    head.version = parts.version;
-    head.headers = parts.headers.into();
-    head.peer_addr = peer;
-    request.extensions_mut().insert(connection.clone());
-    request
-}
 
-/// Returns the head of a response, and whether a body follows it.
-fn convert_head(head: &ResponseHead, size: BodySize, clock: &ServiceConfig) -> (http_types::Response<()>, bool) {
-    let may_have_body = ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
-    let mut converted = http_types::Response::new(());
-    *converted.status_mut() = head.status;
-    let headers = converted.headers_mut();
-    // Headers that concern the connection do not exist in HTTP/2 (RFC 9113 §8.2.2).
-    let is_sent = |name| ![CONNECTION, TRANSFER_ENCODING, UPGRADE].contains(name);
-    for (name, value) in head.headers.iter().filter(|(name, _)| is_sent(*name)) {
-        headers.append(name, value.clone());
+    use super::*;
+    use crate::http::connection::registry::ConnectionState;
+
+    type Answer = Result<Response<BoxBody>, Response<BoxBody>>;
+
+    /// Serves a connection, and returns the end of the client.
+    fn start<A: Future<Output = Answer> + 'static>(
+        handler: impl Fn(Request) -> A + Clone + 'static,
+        stop: impl Future<Output = ()> + 'static,
+    ) -> DuplexStream {
+        let connection = ServedConnection { state: Arc::new(ConnectionState::new(Instant::now())), is_tls: true };
+        let app = Rc::new(fn_service::<_, _, _, _, _, ()>(handler));
+        let http2 = Http2 { app, connection, peer: None, clock: ServiceConfig::default() };
+        let (server, client) = duplex(256 * 1024);
+        spawn_local(http2.serve::<_, BoxBody>(server, pending(), stop));
+        client
     }
-    if let BodySize::Sized(length) = size
-        && may_have_body
-    {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+
+    async fn connect(stream: DuplexStream, builder: &client::Builder) -> SendRequest<Bytes> {
+        let (requests, connection) = builder.handshake(stream).await.unwrap();
+        spawn_local(connection);
+        requests.ready().await.unwrap()
     }
-    if !headers.contains_key(DATE) {
-        // A whole line, `date: …\r\n`: the only form in which actix-http returns its cached date.
-        let mut line = BytesMut::new();
-        clock.write_date_header(&mut line, false);
-        let value = line.strip_prefix(b"date: ").and_then(|value| value.strip_suffix(b"\r\n"));
-        if let Some(Ok(value)) = value.map(HeaderValue::from_bytes) {
-            headers.insert(DATE, value);
+
+    async fn status_of(headers: usize, size: usize) -> StatusCode {
+        let handler = |_| async { Answer::Ok(Response::new(StatusCode::OK)) };
+        let mut requests = connect(start(handler, pending()), &client::Builder::new()).await;
+        let mut request = http_types::Request::get("https://x/");
+        for number in 0..headers {
+            request = request.header(format!("x-{number}"), "a".repeat(size));
         }
+        let (answer, _) = requests.send_request(request.body(()).unwrap(), true).unwrap();
+        answer.await.unwrap().status()
     }
-    (converted, may_have_body && !size.is_eof())
+
+    #[tokio::test]
+    async fn number_and_size_of_headers_are_limited() {
+        let statuses = async { [status_of(96, 1).await, status_of(97, 1).await, status_of(1, 18_000).await] };
+        let statuses = LocalSet::new().run_until(statuses).await;
+        assert_eq!(statuses.map(|status| status.as_u16()), [200, 431, 431]);
+    }
+
+    /// Otherwise, `h2` keeps each frame.
+    #[tokio::test(start_paused = true)]
+    async fn body_is_received_while_its_handler_waits() {
+        let handler = |mut request: Request| async move {
+            sleep(Duration::from_secs(1)).await;
+            let first = request.take_payload().next().await.unwrap().unwrap();
+            Answer::Ok(Response::with_body(StatusCode::OK, BoxBody::new(first)))
+        };
+        let exchange = async {
+            let mut requests = connect(start(handler, pending()), &client::Builder::new()).await;
+            let request = http_types::Request::post("https://x/").body(()).unwrap();
+            let (answer, mut body) = requests.send_request(request, false).unwrap();
+            for _ in 0..1000 {
+                body.send_data(Bytes::from_static(b"x"), false).unwrap();
+            }
+            body.send_data(Bytes::new(), true).unwrap();
+            answer.await.unwrap().into_body().data().await.unwrap().unwrap()
+        };
+        assert_eq!(LocalSet::new().run_until(exchange).await.len(), 1000);
+    }
+
+    /// Reads `wanted` bytes of a response, at a rate in bytes per second.
+    async fn read_slowly(mut body: RecvStream, rate: usize, wanted: usize) -> Result<(), h2::Error> {
+        let mut read = 0;
+        while read < wanted {
+            let data = body.data().await.unwrap()?;
+            read += data.len();
+            sleep(Duration::from_millis((data.len() * 1000 / rate) as u64)).await;
+            body.flow_control().release_capacity(data.len())?;
+        }
+        Ok(())
+    }
+
+    /// Reads four responses of one connection, each at a rate in bytes per second.
+    async fn read_four(rate: usize) -> Vec<Result<(), h2::Error>> {
+        let handler = |_| async { Answer::Ok(Response::with_body(StatusCode::OK, BoxBody::new(vec![0_u8; 1 << 20]))) };
+        let mut requests = connect(start(handler, pending()), client::Builder::new().initial_window_size(4096)).await;
+        let mut readers = Vec::new();
+        for _ in 0..4 {
+            let request = http_types::Request::get("https://x/").body(()).unwrap();
+            let (answer, _) = requests.send_request(request, true).unwrap();
+            readers.push(read_slowly(answer.await.unwrap().into_body(), rate, 120 * 1024));
+        }
+        join_all(readers).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn minimum_rate_is_that_of_all_responses_of_a_connection_together() {
+        let ended = LocalSet::new().run_until(read_four(2048)).await;
+        assert!(ended.iter().all(Result::is_ok), "8 KiB a second together: {ended:?}");
+        let ended = LocalSet::new().run_until(read_four(512)).await;
+        let reason_of = |end: &Result<(), h2::Error>| end.as_ref().err().and_then(h2::Error::reason);
+        assert_eq!(ended.iter().map(reason_of).collect::<Vec<_>>(), [Some(Reason::CANCEL); 4]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn request_that_arrives_during_the_stop_is_answered() {
+        let handler = |_| async {
+            sleep(Duration::from_secs(3)).await;
+            Answer::Ok(Response::with_body(StatusCode::OK, BoxBody::new("answer")))
+        };
+        let exchange = async {
+            let mut client = start(handler, sleep(Duration::from_secs(1)));
+            // The preface and SETTINGS.
+            client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+            sleep(Duration::from_millis(1500)).await;
+            // GET https://x/, sent before GOAWAY has arrived.
+            client.write_all(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x84\x87\x01\x01x").await.unwrap();
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).await.unwrap();
+            received
+        };
+        let received = LocalSet::new().run_until(exchange).await;
+        // DATA, and an empty DATA with the end of the stream.
+        let end = b"answer\0\0\0\0\x01\0\0\0\x01";
+        assert!(received.windows(end.len()).any(|part| part == end), "{received:?}");
+    }
 }

@@ -2,6 +2,8 @@
 
 pub mod body;
 mod http2;
+mod http2_body;
+mod http2_messages;
 pub mod listener;
 mod receive_deadline;
 pub mod registry;

@@ -50,9 +50,12 @@ pub struct ServedConnection {
 pub struct ConnectionState {
     /// The start of the listener.
     started: Instant,
-    /// When a request began or ended, or bytes of a response were accepted, in milliseconds since
-    /// `started`. Received bytes are no progress, because a client can send one now and then.
+    /// When a request began or ended, a handler read a part of a body over HTTP/2, or bytes of a
+    /// response were accepted, in milliseconds since `started`. Received bytes are no progress,
+    /// because a client can send one now and then.
     last_progress_ms: AtomicU64,
+    /// Bytes that were received since then. Counted in HTTP/2 only.
+    received: AtomicUsize,
     /// How many requests have begun.
     requests: AtomicU64,
     /// How many requests are being handled. In HTTP/1.1 at most one.
@@ -152,6 +155,7 @@ impl ConnectionState {
         let state = Self {
             started,
             last_progress_ms: AtomicU64::new(0),
+            received: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
             handling: AtomicUsize::new(0),
             is_http2: AtomicBool::new(false),
@@ -165,6 +169,12 @@ impl ConnectionState {
     pub fn record_progress(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_progress_ms.store(now, Ordering::Relaxed);
+        self.received.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts received bytes, and returns how many there were since the last progress.
+    pub fn record_received(&self, bytes: usize) -> usize {
+        self.received.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
     }
 
     pub fn last_progress(&self) -> Instant {

@@ -1,6 +1,6 @@
 //! HTTP/2 over TLS, within the limits of a connection.
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{io, process::Command, sync::Arc, time::Duration};
 
 use h2::{
     Reason, RecvStream,
@@ -10,8 +10,13 @@ use http_types::{Request, StatusCode, Version};
 use rustix::process::Signal;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
-use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
-use tokio_rustls::TlsConnector;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink, split},
+    net::TcpStream,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     process::{Deployment, LONG, Running, until},
@@ -20,6 +25,17 @@ use super::{
 use crate::support::Kind;
 
 type Bytes = actix_web::web::Bytes;
+
+/// What a client sends first, and empty SETTINGS.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// Kinds of frames.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const PING: u8 = 6;
+/// Flags of HEADERS.
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 
 struct Server {
     running: Running,
@@ -44,7 +60,7 @@ impl Server {
         Self { running, deployment, identity, admin }
     }
 
-    async fn connect(&self, builder: &Builder) -> Connection {
+    async fn open(&self) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.identity.certificate.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -55,8 +71,25 @@ impl Server {
         let name = ServerName::try_from("localhost").unwrap();
         let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
         assert_eq!(tls.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-        let (requests, connection) = builder.handshake(tls).await.unwrap();
+        tls
+    }
+
+    async fn connect(&self, builder: &Builder) -> Connection {
+        let (requests, connection) = builder.handshake(self.open().await).await.unwrap();
         Connection { requests, driver: tokio::spawn(connection) }
+    }
+
+    /// The HEADERS of a GET request as the administrator.
+    fn head(&self, stream: u32, flags: u8, path: &str) -> Vec<u8> {
+        // RFC 7541: `:method: GET`, `:scheme: https`, and names from the static table with values.
+        let literal = |name: &[u8], value: &str| {
+            let length = u8::try_from(value.len()).unwrap();
+            assert!(length < 127);
+            [name, &[length], value.as_bytes()].concat()
+        };
+        let (authority, path) = (literal(&[1], "localhost"), literal(&[4], path));
+        let authorization = literal(&[15, 23 - 15], &format!("Bearer {}", self.admin));
+        frame(HEADERS, END_HEADERS | flags, stream, &[&[0x82, 0x87][..], &authority, &path, &authorization].concat())
     }
 
     /// Begins a GET request as the administrator.
@@ -75,6 +108,21 @@ impl Server {
         let value = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         value.unwrap().parse().unwrap()
     }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Returns the kind and the payload of the next frame.
+async fn read_frame(from: &mut TlsStream<TcpStream>) -> io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    from.read_exact(&mut head).await?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; length as usize];
+    from.read_exact(&mut payload).await?;
+    Ok((head[3], payload))
 }
 
 async fn read_all(mut body: RecvStream) -> Result<usize, h2::Error> {
@@ -119,19 +167,50 @@ async fn clients_choose_the_protocol() {
 }
 
 #[tokio::test]
-async fn requests_beyond_the_limit_of_a_connection_wait() {
+async fn requests_beyond_the_limit_of_a_connection_are_refused() {
     let server = Server::start(&[]);
-    let connection = server.connect(&Builder::new()).await;
-    let first = server.get(&connection, "/healthz").await.unwrap().await.unwrap();
-    assert_eq!((first.status(), read_all(first.into_body()).await.unwrap()), (StatusCode::OK, 3));
-    // More long polls than a connection may have in work.
-    let mut answers = Vec::new();
-    for _ in 0..150 {
-        answers.push(server.get(&connection, "/v1/events?after=1000000&wait=1s"));
+    let mut connection = server.open().await;
+    // A client that ignores the limit in the SETTINGS of the server.
+    let mut requests = PREFACE.to_vec();
+    for number in 0..150 {
+        requests.extend(server.head(2 * number + 1, END_STREAM, "/v1/events?after=1000000&wait=2s"));
     }
-    for answer in futures_util::future::join_all(answers).await {
-        assert_eq!(answer.unwrap().await.unwrap().status(), StatusCode::OK);
+    connection.write_all(&requests).await.unwrap();
+    let (mut answered, mut refused) = (0, 0);
+    while answered + refused < 150 {
+        let (kind, payload) = timeout(LONG, read_frame(&mut connection)).await.unwrap().unwrap();
+        if kind == HEADERS {
+            answered += 1;
+        } else if kind == RST_STREAM {
+            assert_eq!(payload, u32::from(Reason::REFUSED_STREAM).to_be_bytes());
+            refused += 1;
+        }
     }
+    assert_eq!((answered, refused), (100, 50));
+    server.running.stop();
+}
+
+/// Frames that no window limits, and that no handler reads.
+#[tokio::test]
+async fn floods_of_frames_end_the_connection() {
+    let server = Server::start(&[]);
+    // A long poll with a body.
+    let poll = server.head(1, 0, "/v1/events?after=1000000&wait=20s");
+    for (name, flood) in [("empty DATA", frame(DATA, 0, 1, &[])), ("PING", frame(PING, 0, 0, &[0; 8]))] {
+        let (mut reader, mut writer) = split(server.open().await);
+        let reading = tokio::spawn(async move { copy(&mut reader, &mut sink()).await });
+        writer.write_all(&[PREFACE, &poll].concat()).await.unwrap();
+        let (frames, mut sent) = (flood.repeat(1000), 0);
+        while writer.write_all(&frames).await.is_ok() {
+            sent += frames.len();
+            // More than the sockets buffer.
+            assert!(sent < 32 << 20, "{name}: the connection is still open");
+        }
+        assert!(sent > 500_000, "{name}: {sent}");
+        let _ = timeout(LONG, reading).await.expect("the server has closed the connection");
+    }
+    let other = server.connect(&Builder::new()).await;
+    assert_eq!(server.get(&other, "/healthz").await.unwrap().await.unwrap().status(), StatusCode::OK);
     server.running.stop();
 }
 
@@ -193,7 +272,8 @@ async fn drain_and_stop_announce_the_end_of_the_connection() {
     let poll = server.get(&connection, "/v1/events?after=1000000&wait=20s").await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     server.running.process.signal(Signal::TERM);
-    assert_eq!(poll.await.unwrap().status(), StatusCode::OK, "it ends at once");
+    let answer = timeout(Duration::from_secs(5), poll).await.expect("the long poll ends at once");
+    assert_eq!(answer.unwrap().status(), StatusCode::OK);
     timeout(Duration::from_secs(5), connection.driver).await.unwrap().unwrap().unwrap();
     // A new connection is served once.
     let connection = server.connect(&Builder::new()).await;
