@@ -32,7 +32,7 @@ fn access_of(path: &Path, metadata: &Metadata, mount: StatVfsMountFlags) -> File
         group: metadata.gid(),
         mode: metadata.mode() & 0o7777,
         is_directory: metadata.is_dir(),
-        is_mounted_read_only: mount.contains(StatVfsMountFlags::RDONLY),
+        is_mounted_read_only: mount.contains(StatVfsMountFlags::RDONLY) && !is_on_root_device(metadata),
         is_systemd_credential: is_systemd_credential(path),
     }
 }
@@ -40,6 +40,14 @@ fn access_of(path: &Path, metadata: &Metadata, mount: StatVfsMountFlags) -> File
 fn read_access(path: &Path) -> io::Result<FileAccess> {
     let mount = rustix::fs::statvfs(path)?.f_flag;
     Ok(access_of(path, &fs::metadata(path)?, mount))
+}
+
+/// Returns whether a file is on the device of `/`. systemd can make all files of the machine
+/// read-only for a service (`ProtectSystem=strict`), and a container can have a read-only root:
+/// this does not make a secret of a file. A platform mounts secrets from another device: a `tmpfs`,
+/// or the host of the container.
+fn is_on_root_device(metadata: &Metadata) -> bool {
+    fs::metadata("/").map_or(true, |root| root.dev() == metadata.dev())
 }
 
 /// systemd passes the directory of `LoadCredential=` in the environment.

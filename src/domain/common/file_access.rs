@@ -13,7 +13,8 @@ pub struct FileAccess {
     /// The permission bits, with the sticky bit.
     pub mode: u32,
     pub is_directory: bool,
-    /// Whether the mount is read-only: the platform that mounts it decides who can read it.
+    /// Whether it is on a read-only mount of a device other than that of `/`: the platform that
+    /// mounts it decides who can read it.
     pub is_mounted_read_only: bool,
     /// Whether systemd provides the file, below `$CREDENTIALS_DIRECTORY`. Access is granted by an
     /// ACL, whose mask replaces the bits of the group.

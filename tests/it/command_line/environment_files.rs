@@ -4,14 +4,14 @@
 use std::{
     ffi::OsStr,
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
 use tempfile::TempDir;
 
-use crate::support::mount_namespaces::{as_ordinary_user, with_read_only};
+use crate::support::mount_namespaces::{as_ordinary_user, with_read_only, with_read_only_tree};
 
 /// The content of no file may be printed.
 const SECRET: &str = "hunter2";
@@ -176,6 +176,11 @@ fn files_of_platforms_are_accepted() {
             assert_eq!(found.is_ok(), expected, "{mode:04o}: {found:?}");
         }
     }
+    // A file of the machine, which is only read-only for the service.
+    chmod(&target, 0o644);
+    let is_elsewhere = fs::metadata(&target).unwrap().dev() != fs::metadata("/").unwrap().dev();
+    let found = accepts(&path, &[], |command| with_read_only_tree(&mount, command));
+    assert_eq!(found.is_ok(), is_elsewhere, "{found:?}");
     chmod(&target, 0o400);
     // Another user could replace the file that the link leads to.
     chmod(&mount.join("..2026"), 0o757);

@@ -10,9 +10,22 @@ use std::{
 /// The user and the group as which `as_ordinary_user` runs a program.
 pub const ORDINARY: u32 = 1000;
 
-/// `program` with a read-only mount of `directory`.
+/// `program` with a read-only mount of a copy of `directory`, as platforms mount secrets: on a device of its own.
 pub fn with_read_only(directory: &Path, program: &Command) -> Command {
-    let script = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@""#;
+    with_mount(
+        r#"(cd "$0" && mount -t tmpfs tmpfs "$0" && cp -a . "$0") && mount -o remount,ro "$0" && exec "$@""#,
+        directory,
+        program,
+    )
+}
+
+/// `program` for which `directory` is read-only where it is, as for a service of systemd with `ProtectSystem=strict`.
+pub fn with_read_only_tree(directory: &Path, program: &Command) -> Command {
+    with_mount(r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@""#, directory, program)
+}
+
+/// `script` has the directory as `$0` and the program as its arguments.
+fn with_mount(script: &str, directory: &Path, program: &Command) -> Command {
     let user: &[&str] = if rustix::process::geteuid().is_root() { &[] } else { &["--user", "--map-root-user"] };
     let mut arguments: Vec<&OsStr> = user.iter().map(OsStr::new).collect();
     arguments.extend(["--mount", "sh", "-c", script].map(OsStr::new));
