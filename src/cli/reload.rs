@@ -17,7 +17,11 @@ use std::{
 
 use crate::{
     cli::common::CommonArgs,
-    config::{InvalidConfiguration, Settings, live::TlsFiles},
+    config::{
+        InvalidConfiguration, Settings,
+        findings::{self, Finding},
+        live::TlsFiles,
+    },
     http::tls::{Certificates, TlsError},
     service::Services,
     telemetry::{LogHandle, labels::ReloadResult},
@@ -25,6 +29,9 @@ use crate::{
 
 /// How often the files are compared.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// How long changed files must stay as they are before they are read. A file that is written in
+/// place is empty or incomplete at first, which can be a valid configuration.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A file, and what tells its contents from earlier ones. There is no `FileVersion` if the file
 /// does not exist.
@@ -79,7 +86,9 @@ impl Reloader {
     pub fn start(common: CommonArgs, file: ConfigFile, targets: ReloadTargets) -> io::Result<Self> {
         let (requests, received) = channel();
         let current = targets.services.settings.clone();
-        let mut state = ReloadState { common, targets, current, observed: Vec::new() };
+        let findings = findings::find(&current);
+        let (observed, changing) = (Vec::new(), None);
+        let mut state = ReloadState { common, targets, current, findings, observed, changing, is_refused: false };
         state.observed = state.observe_with(file, &state.current);
         let thread = thread::Builder::new().name("reload".to_owned()).spawn(move || state.run(&received))?;
         Ok(Self { requests, thread })
@@ -103,25 +112,42 @@ struct ReloadState {
     /// The configuration that was last applied. Its settings that need a restart may differ from
     /// those in effect.
     current: Settings,
+    /// What is risky in `current`, and is logged already.
+    findings: Vec<Finding>,
     /// The files as they were before they were last read.
     observed: Vec<ObservedFile>,
+    /// The files as they were at the last check, if they had changed.
+    changing: Option<Vec<ObservedFile>>,
+    /// Whether the last reload was refused. It is repeated until it succeeds, because its cause can
+    /// be outside of the observed files, such as a permission or the file of a variable.
+    is_refused: bool,
 }
 
 impl ReloadState {
     /// Runs until the sender is dropped.
     fn run(mut self, requests: &Receiver<()>) {
         loop {
-            match requests.recv_timeout(POLL_INTERVAL) {
+            let interval = if self.changing.is_some() { SETTLE_INTERVAL } else { POLL_INTERVAL };
+            match requests.recv_timeout(interval) {
                 Ok(()) => self.reload("SIGHUP"),
-                Err(RecvTimeoutError::Timeout) if self.is_any_file_changed() => self.reload("changed files"),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.check_files(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn is_any_file_changed(&self) -> bool {
-        self.observed.iter().any(|observed| observe(&observed.0) != *observed)
+    fn check_files(&mut self) {
+        let found: Vec<_> = self.observed.iter().map(|(path, _)| observe(path)).collect();
+        if found == self.observed {
+            self.changing = None;
+            if self.is_refused {
+                self.reload("retry");
+            }
+        } else if self.changing.as_ref() == Some(&found) {
+            self.reload("changed files");
+        } else {
+            self.changing = Some(found);
+        }
     }
 
     fn observe_with(&self, file: ConfigFile, settings: &Settings) -> Vec<ObservedFile> {
@@ -142,16 +168,37 @@ impl ReloadState {
         // A file that changes while it is read differs the next time, because it was observed
         // before.
         self.observed = self.observe_with(file, read.as_ref().unwrap_or(&self.current));
-        let applied =
-            read.map_err(|InvalidConfiguration(faults)| faults.join("; ")).and_then(|new| self.apply(new, cause));
+        self.changing = None;
+        let applied = match read {
+            Ok(new) => self.apply(new, cause),
+            Err(InvalidConfiguration(faults)) => Err(self.refuse(faults, cause)),
+        };
+        self.is_refused = applied.is_err();
         let result = match applied {
             Ok(result) => result,
             Err(faults) => {
-                tracing::error!(cause, "failed to reload the configuration; the previous one stays in use: {faults}");
+                tracing::error!(
+                    cause,
+                    "failed to reload the configuration; the previous one stays in use; will retry: {faults}"
+                );
                 ReloadResult::Refused
             }
         };
         self.targets.services.metrics.reloads.record(result);
+    }
+
+    /// Reads the certificate nevertheless, because the one in use may expire before the
+    /// configuration is corrected. Returns all faults.
+    fn refuse(&self, mut faults: Vec<String>, cause: &'static str) -> String {
+        let ReloadTargets { certificates, services, .. } = &self.targets;
+        if let (Some(certificates), Some(files)) = (certificates, &services.live.load().tls) {
+            match reload_certificate(certificates, files) {
+                Ok(true) => tracing::info!(cause, "TLS certificate reloaded"),
+                Ok(false) => {}
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults.join("; ")
     }
 
     /// Applies what a running server can apply, and reports the rest.
@@ -187,6 +234,11 @@ impl ReloadState {
         if !rest.is_empty() {
             tracing::warn!("changed settings need a restart: {}; restart the server to apply them", rest.join(", "));
         }
+        let found = findings::find(&new);
+        for finding in found.iter().filter(|finding| !self.findings.contains(finding)) {
+            tracing::warn!(setting = finding.setting, "{}", finding.text);
+        }
+        self.findings = found;
         self.current = new;
         Ok(result)
     }

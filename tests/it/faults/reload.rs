@@ -1,9 +1,10 @@
 //! Reloading the configuration of a running server: by SIGHUP, and when files change.
 
 use std::{
-    fs,
-    os::unix::fs::symlink,
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use reqwest::Response;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     process::{Deployment, LONG, Process, Running, each, until},
-    tls_server::{Identity, address, serve_tls, url},
+    tls_server::{Identity, address, serve_tls, serve_tls_with, url},
 };
 use crate::support::Kind;
 
@@ -142,7 +143,9 @@ each! {
         let log = running.log();
         assert!(log.contains("need a restart: signing_keys.rotation_period, tokens.default_ttl; restart"), "{log}");
         assert!(running.allows_origin().await);
-        fs::write(&running.file, "").unwrap();
+        // As at the start, the log names what is risky.
+        let risky = "[server]\ntrusted_proxies = [\"0.0.0.0/0\"]\n";
+        running.reload(risky, false, "every client is trusted to name its own address").await;
         until("the origin is not allowed", LONG, || async { !running.allows_origin().await }).await;
         running.server.stop();
     }
@@ -190,4 +193,55 @@ async fn replaced_certificate_is_used_without_a_signal() {
         .await;
     assert!(is_served(&server, &second).await);
     server.stop();
+}
+
+#[tokio::test]
+async fn certificate_is_replaced_while_the_configuration_is_refused() {
+    let deployment = Deployment::new(Kind::Sqlite);
+    let dir = deployment.database.dir.path().join("tls");
+    let (first, second) = (Identity::new(), Identity::new());
+    first.write(&dir);
+    let file = dir.join("keyswap.toml");
+    fs::write(&file, "").unwrap();
+    let server = serve_tls_with(&deployment, &dir, &["--config", file.to_str().unwrap()]);
+    assert!(is_served(&server, &first).await);
+    fs::write(&file, "[nowhere]\na = 1\n").unwrap();
+    server.process.signal(Signal::HUP);
+    until("it is refused", LONG, || async { server.process.log().contains("failed to reload") }).await;
+    second.write(&dir);
+    until("the new certificate is used", LONG, || is_served(&server, &second)).await;
+    assert!(!server.process.log().contains("configuration reloaded"));
+    server.stop();
+}
+
+#[tokio::test]
+async fn refused_reload_is_retried() {
+    let deployment = Deployment::new(Kind::Sqlite);
+    let (file, elsewhere) = ["level", "elsewhere"].map(|name| deployment.database.dir.path().join(name)).into();
+    fs::write(&file, "info\n").unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    let mut command = deployment.command(&["serve"]);
+    command.env("KEYSWAP__LOG__LEVEL_FILE", &file);
+    let server = Process::spawn(command).ready();
+    fs::rename(&file, &elsewhere).unwrap();
+    server.process.signal(Signal::HUP);
+    until("it is refused", LONG, || async { server.process.log().contains("failed to reload") }).await;
+    assert!(server.process.log().contains("KEYSWAP__LOG__LEVEL_FILE: "), "{}", server.process.log());
+    fs::rename(&elsewhere, &file).unwrap();
+    until("it is applied", LONG, || async { server.process.log().contains("configuration reloaded") }).await;
+    server.stop();
+}
+
+/// An empty file is a valid configuration.
+#[tokio::test]
+async fn file_is_not_read_while_it_is_written() {
+    let running = Configured::start(Deployment::new(Kind::Sqlite), "[log]\nlevel = \"info\"\n");
+    for turn in 0..13 {
+        fs::write(&running.file, "#".repeat(turn)).unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(!running.log().contains("configuration reloaded"), "{}", running.log());
+    running.reload(CHANGED, false, "configuration reloaded").await;
+    assert!(running.allows_origin().await);
+    running.server.stop();
 }

@@ -33,10 +33,15 @@ impl Identity {
 
 /// Starts a server whose TLS files are in `dir`.
 pub fn serve_tls(deployment: &Deployment, dir: &Path) -> Running {
+    serve_tls_with(deployment, dir, &[])
+}
+
+/// Like `serve_tls`, with options of `keyswap serve`.
+pub fn serve_tls_with(deployment: &Deployment, dir: &Path, options: &[&str]) -> Running {
     let certificate = format!("server.tls_certificate={}", dir.join("tls.crt").display());
     let key = format!("server.tls_key={}", dir.join("tls.key").display());
     let deployment = deployment.with(&[&certificate, &key, "server.public_url=https://keyswap.test"]);
-    Process::spawn(deployment.command(&["serve"])).ready()
+    Process::spawn(deployment.command(&[&["serve"], options].concat())).ready()
 }
 
 /// The address that a server listens on.
