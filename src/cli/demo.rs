@@ -12,7 +12,7 @@ use crate::{
     },
     cli::{
         common::{CommonArgs, Failure},
-        signals::{SignalRequest, Signals},
+        signals::Signals,
     },
     config::{Settings, sections::LogFormat},
     crypto::{jwk::PublicJwk, token::TokenVerifier},
@@ -94,7 +94,8 @@ async fn run_on_temporary_data(dir: &Path, set: &[String], once: bool) -> Result
     };
     let result: Result<(), Failure> = tokio::select! {
         result = demonstration => result,
-        () = wait_for_stop(&mut signals) => Ok(()),
+        // The demo has no configuration to reload.
+        () = signals.next_stop() => Ok(()),
     };
     services.lifecycle.enter(Phase::Stopping);
     for handle in handles {
@@ -104,11 +105,6 @@ async fn run_on_temporary_data(dir: &Path, set: &[String], once: bool) -> Result
     jobs.stop().await;
     result?;
     Ok(served?)
-}
-
-/// The demo has no configuration to reload.
-async fn wait_for_stop(signals: &mut Signals) {
-    while signals.next().await == SignalRequest::Reload {}
 }
 
 /// A client for the local server over plain HTTP. It needs no root certificates, and the machine

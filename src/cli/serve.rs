@@ -1,6 +1,12 @@
 //! The `keyswap serve` command.
 
-use std::{future::ready, pin::Pin, sync::Arc, thread, time::Duration};
+use std::{
+    future::ready,
+    pin::{Pin, pin},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use actix_web::dev::ServerHandle;
 use futures_util::future::{Either, select};
@@ -27,7 +33,7 @@ use crate::{
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
-    let signals = Signals::catch().map_err(Failure::other)?;
+    let mut signals = Signals::catch().map_err(Failure::other)?;
     let file = ConfigFile::observe(common);
     let settings = common.settings()?;
     let log = Arc::new(telemetry::init_logging(settings.log.format == LogFormat::Json, &settings.log.level));
@@ -54,28 +60,38 @@ pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
         Either::Right(((), running)) => {
             signals.begin_serving();
             tracing::info!(%address, issuer = services.issuer(), version = env!("CARGO_PKG_VERSION"), "serving");
-            let signal_loop = SignalLoop { signals, handles, services: &services, reloader: &reloader };
+            let signal_loop = SignalLoop { signals: &mut signals, handles, services: &services, reloader: &reloader };
             signal_loop.run(running).await
         }
     };
     services.lifecycle.enter(Phase::Stopping);
-    jobs.stop().await;
-    services.store.close().await;
-    tracing::info!("stopped");
-    // All connections are closed, so SQLite has checkpointed its WAL. A thread that is blocked on
-    // an unresponsive database must not keep the process alive.
-    let failed = result.is_err();
-    thread::spawn(move || {
-        thread::sleep(EXIT_TIMEOUT);
-        std::process::exit(i32::from(failed));
-    });
+    finish(jobs, &services, &mut signals, i32::from(result.is_err())).await;
     reloader.stop();
     Ok(result?)
 }
 
+/// Writes what the jobs have buffered, and closes the database. A signal ends the process at once.
+async fn finish(jobs: Jobs, services: &Services, signals: &mut Signals, exit_code: i32) {
+    let finished = pin!(async {
+        jobs.stop().await;
+        services.store.close().await;
+    });
+    if let Either::Right(_) = select(finished, pin!(signals.next_stop())).await {
+        tracing::warn!("stopped by a signal before the buffered counts and last-used times were written");
+        telemetry::flush_and_exit(exit_code);
+    }
+    tracing::info!("stopped");
+    // All connections are closed, so SQLite has checkpointed its WAL. A thread that is blocked on
+    // an unresponsive database must not keep the process alive.
+    thread::spawn(move || {
+        thread::sleep(EXIT_TIMEOUT);
+        telemetry::flush_and_exit(exit_code);
+    });
+}
+
 /// Reacts to signals while the servers run.
 struct SignalLoop<'a> {
-    signals: Signals,
+    signals: &'a mut Signals,
     handles: Vec<ServerHandle>,
     services: &'a Services,
     reloader: &'a Reloader,
@@ -84,10 +100,7 @@ struct SignalLoop<'a> {
 impl SignalLoop<'_> {
     /// Returns when the servers have stopped. A return before that drops them, which closes all
     /// connections.
-    async fn run(
-        mut self,
-        mut running: Pin<Box<impl Future<Output = Result<(), ServeError>>>>,
-    ) -> Result<(), ServeError> {
+    async fn run(self, mut running: Pin<Box<impl Future<Output = Result<(), ServeError>>>>) -> Result<(), ServeError> {
         let lifecycle = &self.services.lifecycle;
         let delay = self.services.settings.server.drain_delay;
         let mut drain_end = Instant::now();

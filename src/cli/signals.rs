@@ -19,6 +19,8 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
+use crate::telemetry::flush_and_exit;
+
 /// What a signal requests of a running server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalRequest {
@@ -70,6 +72,11 @@ impl Signals {
             None => pending().await,
         }
     }
+
+    /// Returns when a signal requests a stop.
+    pub async fn next_stop(&mut self) {
+        while self.next().await == SignalRequest::Reload {}
+    }
 }
 
 struct Handlers {
@@ -114,7 +121,7 @@ impl Handlers {
             if request != SignalRequest::Reload && !is_serving.load(Ordering::Acquire) {
                 // No request was accepted, and the database keeps what is committed.
                 tracing::info!("stopped by a signal during the start");
-                std::process::exit(0);
+                flush_and_exit(0);
             }
             if requests.send(request).is_err() {
                 return;

@@ -78,6 +78,12 @@ impl Drop for FlushAtExit {
     }
 }
 
+/// Ends the process. `std::process::exit` drops nothing, and would lose the waiting lines.
+pub fn flush_and_exit(code: i32) -> ! {
+    drop(FlushAtExit);
+    std::process::exit(code);
+}
+
 type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
 type Format = Box<dyn Layer<Filtered> + Send + Sync>;
 

@@ -15,4 +15,4 @@ pub mod signing_keys;
 pub mod stderr;
 pub mod text_format;
 
-pub use log::{FlushAtExit, LogHandle, init_logging};
+pub use log::{FlushAtExit, LogHandle, flush_and_exit, init_logging};

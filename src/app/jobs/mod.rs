@@ -7,7 +7,7 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
 use crate::service::{
@@ -35,11 +35,14 @@ const MAX_RUN_TIME: Duration = Duration::from_secs(15 * 60);
 /// takes about ten minutes.
 const MAX_BATCHED_RUN_TIME: Duration = Duration::from_secs(24 * 3600);
 
+/// How long the stop waits for the jobs. Each ends with the step of its run that is in progress.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The running jobs of a server.
 #[derive(Debug)]
 pub struct Jobs {
     services: Arc<Services>,
-    running: Vec<JoinHandle<()>>,
+    running: Vec<(&'static str, JoinHandle<()>)>,
     stop: watch::Sender<bool>,
 }
 
@@ -87,12 +90,19 @@ impl Jobs {
 
     /// Stops the jobs, and writes what they would have written next.
     pub async fn stop(self) {
+        self.stop_within(STOP_TIMEOUT).await;
+    }
+
+    async fn stop_within(self, timeout: Duration) {
         // The jobs are signalled and not aborted, because an aborted flush would lose the data that
         // it holds.
         self.services.job_monitor.stop();
         let _ = self.stop.send(true);
-        for job in self.running {
-            let _ = job.await;
+        let deadline = Instant::now() + timeout;
+        for (task, job) in self.running {
+            if timeout_at(deadline, job).await.is_err() {
+                tracing::warn!(?timeout, "the job that should {task} did not end in time; stopping without it");
+            }
         }
         let services = &*self.services;
         log_failure_at_shutdown("flush last-used times", services.last_used.flush().await);
@@ -179,7 +189,7 @@ impl Jobs {
     {
         self.services.metrics.process.add_job(task);
         let running = self.services.job_monitor.add_job(task, max_run_time);
-        self.running.push(tokio::spawn(job(running)));
+        self.running.push((task, tokio::spawn(job(running))));
     }
 }
 
@@ -267,5 +277,15 @@ mod tests {
         assert_eq!(health::find_liveness_fault(&services), Some(JobFault::Ended("end")));
         jobs.stop().await;
         assert_eq!(health::find_liveness_fault(&services), None);
+    }
+
+    #[tokio::test]
+    async fn stop_does_not_wait_for_a_job_that_does_not_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let services = start_services(dir.path()).await;
+        let mut jobs = Jobs { services, running: Vec::new(), stop: watch::Sender::new(false) };
+        jobs.spawn("hang", MAX_RUN_TIME, |_| std::future::pending());
+        let stopped = tokio::time::timeout(Duration::from_secs(10), jobs.stop_within(Duration::from_millis(20)));
+        assert!(stopped.await.is_ok());
     }
 }

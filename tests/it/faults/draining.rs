@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::process::{Deployment, LONG, Process, Running, client, each, until};
-use crate::support::Raw;
+use crate::support::{Kind, Raw};
 
 /// The longest time for a stop that waits for nothing.
 const SHORT: Duration = Duration::from_secs(5);
@@ -120,6 +120,25 @@ each! {
         assert!(server.knows(&deployment.admin()).await);
         server.stop();
     }
+}
+
+#[tokio::test]
+async fn sigint_ends_a_stop_that_waits_for_the_database() {
+    let deployment = Deployment::new(Kind::Sqlite).with(&["database.statement_timeout=30s"]);
+    let server = deployment.serve();
+    let (_, key) = server.key(&deployment.admin()).await;
+    assert!(server.exchange_succeeds(&key).await);
+    // The last-used time cannot be written.
+    let held = deployment.database.hold_changes();
+    server.process.signal(Signal::TERM);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    for _ in 0..2 {
+        server.process.signal(Signal::INT);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let said = server.process.end(SHORT);
+    assert!(said.code == Some(0) && said.err.contains("stopped by a signal before"), "{said:?}");
+    held.release();
 }
 
 fn catches_sighup(pid: u32) -> bool {
