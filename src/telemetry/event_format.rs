@@ -17,10 +17,14 @@ use tracing_subscriber::{
 
 use crate::telemetry::repeats::RepeatedEvents;
 
+/// How often the events of requests that are equal but for their request are written in a minute. A
+/// client that reports the id of its request should find them, but thousands in a second would
+/// displace all others from the queue of the log.
+const MAX_OF_REQUESTS: u32 = 10;
+/// Fields that differ for each request, beside its id.
+const FIELDS_OF_ONE_REQUEST: [&str; 2] = ["micros", "address"];
+
 /// Formats events with `inner`, and leaves out the repetitions of warnings and errors.
-///
-/// Events of a request are never repetitions, because each contains the id of its request: a client
-/// that reports the id must find them.
 #[derive(Debug)]
 pub struct CountedRepeats<F> {
     pub inner: F,
@@ -35,26 +39,35 @@ where
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         // More verbose levels are greater.
-        if *event.metadata().level() > Level::WARN || context.parent_span().is_some() {
+        if *event.metadata().level() > Level::WARN {
             return self.inner.format_event(context, writer, event);
         }
         let mut line = String::new();
         self.inner.format_event(context, Writer::new(&mut line), event)?;
-        if self.repeats.must_write(identify(event), &line, Instant::now()) { writer.write_str(&line) } else { Ok(()) }
+        let is_of_request = context.parent_span().is_some();
+        let max_written = if is_of_request { MAX_OF_REQUESTS } else { 1 };
+        let key = identify(event, is_of_request);
+        if self.repeats.must_write(key, &line, max_written, Instant::now()) { writer.write_str(&line) } else { Ok(()) }
     }
 }
 
-/// Returns the place of the event in the source, and its fields.
-fn identify(event: &Event<'_>) -> String {
-    let mut fields = FieldList(event.metadata().name().to_owned());
+/// Returns the place of the event in the source, and its fields. The id of a request is a field of
+/// its span.
+fn identify(event: &Event<'_>, is_of_request: bool) -> String {
+    let mut fields = FieldList { text: event.metadata().name().to_owned(), is_of_request };
     event.record(&mut fields);
-    fields.0
+    fields.text
 }
 
-struct FieldList(String);
+struct FieldList {
+    text: String,
+    is_of_request: bool,
+}
 
 impl Visit for FieldList {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let _ = write!(self.0, "\n{}={value:?}", field.name());
+        if !(self.is_of_request && FIELDS_OF_ONE_REQUEST.contains(&field.name())) {
+            let _ = write!(self.text, "\n{}={value:?}", field.name());
+        }
     }
 }

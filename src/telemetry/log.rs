@@ -9,6 +9,7 @@ use std::{
 use tokio::time::Instant;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
+    filter::{Directive, LevelFilter},
     fmt::{self, format::JsonFields},
     layer::{Layered, SubscriberExt},
     reload,
@@ -34,7 +35,7 @@ pub struct LogHandle {
 impl LogHandle {
     /// Changes the level of the log. `directives` is a value of `log.level`.
     pub fn set_level(&self, directives: &str) -> Result<(), String> {
-        let filter = EnvFilter::try_new(directives).map_err(|error| error.to_string())?;
+        let filter = parse_filter(directives)?;
         self.filter.reload(filter).map_err(|error| error.to_string())
     }
 
@@ -87,13 +88,27 @@ pub fn flush_and_exit(code: i32) -> ! {
 type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
 type Format = Box<dyn Layer<Filtered> + Send + Sync>;
 
+/// Parses a value of `log.level`. Below the level `warn`, `h2` logs what clients send, such as a
+/// path with its query string, so that only directives with its name select these events.
+fn parse_filter(directives: &str) -> Result<EnvFilter, String> {
+    let filter = EnvFilter::try_new(directives).map_err(|error| error.to_string())?;
+    let names_h2 = directives.split(',').any(|directive| directive.trim().starts_with("h2"));
+    // More verbose levels are greater.
+    let is_verbose = filter.max_level_hint().is_none_or(|level| level > LevelFilter::WARN);
+    if names_h2 || !is_verbose {
+        return Ok(filter);
+    }
+    let directive = "h2=warn".parse::<Directive>().map_err(|error| error.to_string())?;
+    Ok(filter.add_directive(directive))
+}
+
 fn build(
     json: bool,
     is_colored: bool,
     level: &str,
     output: impl Write + Send + 'static,
 ) -> (LogHandle, Layered<Format, Filtered>) {
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = parse_filter(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let (filter, filter_handle) = reload::Layer::new(filter);
     let repeats = Arc::new(RepeatedEvents::new(json));
     let writer = LogWriter::start(output, Arc::clone(&repeats));
@@ -151,6 +166,32 @@ mod tests {
             tracing::info!("progress");
             let span = tracing::error_span!("request", request_id = "one");
             span.in_scope(|| tracing::warn!("of a request"));
+        }
+    }
+
+    #[test]
+    fn events_of_many_requests_are_counted_after_the_first_ones() {
+        let lines = lines(false, "info", |_| {
+            for request in 0..14 {
+                let span = tracing::error_span!("request", request_id = request);
+                span.in_scope(|| tracing::warn!(status = 503, micros = request, "sent a response"));
+                span.in_scope(|| tracing::warn!(request, "another field"));
+            }
+        });
+        assert_eq!((count(&lines, "sent a response"), count(&lines, "another field")), (11, 14), "{lines:#?}");
+        let last = lines.last().unwrap();
+        assert!(last.contains("request_id=13") && last.ends_with(" repeated=4"), "{last}");
+    }
+
+    #[test]
+    fn events_of_h2_are_selected_by_its_name_only() {
+        for (level, expected) in [("trace", [0, 1]), ("info,h2=trace", [1, 1]), ("error", [0, 0])] {
+            let lines = lines(false, "off", |log| {
+                log.set_level(level).unwrap();
+                tracing::debug!(target: "h2::codec", "a frame");
+                tracing::warn!(target: "h2::proto", "too many resets");
+            });
+            assert_eq!([count(&lines, "a frame"), count(&lines, "too many resets")], expected, "{level}: {lines:?}");
         }
     }
 

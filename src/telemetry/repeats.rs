@@ -1,5 +1,5 @@
-//! Warnings and errors that repeat: an event is written once, and then once a minute with the
-//! number of its repetitions.
+//! Warnings and errors that repeat: an event is written once, or a few times, and then once a minute
+//! with the number of its repetitions.
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +28,8 @@ pub struct RepeatedEvents {
 #[derive(Debug)]
 struct CountedEvent {
     written_at: Instant,
+    /// How often it was written since then.
+    written: u32,
     repetitions: u64,
     /// The line of the last repetition, which is not written yet.
     last_line: String,
@@ -43,17 +45,22 @@ impl RepeatedEvents {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether the line of an event must be written now. Otherwise the event repeats one of
-    /// the last minute and is counted. Events with the same key are equal.
-    pub fn must_write(&self, key: String, line: &str, now: Instant) -> bool {
+    /// Returns whether the line of an event must be written now. Otherwise, events with the same key
+    /// were written `max_written` times in the last minute, and the event is counted.
+    pub fn must_write(&self, key: String, line: &str, max_written: u32, now: Instant) -> bool {
         let mut events = self.lock();
         if let Some(event) = events.get_mut(&key) {
+            if event.written < max_written {
+                event.written += 1;
+                return true;
+            }
             event.repetitions += 1;
             line.clone_into(&mut event.last_line);
             return false;
         }
         if events.len() < MAX_EVENTS && key.len() + line.len() <= MAX_EVENT_SIZE {
-            events.insert(key, CountedEvent { written_at: now, repetitions: 0, last_line: String::new() });
+            let event = CountedEvent { written_at: now, written: 1, repetitions: 0, last_line: String::new() };
+            events.insert(key, event);
         }
         true
     }
@@ -81,6 +88,7 @@ impl RepeatedEvents {
             }
             lines.push(add_count(&mem::take(&mut event.last_line), mem::take(&mut event.repetitions), self.is_json));
             event.written_at = now;
+            event.written = 1;
             true
         });
         lines
@@ -100,7 +108,19 @@ mod tests {
     use super::*;
 
     fn write(events: &RepeatedEvents, key: &str, now: Instant) -> bool {
-        events.must_write(key.to_owned(), &format!("{key} line\n"), now)
+        events.must_write(key.to_owned(), &format!("{key} line\n"), 1, now)
+    }
+
+    #[test]
+    fn some_events_are_written_several_times_a_minute() {
+        let (events, start) = (RepeatedEvents::new(false), Instant::now());
+        let write = |line: &str, now| events.must_write("a".to_owned(), line, 3, now);
+        for turn in 0..5 {
+            assert_eq!(write(&format!("{turn}\n"), start), turn < 3, "{turn}");
+        }
+        let later = start + REPORT_INTERVAL;
+        assert_eq!(events.take_due(later), ["4 repeated=2\n"]);
+        assert!(write("5\n", later) && write("6\n", later) && !write("7\n", later));
     }
 
     #[test]
@@ -127,8 +147,8 @@ mod tests {
     #[test]
     fn last_repetition_is_written_in_the_format_of_the_log() {
         let (events, now) = (RepeatedEvents::new(true), Instant::now());
-        assert!(events.must_write("a".to_owned(), "{\"timestamp\":1,\"span\":{}}\n", now));
-        assert!(!events.must_write("a".to_owned(), "{\"timestamp\":2,\"span\":{}}\n", now));
+        assert!(events.must_write("a".to_owned(), "{\"timestamp\":1,\"span\":{}}\n", 1, now));
+        assert!(!events.must_write("a".to_owned(), "{\"timestamp\":2,\"span\":{}}\n", 1, now));
         assert_eq!(events.take_all(now), ["{\"timestamp\":2,\"span\":{},\"repeated\":1}\n"]);
     }
 
