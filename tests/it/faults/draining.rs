@@ -29,8 +29,8 @@ async fn until_logged(process: &Process, text: &str) {
     until(text, LONG, || async { process.log().contains(text) }).await;
 }
 
-/// Sends requests on new connections, as long as the balancer finds the server ready. Returns how
-/// many.
+/// Sends requests on new connections, each a while after the answer to the last one, as long as the
+/// balancer finds the server ready. Returns how many.
 async fn send_while_ready(base: String, key: String, is_ready: Arc<AtomicBool>) -> usize {
     let http = reqwest::Client::builder().tls_certs_only([]).pool_max_idle_per_host(0).build().unwrap();
     let mut sent = 0;
@@ -38,13 +38,14 @@ async fn send_while_ready(base: String, key: String, is_ready: Arc<AtomicBool>) 
         let answer = http.post(format!("{base}/v1/exchange")).bearer_auth(&key).send().await;
         assert_eq!(answer.expect("a request was lost").status(), 200);
         sent += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     sent
 }
 
 each! {
     async fn no_request_is_lost_while_the_server_drains(deployment: Deployment) {
-        let server = deployment.with(&["server.drain_delay=2s"]).serve();
+        let server = deployment.with(&["server.drain_delay=20s"]).serve();
         let (_, key) = server.key(&deployment.admin()).await;
         let is_ready = Arc::new(AtomicBool::new(true));
         let load: Vec<_> =
@@ -56,7 +57,7 @@ each! {
         while server.get("/readyz").await.status() == 200 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert!(signalled.elapsed() < Duration::from_secs(1), "readiness is false at once");
+        assert!(signalled.elapsed() < SHORT, "readiness is false at once");
         tokio::time::sleep(Duration::from_millis(500)).await;
         let mut new = Raw::open(&server.base);
         new.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
@@ -71,9 +72,9 @@ each! {
         }
         assert!(sent > 20, "{sent}");
         let base = server.base.clone();
+        server.process.signal(Signal::TERM);
         let said = server.process.end(LONG);
         assert!(said.code == Some(0) && said.err.contains("draining"), "{said:?}");
-        assert!(signalled.elapsed() >= Duration::from_secs(2), "{:?}", signalled.elapsed());
         assert!(client().get(base).send().await.is_err(), "the listener is closed");
     }
 
