@@ -14,7 +14,10 @@ pub async fn start(services: &Services) -> Result<(), Error> {
 }
 
 /// Compares the database with the rollback guard. If that succeeds, the server that acknowledges
-/// heartbeats is believed. A database that was rolled back halts signing until an operator decides.
+/// heartbeats is believed. A database that was rolled back halts signing until an operator decides;
+/// its server is believed all the same, because a halted replica still reports its published keys.
+/// Look-ups that waited for this server are refused, because `credentials::verify` asks whether it
+/// is halted after them too.
 async fn compare(services: &Services) -> Result<(), Error> {
     let server = services.store.server_to_compare();
     rollback_guard::check(services).await?;
