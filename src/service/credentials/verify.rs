@@ -91,8 +91,8 @@ pub(crate) async fn verify<P, V>(
     result
 }
 
-/// Refuses to verify while an operator must decide: in a rolled back database, credentials that were
-/// revoked since appear to be in force.
+/// Refuses to verify while an operator must decide: in a rolled back database, credentials that
+/// were revoked since appear to be in force.
 fn require_no_rollback(services: &Services) -> Result<(), AuthError> {
     if services.keys.is_halted() { Err(Unavailable::RolledBack.into()) } else { Ok(()) }
 }
