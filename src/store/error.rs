@@ -101,6 +101,10 @@ pub enum OpenError {
     NoEntropy(#[from] EntropyUnavailable),
     #[error("the database server is read-only: it is a standby, or default_transaction_read_only is on")]
     ReadOnly,
+    #[error("failed to connect to the database: its hosts do not respond")]
+    NoResponse,
+    #[error("failed to start a thread that connects to the database: {0}")]
+    Thread(io::Error),
     #[error("the connection leads to another database server than the one that acknowledges heartbeats")]
     OtherServer,
     #[error("SQLite {0} can corrupt its write-ahead log; version 3.51.3 or later is required")]

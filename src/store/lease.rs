@@ -4,7 +4,7 @@
 //!
 //! This file contains the rules. `heartbeat` sends the heartbeats.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustix::time::{ClockId, clock_gettime};
@@ -30,6 +30,16 @@ pub struct ServerIdentity {
     pub timeline: Option<u32>,
 }
 
+impl ServerIdentity {
+    /// Returns the cluster and the timeline, if both are known.
+    const fn history(&self) -> Option<(i64, u32)> {
+        match (self.system_id, self.timeline) {
+            (Some(system_id), Some(timeline)) => Some((system_id, timeline)),
+            (None, _) | (_, None) => None,
+        }
+    }
+}
+
 impl fmt::Display for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.timeline {
@@ -51,6 +61,9 @@ pub struct Heartbeat {
     pub url: DatabaseUrl,
     /// When the statement was sent, by `monotonic_now`. The acknowledgment may have arrived later.
     pub sent_at: Duration,
+    /// Whether it is the first one on its connection. While there was no connection, a virtual
+    /// machine may have been set back to a snapshot, which has the same identity.
+    pub is_first: bool,
 }
 
 /// Which servers a read accepts.
@@ -71,8 +84,13 @@ pub enum LeaseError {
     OtherServer,
     #[error("the last acknowledged heartbeat was sent {age:.1?} ago, and database.lease is {lease:?}")]
     Expired { age: Duration, lease: Duration },
-    #[error("the database server changed, and the rollback guard has not compared the new one yet")]
+    #[error("the database server is new or was reconnected, and the rollback guard has not compared it yet")]
     NotCompared,
+    #[error(
+        "the database server continues timeline {timeline}, and a server with timeline {highest} has replaced it; if it \
+         was restored from an earlier copy, run `keyswap restore status`, and restart this server"
+    )]
+    Replaced { timeline: u32, highest: u32 },
 }
 
 /// The lease of this process on the database.
@@ -89,9 +107,13 @@ struct LeaseState {
     /// Whether reads need the lease. Commands and SQLite do not.
     is_required: bool,
     heartbeat: Option<Heartbeat>,
-    /// Increases when another server acknowledges a heartbeat.
+    /// Increases when another server, or the same one on a new connection, acknowledges a
+    /// heartbeat.
     generation: u64,
     is_compared: bool,
+    /// The highest timeline of each cluster that has acknowledged a heartbeat. A server with a
+    /// lower one is a former primary that continues.
+    timelines: BTreeMap<i64, u32>,
 }
 
 impl LeaseState {
@@ -100,13 +122,30 @@ impl LeaseState {
     }
 
     fn with_heartbeat(&self, heartbeat: Heartbeat) -> Self {
-        let is_same = self.server() == Some(heartbeat.server);
+        let is_same = self.server() == Some(heartbeat.server) && !heartbeat.is_first;
+        let mut timelines = self.timelines.clone();
+        if let Some((system_id, timeline)) = heartbeat.server.history() {
+            timelines.insert(system_id, timeline);
+        }
         Self {
             is_required: self.is_required,
             heartbeat: Some(heartbeat),
             generation: self.generation + u64::from(!is_same),
             is_compared: self.is_compared && is_same,
+            timelines,
         }
+    }
+
+    /// Fails if another server with a higher timeline of the same cluster has acknowledged
+    /// heartbeats.
+    fn check_timeline(&self, server: ServerIdentity) -> Result<(), LeaseError> {
+        if let Some((system_id, timeline)) = server.history()
+            && let Some(&highest) = self.timelines.get(&system_id)
+            && timeline < highest
+        {
+            return Err(LeaseError::Replaced { timeline, highest });
+        }
+        Ok(())
     }
 
     fn check(
@@ -153,15 +192,17 @@ impl Lease {
         self.state.rcu(|state| LeaseState { is_required: true, ..LeaseState::clone(state) });
     }
 
-    /// Records an acknowledged heartbeat. If it is from another server than the previous one, returns
-    /// that one.
-    pub fn record(&self, heartbeat: Heartbeat) -> Option<ServerIdentity> {
+    /// Records an acknowledged heartbeat. If it is from another server than the previous one,
+    /// returns that one. Refuses the heartbeat of a former primary that a higher timeline has
+    /// replaced.
+    pub fn record(&self, heartbeat: Heartbeat) -> Result<Option<ServerIdentity>, LeaseError> {
         let server = heartbeat.server;
+        self.state.load().check_timeline(server)?;
         let before = self.state.rcu(|state| state.with_heartbeat(heartbeat.clone()));
         if self.not_compared().is_some() {
             self.needs_comparison.notify_one();
         }
-        before.server().filter(|before| *before != server)
+        Ok(before.server().filter(|before| *before != server))
     }
 
     /// Checks whether what was read from `server` is believed at `now`.
@@ -197,8 +238,8 @@ impl Lease {
         (state.is_required && state.heartbeat.is_some() && !state.is_compared).then_some(state.generation)
     }
 
-    /// Records that the rollback guard has compared the server of `generation`. Has no effect if the
-    /// server has changed since.
+    /// Records that the rollback guard has compared the server of `generation`. Has no effect if
+    /// the server has changed since.
     pub fn set_compared(&self, generation: u64) {
         self.state.rcu(|state| {
             let is_compared = state.is_compared || state.generation == generation;
@@ -249,20 +290,21 @@ mod tests {
 
     const OLD: ServerIdentity = ServerIdentity { started_at: 1, system_id: Some(7), timeline: Some(1) };
     const NEW: ServerIdentity = ServerIdentity { started_at: 2, system_id: Some(7), timeline: Some(2) };
+    const RESTARTED: ServerIdentity = ServerIdentity { started_at: 3, ..NEW };
 
     const fn at(millis: u64) -> Duration {
         Duration::from_millis(millis)
     }
 
     fn heartbeat(server: ServerIdentity, sent_at: Duration) -> Heartbeat {
-        Heartbeat { server, url: "postgres://a/k".parse().unwrap(), sent_at }
+        Heartbeat { server, url: "postgres://a/k".parse().unwrap(), sent_at, is_first: false }
     }
 
     /// A required lease of two seconds on `OLD`, compared, with a heartbeat that was sent at 1 s.
     fn held() -> Lease {
         let lease = Lease::new(at(2000));
         lease.require();
-        assert_eq!(lease.record(heartbeat(OLD, at(1000))), None);
+        assert_eq!(lease.record(heartbeat(OLD, at(1000))), Ok(None));
         lease.set_compared(lease.not_compared().unwrap());
         lease
     }
@@ -274,8 +316,9 @@ mod tests {
         assert_eq!(check(at(2999)), Ok(()));
         assert_eq!(check(at(3000)), Err(LeaseError::Expired { age: at(2000), lease: at(2000) }));
         assert_eq!(lease.fault(at(3000)), check(at(3000)).err());
-        // The acknowledgment arrives late: it proves nothing about the time after the statement was sent.
-        lease.record(heartbeat(OLD, at(2000)));
+        // The acknowledgment arrives late: it proves nothing about the time after the statement was
+        // sent.
+        lease.record(heartbeat(OLD, at(2000))).unwrap();
         assert_eq!((check(at(3999)), check(at(4000)).is_err()), (Ok(()), true));
         assert_eq!(lease.age(at(4000)), Some(at(2000)));
     }
@@ -289,7 +332,7 @@ mod tests {
         }
         assert!(!lease.is_elsewhere(Some(OLD)));
         // After a failover, the former primary is the other server, however fresh its data looks.
-        assert_eq!(lease.record(heartbeat(NEW, at(1500))), Some(OLD));
+        assert_eq!(lease.record(heartbeat(NEW, at(1500))), Ok(Some(OLD)));
         assert_eq!(lease.check(Some(OLD), Trust::Connected, at(1500)), Err(LeaseError::OtherServer));
     }
 
@@ -297,19 +340,38 @@ mod tests {
     fn new_server_is_believed_only_after_its_comparison() {
         let lease = held();
         assert_eq!(lease.not_compared(), None);
-        lease.record(heartbeat(NEW, at(1500)));
+        lease.record(heartbeat(NEW, at(1500))).unwrap();
         let check = |trust| lease.check(Some(NEW), trust, at(1500));
         assert_eq!((check(Trust::Compared), check(Trust::Connected)), (Err(LeaseError::NotCompared), Ok(())));
         let before = lease.not_compared().unwrap();
         // The comparison belongs to a server that has changed, and back again, since.
-        lease.record(heartbeat(OLD, at(1600)));
-        lease.record(heartbeat(NEW, at(1700)));
+        lease.record(heartbeat(RESTARTED, at(1600))).unwrap();
+        lease.record(heartbeat(NEW, at(1700))).unwrap();
         lease.set_compared(before);
         assert_eq!(check(Trust::Compared), Err(LeaseError::NotCompared));
         lease.set_compared(lease.not_compared().unwrap());
         assert_eq!(check(Trust::Compared), Ok(()));
-        assert_eq!(lease.record(heartbeat(NEW, at(1800))), None);
+        assert_eq!(lease.record(heartbeat(NEW, at(1800))), Ok(None));
         assert_eq!(check(Trust::Compared), Ok(()), "the same server needs no second comparison");
+        assert_eq!(lease.record(Heartbeat { is_first: true, ..heartbeat(NEW, at(1900)) }), Ok(None));
+        assert_eq!(check(Trust::Compared), Err(LeaseError::NotCompared), "it may have been set back meanwhile");
+        lease.set_compared(lease.not_compared().unwrap());
+        assert_eq!(check(Trust::Compared), Ok(()));
+    }
+
+    #[test]
+    fn former_primary_that_continues_is_refused() {
+        let lease = held();
+        lease.record(heartbeat(NEW, at(1500))).unwrap();
+        let replaced = LeaseError::Replaced { timeline: 1, highest: 2 };
+        assert_eq!(lease.record(heartbeat(OLD, at(1600))), Err(replaced));
+        assert_eq!(lease.check(Some(OLD), Trust::Connected, at(1600)), Err(LeaseError::OtherServer));
+        assert_eq!(lease.age(at(1600)), Some(at(100)), "its heartbeat does not prolong the lease");
+        // Another cluster has timelines of its own, and one that is unknown cannot be compared.
+        for other in [ServerIdentity { system_id: Some(8), ..OLD }, ServerIdentity { timeline: None, ..OLD }] {
+            assert!(lease.record(heartbeat(other, at(1700))).is_ok());
+        }
+        assert_eq!(lease.record(heartbeat(OLD, at(1800))), Err(replaced));
     }
 
     #[test]
@@ -335,7 +397,7 @@ mod tests {
         lease.require();
         let refused = Unverified::new(1, Some(OLD)).accept(&lease, Trust::Connected);
         assert!(refused.unwrap_err().to_string().contains("no database server has acknowledged a heartbeat"));
-        lease.record(heartbeat(OLD, monotonic_now()));
+        lease.record(heartbeat(OLD, monotonic_now())).unwrap();
         assert_eq!(Unverified::new(1, Some(OLD)).accept(&lease, Trust::Connected).unwrap(), 1);
     }
 }

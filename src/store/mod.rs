@@ -28,6 +28,7 @@ mod pool;
 mod pool_state;
 pub mod portal;
 mod prelude;
+mod primary;
 mod query;
 mod reads;
 mod replication;
@@ -47,7 +48,7 @@ pub mod webhooks;
 use std::{
     convert::Infallible,
     fmt,
-    sync::{Arc, OnceLock, mpsc},
+    sync::{Arc, OnceLock, Weak, mpsc},
     time::Duration,
 };
 
@@ -96,8 +97,9 @@ pub struct Store {
     entropy: Arc<dyn Entropy>,
     encryption: Arc<RowEncryption>,
     retries: Arc<RetryCounts>,
-    /// The heartbeats of a server end when the last clone of the store is dropped.
-    heartbeats: Arc<OnceLock<mpsc::Sender<Infallible>>>,
+    /// The heartbeats of a server end when the last clone of the store is dropped. The reference is
+    /// valid as long as their thread runs.
+    heartbeats: Arc<OnceLock<(mpsc::Sender<Infallible>, Weak<()>)>>,
 }
 
 impl fmt::Debug for Store {
