@@ -53,7 +53,8 @@ pub struct ConnectionManager {
     clock: Arc<dyn Clock>,
     session_ids: Arc<SessionIds>,
     /// Whether new connections are checked for a pooler that shares sessions: the first one, and
-    /// after a connection has lost its session.
+    /// the first one after a connection or its session was lost, because a pooler that is restarted
+    /// can change its mode.
     suspects_pooler: Arc<AtomicBool>,
     lease: Arc<Lease>,
     /// The host of the primary when the database was opened. It is used until the first heartbeat.
@@ -174,14 +175,18 @@ impl ManageConnection for ConnectionManager {
             return Err(OpenError::OtherServer);
         }
         let checked = connection.check_session();
-        if matches!(checked, Err(OpenError::SharedSession)) {
+        if checked.is_err() {
             self.suspects_pooler.store(true, Ordering::Relaxed);
         }
         checked
     }
 
     fn has_broken(&self, connection: &mut ServerConn) -> bool {
-        is_broken(connection) || self.lease.is_elsewhere(connection.server())
+        let is_lost = is_broken(connection);
+        if is_lost {
+            self.suspects_pooler.store(true, Ordering::Relaxed);
+        }
+        is_lost || self.lease.is_elsewhere(connection.server())
     }
 }
 
