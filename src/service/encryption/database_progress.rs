@@ -195,11 +195,19 @@ pub struct RollbackGuard {
     pub(crate) state: ArcSwap<GuardState>,
     /// The newest progress with which this process has seen the database agree.
     last_progress: Mutex<Option<DatabaseProgress>>,
+    /// Held from a comparison until its result is applied. Otherwise a slow check, of a server that
+    /// was replaced meanwhile, could replace the result of a later one.
+    pub(crate) checking: tokio::sync::Mutex<()>,
 }
 
 impl RollbackGuard {
     pub fn new(location: GuardLocation) -> Self {
-        Self { location, state: ArcSwap::from_pointee(GuardState::Consistent), last_progress: Mutex::default() }
+        Self {
+            location,
+            state: ArcSwap::from_pointee(GuardState::Consistent),
+            last_progress: Mutex::default(),
+            checking: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Returns the result of the last comparison.

@@ -24,6 +24,7 @@ use crate::{
 /// Compares the database with the guard file, and with what this process has seen. Halts signing
 /// while an operator must decide. If the database does not answer, the previous result remains.
 pub async fn check(services: &Services) -> Result<(), Error> {
+    let _checking = services.rollback_guard.checking.lock().await;
     let (state, _) = compare_and_keep(services).await?;
     apply_state(services, state);
     Ok(())
@@ -31,6 +32,7 @@ pub async fn check(services: &Services) -> Result<(), Error> {
 
 /// Like `check`, and records the progress of the database in the guard file.
 pub async fn update(services: &Services) -> Result<(), Error> {
+    let _checking = services.rollback_guard.checking.lock().await;
     let (mut state, progress) = compare_and_keep(services).await?;
     let to_record = match &state {
         GuardState::Consistent => progress,
