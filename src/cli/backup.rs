@@ -21,7 +21,8 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub struct BackupArgs {
-    /// Write the backup to this file, with mode 0600. It must not exist.
+    /// Write the backup to this file, with mode 0600. It must not exist unless
+    /// --force is given.
     file: PathBuf,
     /// Replace the file if it exists.
     #[arg(long)]

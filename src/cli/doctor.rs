@@ -145,7 +145,7 @@ async fn check_replication(services: &Services) -> Check {
     let url = &services.settings.database.url;
     let Replication { synchronous_standby_names: names, synchronous_commit: commit, standbys, .. } = &found;
     match found.mode() {
-        ReplicationMode::Alone => ok("replication", format!("{url}: no standby is connected")),
+        ReplicationMode::NoStandby => ok("replication", format!("{url}: no standby is connected")),
         ReplicationMode::Synchronous if found.synchronous_standbys + found.hidden_standbys == 0 => warning(
             "replication",
             format!(

@@ -145,7 +145,7 @@ impl ReloadState {
         let applied =
             read.map_err(|InvalidConfiguration(faults)| faults.join("; ")).and_then(|new| self.apply(new, cause));
         let result = match applied {
-            Ok(()) => ReloadResult::Applied,
+            Ok(result) => result,
             Err(faults) => {
                 tracing::error!(cause, "failed to reload the configuration; the previous one stays in use: {faults}");
                 ReloadResult::Refused
@@ -155,41 +155,39 @@ impl ReloadState {
     }
 
     /// Applies what a running server can apply, and reports the rest.
-    fn apply(&mut self, new: Settings, cause: &'static str) -> Result<(), String> {
+    fn apply(&mut self, new: Settings, cause: &'static str) -> Result<ReloadResult, String> {
         let services = &self.targets.services;
         let mut live = new.reloadable();
         live.tls = self.find_tls_files(&new);
         let mut changed = self.current.reloadable_changes(&new);
-        if let (Some(certificates), Some(files)) = (&self.targets.certificates, &live.tls)
-            && reload_certificate(certificates, files)?
-        {
-            changed.push("the TLS certificate");
+        let mut result = ReloadResult::Applied;
+        if let (Some(certificates), Some(files)) = (&self.targets.certificates, &live.tls) {
+            match certificates.reload(files) {
+                Ok(true) => changed.push("the TLS certificate"),
+                Ok(false) => {}
+                // One of the files is about to be replaced.
+                Err(error @ TlsError::Mismatch(_)) => {
+                    tracing::warn!(
+                        "failed to reload the TLS certificate: {error}; the previous one stays in use; will retry when \
+                         one of the files changes"
+                    );
+                    result = ReloadResult::Refused;
+                }
+                Err(error @ (TlsError::Unreadable(..) | TlsError::Configuration(_))) => return Err(error.to_string()),
+            }
         }
         if live.log_level != services.live.load().log_level
             && let Err(error) = self.targets.log.set_level(&live.log_level)
         {
-            tracing::warn!(error, "failed to change the log level; restart to apply it");
+            tracing::warn!(error, "failed to change the log level; restart the server to apply it");
         }
         services.live.replace(live);
         tracing::info!(cause, changed = changed.join(", "), "configuration reloaded");
         let rest = services.settings.changes_that_need_a_restart(&new);
         if !rest.is_empty() {
-            tracing::warn!("restart to apply: {}", rest.join(", "));
+            tracing::warn!("changed settings need a restart: {}; restart the server to apply them", rest.join(", "));
         }
         self.current = new;
-        Ok(())
-    }
-}
-
-/// Returns whether the certificate is another one. If the key does not match, one of the files is
-/// about to be replaced: the previous pair stays in use until that changes.
-fn reload_certificate(certificates: &Certificates, files: &TlsFiles) -> Result<bool, String> {
-    match certificates.reload(files) {
-        Ok(is_other) => Ok(is_other),
-        Err(error @ TlsError::Mismatch(_)) => {
-            tracing::warn!(%error, "the previous certificate stays in use; will retry when one of the files changes");
-            Ok(false)
-        }
-        Err(error @ (TlsError::Unreadable(..) | TlsError::Configuration(_))) => Err(error.to_string()),
+        Ok(result)
     }
 }

@@ -25,7 +25,7 @@ pub enum RestoreCommand {
     /// Accept a rolled back database. Prints the consequences, and proceeds
     /// only with --yes.
     #[command(after_help = "Each replica has its own rollback guard. Accept on every replica that requires
-it.
+it. Restart servers whose rollback guard is in memory.
 
 Examples:
   keyswap restore accept          show what was lost, and what to do
@@ -73,7 +73,8 @@ pub async fn run(common: &CommonArgs, command: RestoreCommand) -> Result<(), Fai
             }
             if memory_only.is_some() {
                 rollback_guard::accept_in_memory(&store, Origin::of(Actor::Operator)).await?;
-                println!("Accepted. Restart each server that reports the rollback, in /readyz and in its log.");
+                println!("Accepted. Restart each server that reports the rollback in its log or on its operator");
+                println!("listener.");
                 return Ok(());
             }
             rollback_guard::accept(&store, file, Origin::of(Actor::Operator)).await?;

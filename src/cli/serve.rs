@@ -54,8 +54,8 @@ pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
         Either::Right(((), running)) => {
             signals.begin_serving();
             tracing::info!(%address, issuer = services.issuer(), version = env!("CARGO_PKG_VERSION"), "serving");
-            let control = Control { signals, handles, services: &services, reloader: &reloader };
-            control.run(running).await
+            let signal_loop = SignalLoop { signals, handles, services: &services, reloader: &reloader };
+            signal_loop.run(running).await
         }
     };
     services.lifecycle.enter(Phase::Stopping);
@@ -74,14 +74,14 @@ pub async fn run(common: &CommonArgs) -> Result<(), Failure> {
 }
 
 /// Reacts to signals while the servers run.
-struct Control<'a> {
+struct SignalLoop<'a> {
     signals: Signals,
     handles: Vec<ServerHandle>,
     services: &'a Services,
     reloader: &'a Reloader,
 }
 
-impl Control<'_> {
+impl SignalLoop<'_> {
     /// Returns when the servers have stopped. A return before that drops them, which closes all
     /// connections.
     async fn run(
@@ -102,7 +102,7 @@ impl Control<'_> {
                 SignalRequest::Stop if lifecycle.phase() == Phase::Serving && !delay.duration().is_zero() => {
                     drain_end = Instant::now() + delay.duration();
                     lifecycle.enter(Phase::Draining);
-                    tracing::info!(%delay, "draining: not ready, but still serving until the delay has passed");
+                    tracing::info!(%delay, "draining: /readyz answers 503; requests are served for server.drain_delay");
                 }
                 // If the stop is in progress, it has no further effect.
                 SignalRequest::Stop => self.stop_servers(true),

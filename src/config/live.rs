@@ -22,7 +22,7 @@ pub struct TlsFiles {
 
 /// The settings that a running server applies without a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reloadable {
+pub struct ReloadableSettings {
     pub trusted_proxies: Vec<IpNet>,
     pub forwarded_header: ForwardedHeader,
     /// The files can be others, but TLS cannot be enabled or disabled.
@@ -34,7 +34,7 @@ pub struct Reloadable {
     pub log_level: String,
 }
 
-/// The names of the settings in `Reloadable`. A name without a dot is a section.
+/// The names of the settings in `ReloadableSettings`. A name without a dot is a section.
 const RELOADABLE: [&str; 8] = [
     "server.trusted_proxies",
     "server.forwarded_header",
@@ -48,20 +48,20 @@ const RELOADABLE: [&str; 8] = [
 const TLS_CERTIFICATE: &str = "server.tls_certificate";
 const TLS_KEY: &str = "server.tls_key";
 
-/// The `Reloadable` of a process, which all of its parts share.
+/// The `ReloadableSettings` of a process, which all of its parts share.
 #[derive(Debug, Clone)]
-pub struct LiveSettings(Arc<ArcSwap<Reloadable>>);
+pub struct LiveSettings(Arc<ArcSwap<ReloadableSettings>>);
 
 impl LiveSettings {
-    pub fn new(settings: Reloadable) -> Self {
+    pub fn new(settings: ReloadableSettings) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(settings)))
     }
 
-    pub fn load(&self) -> Guard<Arc<Reloadable>> {
+    pub fn load(&self) -> Guard<Arc<ReloadableSettings>> {
         self.0.load()
     }
 
-    pub fn replace(&self, settings: Reloadable) {
+    pub fn replace(&self, settings: ReloadableSettings) {
         self.0.store(Arc::new(settings));
     }
 
@@ -75,9 +75,9 @@ impl LiveSettings {
 
 impl Settings {
     /// The part of the settings that a running server applies without a restart.
-    pub fn reloadable(&self) -> Reloadable {
+    pub fn reloadable(&self) -> ReloadableSettings {
         let files = self.server.tls_certificate.clone().zip(self.server.tls_key.clone());
-        Reloadable {
+        ReloadableSettings {
             trusted_proxies: self.server.trusted_proxies.clone(),
             forwarded_header: self.server.forwarded_header,
             tls: files.map(|(certificate, key)| TlsFiles { certificate, key }),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     /// Settings that are needed for another value of `path`, whether it is given or not.
-    fn companions(path: &str) -> Vec<String> {
+    fn required_settings(path: &str) -> Vec<String> {
         let tls = ["server.public_url=https://a.test", "server.tls_certificate=a.pem", "server.tls_key=a.key"];
         if path.starts_with("server.tls_") { tls.map(str::to_owned).to_vec() } else { Vec::new() }
     }
@@ -181,8 +181,8 @@ mod tests {
         let defaults: Dict = Figment::from(Toml::string(DEFAULTS)).extract().unwrap();
         let mut reloadable = Vec::new();
         for (path, default) in SettingValues::of(&defaults).iter() {
-            let before = load(&companions(path));
-            let mut set = companions(path);
+            let before = load(&required_settings(path));
+            let mut set = required_settings(path);
             set.push(format!("{path}={}", other_value(path, default)));
             let after = load(&set);
             let (applied, rest) = (before.reloadable_changes(&after), before.changes_that_need_a_restart(&after));
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn tls_cannot_be_switched() {
         let plain = load(&["server.public_url=https://a.test".to_owned()]);
-        let encrypted = load(&companions("server.tls_key"));
+        let encrypted = load(&required_settings("server.tls_key"));
         let expected = [TLS_CERTIFICATE, TLS_KEY];
         assert_eq!(plain.changes_that_need_a_restart(&encrypted), expected);
         assert_eq!(encrypted.changes_that_need_a_restart(&plain), expected);

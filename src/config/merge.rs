@@ -18,7 +18,8 @@ use crate::{
 /// The defaults, compiled into the program.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
-/// Returns the sections, and the values that they were read from. Returns `None` only after a fault.
+/// Returns the sections, and the values that they were read from. Returns `None` only after a
+/// fault.
 pub(super) fn read_sections(
     file: Option<&Path>,
     set: &[String],

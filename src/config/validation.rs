@@ -140,8 +140,8 @@ fn validate_durations(sections: &Sections, faults: &mut Faults) {
             "signing_keys.clock_skew",
             signing_keys.clock_skew.duration(),
             second..=Duration::MAX,
-            "must be at least 1s: a reading of the clock of the database takes some time, so that with less the clock \
-             always seems to jump, and signing keys are never rotated; the default is 30s",
+            "must be at least 1s: with less, the time that one reading of the database clock takes counts as a clock \
+             jump, and signing keys are never rotated",
         ),
         (
             "api_keys.max_lifetime",

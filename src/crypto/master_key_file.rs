@@ -138,11 +138,11 @@ pub(crate) fn read(path: &Path) -> Result<MasterKey, MasterKeyError> {
 /// Why master keys cannot be loaded or created. File errors name the file.
 #[derive(Debug, thiserror::Error)]
 pub enum MasterKeyError {
-    #[error("cannot read {}: {}", .0.display(), .1)]
+    #[error("failed to read {}: {}", .0.display(), .1)]
     Unreadable(PathBuf, io::Error),
-    #[error("cannot write {}: {}", .0.display(), .1)]
+    #[error("failed to write {}: {}", .0.display(), .1)]
     Unwritable(PathBuf, io::Error),
-    #[error("cannot create {}, because its directory is not writable: create the key where the files of the directory come from, with `head -c 32 /dev/urandom | base64`, provide it under this name, and repeat the command", .0.display())]
+    #[error("failed to create {}, because its directory is not writable: create it in the Secret or volume that the directory is mounted from, with `head -c 32 /dev/urandom | base64`, and repeat the command", .0.display())]
     DirectoryNotWritable(PathBuf),
     #[error(transparent)]
     File(#[from] SecretFileError),

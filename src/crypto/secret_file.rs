@@ -52,17 +52,17 @@ fn is_systemd_credential(path: &Path) -> bool {
 /// Why a file with a secret cannot be used. No message contains a part of the content.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretFileError {
-    #[error("cannot read {}: {}", .0.display(), .1)]
+    #[error("failed to read {}: {}", .0.display(), .1)]
     Unreadable(PathBuf, io::Error),
     #[error("{0}")]
     Insecure(Box<InsecureFile>),
-    #[error("others can replace the files in {} (mode {:04o}): run chmod go-w on it", .0.display(), .1)]
+    #[error("other users can replace the files in {} (mode {:04o}): run chmod go-w on it", .0.display(), .1)]
     InsecureDirectory(PathBuf, u32),
-    #[error("cannot read {}: it is not a regular file", .0.display())]
+    #[error("failed to read {}: it is not a regular file; give the path of a file with the value alone", .0.display())]
     NotRegular(PathBuf),
-    #[error("cannot read {}: it has more than {} bytes", .0.display(), MAX_BYTES)]
+    #[error("failed to read {}: it has more than {} bytes; give the path of a file with the value alone", .0.display(), MAX_BYTES)]
     TooLarge(PathBuf),
-    #[error("cannot read {}: it is not UTF-8 text", .0.display())]
+    #[error("failed to read {}: it is not UTF-8 text; give the path of a file with the value alone", .0.display())]
     NotText(PathBuf),
 }
 

@@ -21,7 +21,7 @@ use actix_web::{
     web::Data,
 };
 
-use crate::{config::live::Reloadable, service::Services};
+use crate::{config::live::ReloadableSettings, service::Services};
 
 /// Lifetime of a cached preflight response of `/v1`, in seconds.
 const MAX_AGE: &str = "600";
@@ -69,7 +69,7 @@ pub async fn serve_allowed_origins(
     Ok(response)
 }
 
-fn find_allowed_origin(request: &ServiceRequest, live: &Reloadable) -> Option<HeaderValue> {
+fn find_allowed_origin(request: &ServiceRequest, live: &ReloadableSettings) -> Option<HeaderValue> {
     let origin = request.headers().get(ORIGIN)?;
     let is_allowed = live.allowed_origins.iter().any(|allowed| allowed.as_str().as_bytes() == origin.as_bytes());
     is_allowed.then(|| origin.clone())

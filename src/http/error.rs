@@ -116,7 +116,10 @@ pub fn describe_conflict(conflict: &Conflict) -> String {
     } else {
         return conflict.to_string();
     };
-    tracing::error!(%conflict, "refused a request");
+    tracing::error!(
+        %conflict,
+        "refused a change of a row that was altered outside of Keyswap; run `keyswap integrity list`"
+    );
     description.to_owned()
 }
 

@@ -11,7 +11,7 @@ use crate::{
     http::{
         accept::prefers,
         extract::{Caller, Unauthenticated},
-        openapi::responses::{Metrics, ProbeResponse},
+        openapi::responses::{Liveness, Metrics, ProbeResponse},
         problem::Problem,
     },
     service::{
@@ -21,13 +21,20 @@ use crate::{
     telemetry::text_format::from_open_metrics,
 };
 
-/// Returns 200 while the process and its background jobs are running.
-#[utoipa::path(get, path = "", responses(
-    (status = 200, description = "The process is running.", body = String, content_type = "text/plain"),
-    (status = 503, description = "A background job has ended or does not complete its run. The process must be restarted.", body = String, content_type = "text/plain"),
-))]
+/// Returns 200 while the process and its background jobs run, on the operator listener.
+#[utoipa::path(get, path = "", responses(Liveness))]
 pub async fn healthz(_: Unauthenticated, services: Data<Services>) -> HttpResponse {
-    let (mut response, text) = match health::find_liveness_fault(&services) {
+    render_liveness(health::describe_liveness_fault(&services, NoteDetail::Remedy))
+}
+
+/// Returns 200 while the process and its background jobs run.
+#[utoipa::path(get, path = "", responses(Liveness))]
+pub async fn get_public_healthz(_: Unauthenticated, services: Data<Services>) -> HttpResponse {
+    render_liveness(health::describe_liveness_fault(&services, NoteDetail::Condition))
+}
+
+fn render_liveness(fault: Option<String>) -> HttpResponse {
+    let (mut response, text) = match fault {
         None => (HttpResponse::Ok(), "ok\n".to_owned()),
         Some(fault) => (HttpResponse::ServiceUnavailable(), format!("{fault}\n")),
     };
@@ -77,7 +84,7 @@ fn render_metrics(services: &Services, request: &HttpRequest) -> HttpResponse {
     services
         .metrics
         .set_status_list_ages(services.status_lists.build_age(), services.status_lists.seconds_until_first_expiry());
-    services.metrics.set_heartbeat_age(health::heartbeat_age(services));
+    services.metrics.database.set_heartbeat_age(health::heartbeat_age(services));
     let is_open_metrics = prefers(request.headers(), OPEN_METRICS, "text/plain");
     let (text, content_type) = if is_open_metrics {
         (services.metrics.encode(), "application/openmetrics-text; version=1.0.0; charset=utf-8")

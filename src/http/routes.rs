@@ -147,7 +147,7 @@ fn public_routes() -> RouteTable {
 /// Operations routes on the public listener, for deployments without an operator listener.
 fn public_operations_routes() -> RouteTable {
     routes! {
-        "/healthz": GET operations::healthz as get_health;
+        "/healthz": GET operations::get_public_healthz as get_health;
         "/readyz": GET operations::get_public_readyz as get_readiness;
         "/metrics": GET operations::get_public_metrics as get_metrics;
     }

@@ -32,7 +32,15 @@ pub fn find_liveness_fault(services: &Services) -> Option<JobFault> {
     services.job_monitor.find_fault().or(heartbeats)
 }
 
-/// How much the notes say.
+/// Describes why the process must be restarted. Returns `None` if a restart is not needed.
+pub fn describe_liveness_fault(services: &Services, detail: NoteDetail) -> Option<String> {
+    find_liveness_fault(services).map(|fault| match detail {
+        NoteDetail::Condition => "the process must be restarted".to_owned(),
+        NoteDetail::Remedy => fault.to_string(),
+    })
+}
+
+/// How much the notes say, and the body of liveness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoteDetail {
     /// The condition alone, for the public listener: files and commands of the server are for
@@ -65,7 +73,7 @@ pub async fn check_readiness(services: &Services, detail: NoteDetail) -> Readine
             let unusable = keys.unusable.iter().map(|kid| format!("the signing key {kid} cannot be decrypted"));
             let missing = missing.take(1).map(|_| "the file of a master key is missing or wrong".to_owned());
             let not_held = lease.map(|_| "the lease on the database is not held".to_owned());
-            unusable.chain(missing).chain(not_held).chain(guard.name_problem().map(str::to_owned)).collect()
+            unusable.chain(missing).chain(not_held).chain(guard.summarize_problem().map(str::to_owned)).collect()
         }
         NoteDetail::Remedy => {
             let unusable = keys.unusable.iter().map(|kid| {

@@ -13,9 +13,9 @@ use crate::{
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     store::{
         credentials::{key_context::LookupDetail, key_details},
+        database_lease::UnverifiedRead,
         dialect,
         error::StoreError,
-        lease::Unverified,
         lookup_queue::{LookupResult, MAX_BATCH_SIZE, MAX_WAITING_LOOKUPS, PendingLookup},
         pool::{MAX_LOADER_THREADS, PooledConn, is_broken},
         pool_state::PoolState,
@@ -137,7 +137,7 @@ fn connect(pool_state: &PoolState) -> Result<PooledConn, StoreError> {
 /// Replaces a connection that leads to another server than the one that the lease is on. The loader
 /// keeps its connection for as long as there are lookups, so the pool does not check it.
 fn follow_lease(pool_state: &PoolState, connection: &mut PooledConn) -> Result<(), StoreError> {
-    if pool_state.lease.is_elsewhere(connection.server()) {
+    if pool_state.lease.is_on_other_server(connection.server()) {
         *connection = connect(pool_state)?;
     }
     Ok(())
@@ -182,7 +182,7 @@ fn resolve_batch(
                 }
                 Err(error) => Err(error.clone()),
             };
-            let result = result.map(|lookup| Unverified::new(lookup, server));
+            let result = result.map(|lookup| UnverifiedRead::new(lookup, server));
             // Sending fails if the request no longer waits. The last one needs no copy.
             let last = result_senders.pop();
             for result_sender in result_senders {

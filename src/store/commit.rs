@@ -20,8 +20,8 @@ use crate::{
     store::{
         Store,
         api_keys::authentication,
+        database_lease::Trust,
         dialect, events,
-        lease::Trust,
         operation_limits::OperationKind,
         pending_changes::KeyChanges,
         prelude::*,
@@ -71,7 +71,7 @@ impl Store {
     {
         // No attempt begins after the operation has timed out, with an outcome that is unknown.
         let deadline = Instant::now() + self.operation_timeout;
-        self.run_blocking(kind, Trust::Compared, move |store, connection| {
+        self.run_blocking(kind, Trust::RollbackChecked, move |store, connection| {
             let (entropy, encryption) = (&*store.entropy, &*store.encryption);
             // SQLite has one writer at a time, which waits for its lock before it reads.
             let retries = if matches!(connection, Conn::Sqlite(_)) { 0 } else { MAX_RETRIES };

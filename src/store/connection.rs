@@ -8,7 +8,7 @@ use std::{
 
 use diesel::{PgConnection, SqliteConnection};
 
-use crate::store::{error::OpenError, lease::ServerIdentity, session};
+use crate::store::{database_lease::ServerIdentity, error::OpenError, session};
 
 #[derive(diesel::MultiConnection)]
 pub enum Conn {
@@ -44,7 +44,7 @@ impl ServerConn {
         self.server
     }
 
-    /// Fails if the connection to PostgreSQL is lost, has another session than its own, or is
+    /// Fails if the connection to PostgreSQL is lost, has a session other than its own, or is
     /// read-only.
     pub fn check_session(&mut self) -> Result<(), OpenError> {
         match &mut self.inner {

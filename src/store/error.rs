@@ -99,7 +99,10 @@ pub enum OpenError {
     SharedSession,
     #[error(transparent)]
     NoEntropy(#[from] EntropyUnavailable),
-    #[error("the database server is read-only: it is a standby, or default_transaction_read_only is on")]
+    #[error(
+        "the database server is read-only: it is a standby, or default_transaction_read_only is on; set database.url to \
+         the primary or list all hosts, or turn the setting off"
+    )]
     ReadOnly,
     #[error("failed to connect to the database: its hosts do not respond")]
     NoResponse,

@@ -1,5 +1,5 @@
 //! Heartbeats of a server on PostgreSQL. Each is a commit on a connection of its own; the lease
-//! (`lease`) lasts from the moment at which an acknowledged one was sent.
+//! (`database_lease`) lasts from the moment at which an acknowledged one was sent.
 
 use std::{
     convert::Infallible,
@@ -16,9 +16,9 @@ use crate::{
     store::{
         Store,
         connection::Conn,
+        database_lease::{DatabaseLease, DatabaseLeaseError, Heartbeat, monotonic_now},
         dialect::server,
         error::StoreError,
-        lease::{Heartbeat, Lease, LeaseError, monotonic_now},
         pool::ConnectionManager,
         primary::PrimarySearch,
         settings::DatabaseUrl,
@@ -36,8 +36,8 @@ const SEARCH_MARGIN: Duration = Duration::from_secs(1);
 const MAX_WORKERS: usize = 8;
 
 impl Store {
-    /// Takes the lease on the database for the server `replica`. From then on, what the database
-    /// answers is believed only while the lease is held. SQLite needs none: its file is on this
+    /// Takes the lease on the database for the server `replica`. From then on, answers of the
+    /// database are trusted only while the lease is held. SQLite needs none: its file is on this
     /// machine.
     pub async fn hold_lease(&self, replica: &ReplicaId) -> Result<(), StoreError> {
         let manager = self.pool_factory.connection_manager();
@@ -71,29 +71,30 @@ impl Store {
         let waited = tokio::task::spawn_blocking(move || acknowledged.recv_timeout(limit)).await;
         waited.map_err(StoreError::unavailable)?.map_err(|_| {
             StoreError::unavailable(
-                "it acknowledged no heartbeat in time; its commits may wait for a synchronous standby",
+                "it acknowledged no heartbeat in time; its commits may wait for a synchronous standby; start \
+                 the standby, or run `keyswap doctor`",
             )
         })
     }
 
-    /// Waits until the rollback guard has to compare the server of the database.
-    pub async fn wait_for_comparison(&self) {
-        self.lease().wait_for_comparison().await;
+    /// Waits until the database server needs a rollback check.
+    pub async fn wait_for_new_server(&self) {
+        self.lease().wait_for_new_server().await;
     }
 
-    /// Returns the generation of a database server that the rollback guard has to compare.
-    pub fn server_to_compare(&self) -> Option<u64> {
-        self.lease().not_compared()
+    /// Returns the generation of a database server that needs a rollback check.
+    pub fn server_to_check(&self) -> Option<u64> {
+        self.lease().server_to_check()
     }
 
-    /// Records that the rollback guard has compared the database server of `generation`.
-    pub fn set_server_compared(&self, generation: u64) {
-        self.lease().set_compared(generation);
+    /// Records that the database server of `generation` has passed the rollback check.
+    pub fn set_server_checked(&self, generation: u64) {
+        self.lease().set_checked(generation);
     }
 
     /// Returns why the lease is not held, or `None` if it is held or not needed.
-    pub fn lease_fault(&self) -> Option<LeaseError> {
-        self.lease().fault(monotonic_now())
+    pub fn lease_fault(&self) -> Option<DatabaseLeaseError> {
+        self.lease().find_fault(monotonic_now())
     }
 
     /// Returns whether the thread that supervises the heartbeats has ended. It must not, while the
@@ -114,7 +115,7 @@ struct Supervisor {
     /// Dropped when the thread ends, also by a panic.
     _running: Arc<()>,
     sender: Arc<HeartbeatSender>,
-    lease: Arc<Lease>,
+    lease: Arc<DatabaseLease>,
     /// Disconnected when the last clone of the store is dropped.
     store: Receiver<Infallible>,
     /// Notified of the first acknowledged heartbeat.
@@ -132,12 +133,12 @@ struct HeartbeatSender {
 }
 
 /// What a worker reports.
-enum Report {
+enum WorkerReport {
     Connected,
     Acknowledged(Heartbeat),
 }
 
-type Reports = Receiver<Result<Report, String>>;
+type Reports = Receiver<Result<WorkerReport, String>>;
 
 impl Supervisor {
     fn run(mut self) {
@@ -176,8 +177,8 @@ impl Supervisor {
         let mut limit = self.sender.manager.connection_limit() + SEARCH_MARGIN;
         loop {
             match reports.recv_timeout(limit) {
-                Ok(Ok(Report::Connected)) => {}
-                Ok(Ok(Report::Acknowledged(heartbeat))) => {
+                Ok(Ok(WorkerReport::Connected)) => {}
+                Ok(Ok(WorkerReport::Acknowledged(heartbeat))) => {
                     if let Err(replaced) = self.record(heartbeat) {
                         return self.report_failure(&replaced.to_string());
                     }
@@ -186,7 +187,7 @@ impl Supervisor {
                 Err(RecvTimeoutError::Timeout) => {
                     return self.report_failure("the database does not respond; replacing the connection");
                 }
-                Err(RecvTimeoutError::Disconnected) => return self.report_failure("its thread ended"),
+                Err(RecvTimeoutError::Disconnected) => return self.report_failure("the heartbeat thread ended"),
             }
             if matches!(self.store.try_recv(), Err(TryRecvError::Disconnected)) {
                 return;
@@ -195,7 +196,7 @@ impl Supervisor {
         }
     }
 
-    fn record(&mut self, heartbeat: Heartbeat) -> Result<(), LeaseError> {
+    fn record(&mut self, heartbeat: Heartbeat) -> Result<(), DatabaseLeaseError> {
         let server = heartbeat.server;
         if let Some(previous) = self.lease.record(heartbeat)? {
             let number =
@@ -203,8 +204,8 @@ impl Supervisor {
             tracing::warn!(
                 database_timeline = number(server.timeline),
                 previous_timeline = number(previous.timeline),
-                "the database server changed from {previous} to {server}; it is compared with the rollback guard \
-                 before it is believed"
+                "the database server changed from {previous} to {server}; requests are answered 503 until the \
+                 rollback check of the new server completes"
             );
         }
         if self.failure.take().is_some() {
@@ -219,7 +220,10 @@ impl Supervisor {
     /// Logs a failure, unless it is the same as the last one.
     fn report_failure(&mut self, error: &str) {
         if self.failure.as_deref() != Some(error) {
-            tracing::warn!(error, "failed to record a heartbeat in the database; will retry");
+            tracing::warn!(
+                error,
+                "failed to record a heartbeat in the database; will retry; requests are answered 503 after database.lease"
+            );
             self.failure = Some(error.to_owned());
         }
     }
@@ -228,20 +232,20 @@ impl Supervisor {
 impl HeartbeatSender {
     /// Sends heartbeats on a new connection until one fails or the supervisor has dropped the
     /// receiver.
-    fn run(&self, reports: &Sender<Result<Report, String>>) -> Result<(), String> {
+    fn run(&self, reports: &Sender<Result<WorkerReport, String>>) -> Result<(), String> {
         let manager = self.manager.clone();
         let found = self.search.connect(manager.connection_limit(), move |url| manager.connect_to(url));
         let (mut connection, url) = found.map_err(|error| error.to_string())?;
         let server = connection.server();
         let (Conn::Postgres(inner), Some(server)) = (&mut *connection, server) else { return Ok(()) };
-        let mut is_expected = reports.send(Ok(Report::Connected)).is_ok();
+        let mut is_expected = reports.send(Ok(WorkerReport::Connected)).is_ok();
         let mut is_first = true;
         while is_expected {
             let sent_at = monotonic_now();
             server::record_heartbeat(inner, self.replica.as_str()).map_err(|error| error.to_string())?;
             let heartbeat = Heartbeat { server, url: url.clone(), sent_at, is_first };
             is_first = false;
-            is_expected = reports.send(Ok(Report::Acknowledged(heartbeat))).is_ok();
+            is_expected = reports.send(Ok(WorkerReport::Acknowledged(heartbeat))).is_ok();
             thread::sleep(self.interval.saturating_sub(monotonic_now().saturating_sub(sent_at)));
         }
         Ok(())

@@ -11,6 +11,7 @@ mod commit;
 pub mod common;
 mod connection;
 pub mod credentials;
+mod database_lease;
 mod dialect;
 pub mod directory;
 pub mod encryption;
@@ -18,7 +19,6 @@ mod error;
 pub mod events;
 pub mod exchange_counts;
 mod heartbeat;
-mod lease;
 mod lock;
 mod lookup_queue;
 mod migrate;
@@ -61,7 +61,7 @@ use crate::{
         events::Digest,
     },
     store::{
-        lease::{Lease, Trust, Unverified},
+        database_lease::{DatabaseLease, Trust, UnverifiedRead},
         operation_limits::{OperationKind, OperationPermits},
         pool_state::PoolState,
     },
@@ -69,12 +69,12 @@ use crate::{
 
 pub use connection::Conn;
 pub use credentials::{key_context::LookupDetail, key_details::CredentialLookup};
+pub use database_lease::DatabaseLeaseError;
 pub use dialect::{
     durability_faults,
     server::{Replication, ReplicationMode},
 };
 pub use error::{OpenError, StoreError};
-pub use lease::LeaseError;
 pub use lock::Lock;
 pub use replication::{read_replication, read_system_id};
 pub use retry::{ChangeError, RetryCounts, RetryReason};
@@ -134,7 +134,7 @@ impl Store {
         })
     }
 
-    const fn lease(&self) -> &Arc<Lease> {
+    const fn lease(&self) -> &Arc<DatabaseLease> {
         self.pool_factory.lease()
     }
 
@@ -168,7 +168,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.run_blocking(OperationKind::Read, Trust::Compared, move |_, connection| body(connection)).await
+        self.run_blocking(OperationKind::Read, Trust::RollbackChecked, move |_, connection| body(connection)).await
     }
 
     /// Returns how many changes were repeated since the start.
@@ -176,8 +176,8 @@ impl Store {
         &self.retries
     }
 
-    /// Runs `body` with a pooled connection on a blocking thread. What it returns, errors included, is
-    /// believed only if the lease is held afterwards.
+    /// Runs `body` with a pooled connection on a blocking thread. What it returns, errors included,
+    /// is trusted only if the lease is held afterwards.
     async fn run_blocking<T, E>(
         &self,
         kind: OperationKind,
@@ -208,7 +208,7 @@ impl Store {
             let result = body(&store, &mut connection);
             taken.record_response();
             drop(permit);
-            Ok::<_, StoreError>(Unverified::new(result, connection.server()))
+            Ok::<_, StoreError>(UnverifiedRead::new(result, connection.server()))
         });
         // This timeout covers a database host or network that accepts data and never responds. The
         // database's own timeouts have no effect then.

@@ -23,9 +23,9 @@ use crate::{
     domain::common::entropy::Entropy,
     store::{
         connection::ServerConn,
+        database_lease::DatabaseLease,
         dialect::server,
         error::OpenError,
-        lease::Lease,
         primary::PrimarySearch,
         session::{self, SessionIds},
         settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl},
@@ -56,7 +56,7 @@ pub struct ConnectionManager {
     /// the first one after a connection or its session was lost, because a pooler that is restarted
     /// can change its mode.
     suspects_pooler: Arc<AtomicBool>,
-    lease: Arc<Lease>,
+    lease: Arc<DatabaseLease>,
     /// The host of the primary when the database was opened. It is used until the first heartbeat.
     first_url: DatabaseUrl,
 }
@@ -135,7 +135,7 @@ impl ConnectionManager {
             ("keepalives_interval", "3".to_owned()),
             ("keepalives_count", "3".to_owned()),
             ("application_name", "keyswap".to_owned()),
-            // A standby and a server that is read-only are not believed (invariant 17).
+            // A standby and a server that is read-only are not trusted (invariant 17).
             ("target_session_attrs", "read-write".to_owned()),
         ] {
             if !url.contains(&format!("{name}=")) {
@@ -160,7 +160,7 @@ impl ManageConnection for ConnectionManager {
     fn connect(&self) -> Result<ServerConn, OpenError> {
         let url = self.lease.url().unwrap_or_else(|| self.first_url.clone());
         let mut connection = self.connect_to(&url)?;
-        if self.lease.is_elsewhere(connection.server()) {
+        if self.lease.is_on_other_server(connection.server()) {
             return Err(OpenError::OtherServer);
         }
         if self.suspects_pooler.load(Ordering::Relaxed) {
@@ -171,7 +171,7 @@ impl ManageConnection for ConnectionManager {
     }
 
     fn is_valid(&self, connection: &mut ServerConn) -> Result<(), OpenError> {
-        if self.lease.is_elsewhere(connection.server()) {
+        if self.lease.is_on_other_server(connection.server()) {
             return Err(OpenError::OtherServer);
         }
         let checked = connection.check_session();
@@ -186,7 +186,7 @@ impl ManageConnection for ConnectionManager {
         if is_lost {
             self.suspects_pooler.store(true, Ordering::Relaxed);
         }
-        is_lost || self.lease.is_elsewhere(connection.server())
+        is_lost || self.lease.is_on_other_server(connection.server())
     }
 }
 
@@ -209,7 +209,7 @@ impl PoolFactory {
         self.0.settings.pool_size as usize
     }
 
-    pub const fn lease(&self) -> &Arc<Lease> {
+    pub const fn lease(&self) -> &Arc<DatabaseLease> {
         &self.0.lease
     }
 
@@ -244,7 +244,7 @@ pub fn open(
         clock,
         session_ids: Arc::new(SessionIds::new(entropy)?),
         suspects_pooler: Arc::new(AtomicBool::new(!is_sqlite)),
-        lease: Arc::new(Lease::new(settings.lease)),
+        lease: Arc::new(DatabaseLease::new(settings.lease)),
         first_url: settings.url.clone(),
     };
     let search = PrimarySearch::new(&settings.url);

@@ -1,6 +1,8 @@
 //! A connection pool with the operations that wait for it and the batch loader that uses it.
 
-use crate::store::{lease::Lease, lookup_queue::BatchLoader, operation_limits::OperationPermits, pool};
+use crate::store::{
+    database_lease::DatabaseLease, lookup_queue::BatchLoader, operation_limits::OperationPermits, pool,
+};
 use std::{
     sync::{
         Arc,
@@ -13,7 +15,7 @@ use tokio::time::Instant;
 /// A connection pool with the operations that wait for it and the batch loader that uses it.
 pub(crate) struct PoolState {
     pub(crate) pool: pool::Pool,
-    pub(crate) lease: Arc<Lease>,
+    pub(crate) lease: Arc<DatabaseLease>,
     /// One permit per connection, not counting the connections of the batch loader. An operation
     /// waits here without occupying a thread.
     pub(crate) permits: OperationPermits,

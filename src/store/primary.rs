@@ -94,7 +94,7 @@ mod tests {
     use diesel::{Connection as _, SqliteConnection};
 
     use super::*;
-    use crate::store::{connection::Conn, lease::ServerIdentity};
+    use crate::store::{connection::Conn, database_lease::ServerIdentity};
 
     const LONG: Duration = Duration::from_secs(60);
 

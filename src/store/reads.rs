@@ -13,8 +13,8 @@ use crate::{
         Store, batch_loader,
         connection::Conn,
         credentials::{key_context::LookupDetail, key_details::CredentialLookup},
+        database_lease::Trust,
         error::StoreError,
-        lease::Trust,
         operation_limits::OperationKind,
         transaction,
     },
@@ -42,8 +42,8 @@ impl Store {
         self.read(transaction::now).await
     }
 
-    /// Like `read`, for the comparison with the rollback guard, after which a server is believed.
-    pub async fn read_to_compare<T, E>(
+    /// Like `read`, for the rollback check, after which a server is trusted.
+    pub async fn read_for_rollback_check<T, E>(
         &self,
         body: impl FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
@@ -67,7 +67,7 @@ impl Store {
         let busy = || StoreError::unavailable("too many requests wait for it");
         let pending = batch_loader::submit_lookup(&pool_state, credential, targets, detail).ok_or_else(busy)?;
         match timeout(self.operation_timeout, pending.wait_for_result()).await {
-            Ok(Some(answer)) => answer?.accept(self.lease(), Trust::Compared),
+            Ok(Some(answer)) => answer?.accept(self.lease(), Trust::RollbackChecked),
             Ok(None) => Err(StoreError::unavailable("a look-up was given up")),
             Err(_) => {
                 // One unresponsive connection suffices, because all lookups wait for it.

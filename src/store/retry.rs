@@ -49,8 +49,8 @@ impl RetryReason {
         }
     }
 
-    /// Returns `None` for an error after which the change is not repeated. A lost connection is one:
-    /// the change may have been committed.
+    /// Returns `None` for an error after which the change is not repeated. A lost connection is
+    /// one: the change may have been committed.
     pub(crate) fn of(error: &StoreError) -> Option<Self> {
         let StoreError::Unavailable(cause) = error else { return None };
         let Some(DieselError::DatabaseError(kind, information)) = cause.downcast_ref::<DieselError>() else {

@@ -33,14 +33,14 @@ impl SessionIds {
     }
 }
 
-/// Sets the parameters of a new session. The configuration of the server, of the database or of the
-/// role may set others:
+/// Sets the parameters of a new session, regardless of the defaults of the server, the database and
+/// the role:
 ///
-/// - Changes are written for READ COMMITTED. A statement that waited for a lock sees what its holder
-///   has committed; under another level it fails instead.
+/// - Changes are written for READ COMMITTED. A statement that waited for a lock sees what its
+///   holder has committed; under another level it fails instead.
 /// - Deadlocks are recognized by their message. Only a superuser may choose its language, or a role
-///   with `GRANT SET ON PARAMETER lc_messages`. Without the right, and with a server that speaks
-///   another language than English, a change that meets a deadlock is not repeated.
+///   with `GRANT SET ON PARAMETER lc_messages`. Without the right, and with a server whose language
+///   is not English, a change that meets a deadlock is not repeated.
 ///
 /// Diesel sets `TimeZone` and `client_encoding`. `search_path` and `default_transaction_read_only`
 /// belong to the deployment.
@@ -70,8 +70,8 @@ const OTHER_SESSION: &str = "another keyswap.session";
 const READ_ONLY: &str = "read-only keyswap.session";
 
 /// Fails if the connection is lost, if its session is not the one that was given `id`, or if it
-/// cannot write. The check runs whenever a connection is taken from the pool, so it is one statement
-/// without preparation, whose result is not read: a fault is a text that is no integer.
+/// cannot write. The check runs whenever a connection is taken from the pool, so it is one
+/// statement without preparation, whose result is not read: a fault is a text that is no integer.
 pub(crate) fn check(connection: &mut PgConnection, id: &str) -> Result<(), OpenError> {
     connection
         .batch_execute(&format!(
@@ -83,8 +83,9 @@ pub(crate) fn check(connection: &mut PgConnection, id: &str) -> Result<(), OpenE
 }
 
 /// Fails if a pooler gives the sessions of two new connections to each other. A session that is
-/// given away after each statement has the id of `second` now, which was set last. One that is given
-/// away after each transaction is not available to `first` while `second` is in a transaction.
+/// given away after each statement has the id of `second` now, which was set last. One that is
+/// given away after each transaction is not available to `first` while `second` is in a
+/// transaction.
 pub(crate) fn require_own_sessions(
     (first, first_id): (&mut PgConnection, &str),
     (second, second_id): (&mut PgConnection, &str),
@@ -122,9 +123,9 @@ pub(crate) fn describe_connection_error(error: ConnectionError) -> OpenError {
         // Diesel prepares the first statements of a connection.
         return OpenError::SharedSession;
     }
-    let is_said_by_server = ["connection to server", "could not translate host name", "timeout expired"]
+    let is_from_server = ["connection to server", "could not translate host name", "timeout expired"]
         .iter()
         .any(|known| text.contains(known));
-    let quotes_url = matches!(error, ConnectionError::BadConnection(_)) && !is_said_by_server;
+    let quotes_url = matches!(error, ConnectionError::BadConnection(_)) && !is_from_server;
     if quotes_url { OpenError::UnreadableUrl } else { OpenError::Connect(error) }
 }

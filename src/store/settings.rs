@@ -51,7 +51,7 @@ pub struct DatabaseSettings {
     /// How long a statement may take, and how long it may wait for a lock.
     #[serde(deserialize_with = "deserialize_duration")]
     pub statement_timeout: Duration,
-    /// How long a PostgreSQL server is believed after the last heartbeat that it acknowledged.
+    /// How long a PostgreSQL server is trusted after the last heartbeat that it acknowledged.
     #[serde(deserialize_with = "deserialize_duration")]
     pub lease: Duration,
 }

@@ -199,7 +199,8 @@ impl EncodeLabelValue for LargeTokenResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReloadResult {
     Applied,
-    /// The configuration or the TLS certificate is invalid, and the previous one stays in use.
+    /// The configuration or the TLS certificate is invalid, or the certificate does not match its
+    /// key. The previous one stays in use.
     Refused,
 }
 

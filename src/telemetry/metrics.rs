@@ -36,7 +36,6 @@ struct RequestMetrics {
     exchange_seconds: Histogram,
     responses: Family<Label<u16>, Counter>,
     last_used_waiting: Gauge,
-    heartbeat_age: FloatGauge,
     integrity_failures: Family<Label<&'static str>, Counter>,
     open_connections: Gauge,
     shed_connections: Counter,
@@ -96,12 +95,6 @@ impl RequestMetrics {
             exchange_seconds,
             responses: add(all, "http_responses", "Responses, by status"),
             last_used_waiting: add(all, "last_used_waiting", "Last-used times that are not written yet"),
-            heartbeat_age: add_seconds(
-                all,
-                "database_heartbeat_age",
-                "Time since the last heartbeat was sent that PostgreSQL has acknowledged; beyond database.lease, requests \
-                 are answered 503",
-            ),
             integrity_failures: add(
                 all,
                 "integrity_failures",
@@ -285,10 +278,6 @@ impl Metrics {
     pub fn set_status_list_ages(&self, build_age: Duration, soonest_end: Option<f64>) {
         self.status_lists.build_age.set(build_age.as_secs_f64());
         self.status_lists.soonest_end.set(soonest_end.unwrap_or_default());
-    }
-
-    pub fn set_heartbeat_age(&self, age: Duration) {
-        self.requests.heartbeat_age.set(age.as_secs_f64());
     }
 
     /// Sets the gauges that are sampled when the metrics are scraped.

@@ -16,7 +16,7 @@ use crate::telemetry::{
 #[derive(Debug)]
 pub struct ProcessMetrics {
     dropped_log_lines: Counter,
-    job_panics: Family<Label<&'static str>, Counter>,
+    job_panics: Family<Label<String>, Counter>,
 }
 
 impl ProcessMetrics {
@@ -32,12 +32,12 @@ impl ProcessMetrics {
     }
 
     /// Starts the counter of a job at 0, so that its first panic counts as an increase.
-    pub fn add_job(&self, job: &'static str) {
-        drop(self.job_panics.get_or_create(&[("job", job)]));
+    pub fn add_job(&self, job: &str) {
+        drop(self.job_panics.get_or_create(&label_of(job)));
     }
 
-    pub fn record_job_panic(&self, job: &'static str) {
-        self.job_panics.get_or_create(&[("job", job)]).inc();
+    pub fn record_job_panic(&self, job: &str) {
+        self.job_panics.get_or_create(&label_of(job)).inc();
     }
 
     /// Takes over the count of the log, which starts before the metrics and does not depend on
@@ -45,4 +45,9 @@ impl ProcessMetrics {
     pub(super) fn sample(&self) {
         self.dropped_log_lines.inner().store(log::count_dropped_lines(), Ordering::Relaxed);
     }
+}
+
+/// The name of a job in the log, such as `rotate signing keys`, as a value of a label.
+fn label_of(job: &str) -> Label<String> {
+    [("job", job.replace([' ', '-'], "_"))]
 }

@@ -78,7 +78,7 @@ both! {
         receiver.wait(2).await;
     }
 
-    async fn liveness_names_a_job_that_does_not_run(server: Server, "jobs=by_hand") {
+    async fn liveness_reports_a_job_that_does_not_run(server: Server, "jobs=by_hand") {
         let monitor = &server.services.job_monitor;
         let probe = async || {
             let probed = server.get("/healthz").send().await.unwrap();
@@ -86,13 +86,15 @@ both! {
         };
         assert_eq!(probe().await, (200, "ok\n".to_owned()), "the test runs the jobs itself");
         monitor.expect_jobs();
-        let (status, text) = probe().await;
-        assert!(status == 503 && text.contains("were not started"), "{status} {text}");
+        let must_restart = (503, "the process must be restarted\n".to_owned());
+        assert_eq!(probe().await, must_restart);
+        let describe_fault = || monitor.find_fault().unwrap().to_string();
+        assert_eq!(describe_fault(), "the background jobs were not started; restart the server");
         let job = monitor.add_job("count the stars", LONG);
         assert_eq!(probe().await.0, 200);
         drop(job);
-        let (status, text) = probe().await;
-        assert!(status == 503 && text.contains("should count the stars has ended"), "{status} {text}");
+        assert_eq!(probe().await, must_restart);
+        assert_eq!(describe_fault(), "background job \"count the stars\" has ended; restart the server");
         monitor.stop();
         assert_eq!(probe().await.0, 200, "the server stops");
     }

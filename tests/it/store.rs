@@ -17,7 +17,7 @@ use keyswap::{
         events::{Actor, Event, EventType, NewEvent, Origin},
     },
     service::events,
-    store::{self, LeaseError, Lock, NoEvent, Outcome, StoreError, Tx},
+    store::{self, DatabaseLeaseError, Lock, NoEvent, Outcome, StoreError, Tx},
 };
 
 use crate::support::{Kind, MANUAL_JOBS, Server, both};
@@ -268,8 +268,8 @@ fn stuck_heartbeat_ends_the_lease() {
         let mut other = PgConnection::establish(&server.database.url).unwrap();
         other.batch_execute("BEGIN; SELECT heartbeats FROM replica_heartbeats FOR UPDATE").unwrap();
         until_exchange_is(&server, &key, 503).await;
-        assert!(server.services.store.now().await.is_err(), "no read is believed");
-        assert!(matches!(server.services.store.lease_fault(), Some(LeaseError::Expired { .. })));
+        assert!(server.services.store.now().await.is_err(), "no read is trusted");
+        assert!(matches!(server.services.store.lease_fault(), Some(DatabaseLeaseError::Expired { .. })));
         other.batch_execute("COMMIT").unwrap();
         until_exchange_is(&server, &key, 200).await;
     });

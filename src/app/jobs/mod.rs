@@ -59,7 +59,7 @@ impl Jobs {
         jobs.run_every(ROLLBACK_GUARD_INTERVAL, "update the rollback guard", |all| async move {
             rollback_guard::update(&all).await
         });
-        jobs.run_server_comparison();
+        jobs.run_new_server_check();
         jobs.run_every(refresh, "refresh the status lists", |all| async move { status_lists::refresh(&all).await });
         // A list is signed again at half of its `ttl`, also if that is shorter.
         let build = build.min(Duration::from_secs(status_lists::build::ttl(services)) / 4).max(MIN_BUILD_INTERVAL);
@@ -143,15 +143,15 @@ impl Jobs {
         });
     }
 
-    /// Compares each new database server with the rollback guard, after which it is believed.
-    fn run_server_comparison(&mut self) {
+    /// Runs the rollback check of each new database server, after which it is trusted.
+    fn run_new_server_check(&mut self) {
         let (services, mut stopped) = (self.services.clone(), self.stop.subscribe());
-        self.spawn("compare the new database server with the rollback guard", MAX_RUN_TIME, |running| async move {
+        self.spawn("check the new database server for a rollback", MAX_RUN_TIME, |running| async move {
             loop {
                 tokio::select! {
                     _ = stopped.changed() => break,
-                    () = services.store.wait_for_comparison() => {
-                        run_once(&services, &running, database_server::compare_new(&services)).await;
+                    () = services.store.wait_for_new_server() => {
+                        run_once(&services, &running, database_server::check_new(&services)).await;
                     }
                 }
             }

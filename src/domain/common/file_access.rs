@@ -90,9 +90,9 @@ impl fmt::Display for InsecureFile {
         let (owner, group) = (access.owner, access.group);
         let mode = if access.is_directory { "700" } else { "600" };
         let problem = match fault {
-            AccessFault::WritableByOthers => "can be changed by others",
+            AccessFault::WritableByOthers => "can be written by other users",
             AccessFault::OtherOwner => "belongs to another user",
-            AccessFault::ReadableByOthers | AccessFault::ReadableByGroup => "is open to others",
+            AccessFault::ReadableByOthers | AccessFault::ReadableByGroup => "can be read by other users",
             AccessFault::Unreadable => "cannot be read by this process",
         };
         let permissions = access.mode;
@@ -223,10 +223,10 @@ mod tests {
     #[test]
     fn each_fault_names_what_was_found_and_the_remedy() {
         for (fault, problem, remedy) in [
-            (AccessFault::WritableByOthers, "can be changed by others", "chmod 600"),
+            (AccessFault::WritableByOthers, "can be written by other users", "chmod 600"),
             (AccessFault::OtherOwner, "belongs to another user", "chown 1000"),
-            (AccessFault::ReadableByOthers, "is open to others", "chmod 600"),
-            (AccessFault::ReadableByGroup, "is open to others", "group 3000"),
+            (AccessFault::ReadableByOthers, "can be read by other users", "chmod 600"),
+            (AccessFault::ReadableByGroup, "can be read by other users", "group 3000"),
             (AccessFault::Unreadable, "cannot be read", "fsGroup"),
         ] {
             let access = FileAccess { group: 3000, mode: 0o644, ..FILE };

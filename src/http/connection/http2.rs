@@ -43,10 +43,10 @@ use crate::http::connection::{
 /// The name of the protocol in the TLS handshake.
 pub const PROTOCOL: &[u8] = b"h2";
 
-/// Maximum number of requests of one connection that are in work. RFC 9113 §6.5.2 recommends no
-/// less than 100.
+/// Maximum number of requests of one connection that are in progress. RFC 9113 §6.5.2 recommends
+/// no less than 100.
 ///
-/// A request that its client resets is in work until its handler returns, so that a client which
+/// A request that its client resets is in progress until its handler returns, so that a client that
 /// resets every request at once (CVE-2023-44487) is limited as well: requests beyond the limit wait
 /// in `h2`, which ends a connection with more than 20 reset ones of them
 /// (`max_pending_accept_reset_streams`).
@@ -72,7 +72,7 @@ pub struct Http2<S> {
 }
 
 /// When a connection ends.
-struct End {
+struct ConnectionEnd {
     is_announced: bool,
     idle: Pin<Box<Sleep>>,
     close: Option<Pin<Box<Sleep>>>,
@@ -98,8 +98,8 @@ where
     {
         let Ok(connection) = timeout(HEADER_TIMEOUT, builder().handshake(stream)).await else { return Ok(()) };
         let mut connection: Connection<T, Bytes> = connection?;
-        let mut in_work = FuturesUnordered::new();
-        let mut end = End { is_announced: false, idle: Box::pin(sleep(KEEP_ALIVE)), close: None };
+        let mut in_progress = FuturesUnordered::new();
+        let mut end = ConnectionEnd { is_announced: false, idle: Box::pin(sleep(KEEP_ALIVE)), close: None };
         let mut drain = pin!(drain.fuse());
         let mut stop = pin!(stop.fuse());
         let this = &self;
@@ -107,23 +107,24 @@ where
             let _ = drain.as_mut().poll(context);
             let _ = stop.as_mut().poll(context);
             loop {
-                while let Poll::Ready(Some(())) = in_work.poll_next_unpin(context) {}
+                while let Poll::Ready(Some(())) = in_progress.poll_next_unpin(context) {}
                 let is_stopping = stop.is_terminated();
-                let is_ending = is_stopping || this.must_end(drain.is_terminated(), in_work.len(), &mut end, context);
+                let is_ending =
+                    is_stopping || this.must_end(drain.is_terminated(), in_progress.len(), &mut end, context);
                 if is_ending && !end.is_announced {
                     end.is_announced = true;
                     connection.graceful_shutdown();
                 }
-                if is_stopping && in_work.is_empty() && end.poll_close(context).is_ready() {
+                if is_stopping && in_progress.is_empty() && end.poll_close(context).is_ready() {
                     return Poll::Ready(Ok(()));
                 }
-                if in_work.len() >= MAX_REQUESTS as usize {
+                if in_progress.len() >= MAX_REQUESTS as usize {
                     // Sends and receives, but accepts no further request.
                     return connection.poll_closed(context);
                 }
                 let Some(accepted) = ready!(connection.poll_accept(context)) else { return Poll::Ready(Ok(())) };
                 let (request, response) = accepted?;
-                in_work.push(this.answer::<B>(request, response));
+                in_progress.push(this.answer::<B>(request, response));
             }
         })
         .await
@@ -131,9 +132,9 @@ where
 
     /// Whether the client must open another connection for its next request. The first request of a
     /// connection is always served, as in HTTP/1.1.
-    fn must_end(&self, is_draining: bool, in_work: usize, end: &mut End, context: &mut Context<'_>) -> bool {
+    fn must_end(&self, is_draining: bool, pending: usize, end: &mut ConnectionEnd, context: &mut Context<'_>) -> bool {
         let state = &self.connection.state;
-        let is_idle = in_work == 0 && end.poll_idle(state.last_progress() + KEEP_ALIVE, context).is_ready();
+        let is_idle = pending == 0 && end.poll_idle(state.last_progress() + KEEP_ALIVE, context).is_ready();
         is_idle || (is_draining && state.requests() > 0)
     }
 
@@ -174,11 +175,11 @@ where
                 return Ok(());
             };
             while !chunk.is_empty() {
-                let Some(room) = wait_for_room(&mut stream, chunk.len(), &mut budget).await else {
+                let Some(capacity) = wait_for_capacity(&mut stream, chunk.len(), &mut budget).await else {
                     stream.send_reset(Reason::CANCEL);
                     return Ok(());
                 };
-                stream.send_data(chunk.split_to(min(room, chunk.len())), false)?;
+                stream.send_data(chunk.split_to(min(capacity, chunk.len())), false)?;
                 self.connection.state.record_progress();
             }
         }
@@ -186,7 +187,7 @@ where
     }
 }
 
-impl End {
+impl ConnectionEnd {
     fn poll_idle(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
         if self.idle.deadline() != deadline {
             self.idle.as_mut().reset(deadline);
@@ -212,22 +213,22 @@ fn builder() -> Builder {
 
 /// Waits until the client accepts more of a response. Returns `None` if it has reset the request,
 /// or if it reads too slowly.
-async fn wait_for_room(stream: &mut SendStream<Bytes>, wanted: usize, budget: &mut StallBudget) -> Option<usize> {
+async fn wait_for_capacity(stream: &mut SendStream<Bytes>, wanted: usize, budget: &mut StallBudget) -> Option<usize> {
     stream.reserve_capacity(min(wanted, MAX_UNSENT));
-    let room = poll_fn(|context| {
+    let capacity = poll_fn(|context| {
         loop {
             match stream.poll_capacity(context) {
-                // The room was taken before this task has run.
+                // The capacity was taken before this task has run.
                 Poll::Ready(Some(Ok(0))) => {}
-                Poll::Ready(Some(Ok(room))) => return Poll::Ready(Some(room)),
+                Poll::Ready(Some(Ok(capacity))) => return Poll::Ready(Some(capacity)),
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(None),
                 Poll::Pending => return budget.poll_spent(context).map(|()| None),
             }
         }
     });
-    let room = room.await?;
-    budget.record_write(room);
-    Some(room)
+    let capacity = capacity.await?;
+    budget.record_write(capacity);
+    Some(capacity)
 }
 
 /// The body of a request. Reading it lets the client send more.

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_proxies_are_believed() {
+    fn only_headers_of_trusted_proxies_are_used() {
         let client = |peer: &str, lines: &[&str]| client(ForwardedHeader::XForwardedFor, peer, lines);
         assert_eq!(client("192.0.2.1", &["198.51.100.9"]), "192.0.2.1", "a stranger cannot name another");
         assert_eq!(client("10.0.0.1", &["198.51.100.9"]), "198.51.100.9");

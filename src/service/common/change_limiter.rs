@@ -191,7 +191,7 @@ impl ChangeRate {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::live::Reloadable;
+    use crate::config::live::ReloadableSettings;
 
     use super::*;
 
@@ -295,9 +295,9 @@ mod tests {
         let alice = tenant(Some("acme"), Some("alice"));
         assert_eq!([limiter.count_change(&alice), limiter.count_change(&alice)], [Ok(()), Ok(())]);
         assert_eq!(limiter.count_change(&alice).unwrap_err().maximum, 2);
-        live.replace(Reloadable::clone(&settings(0, 0).load()));
+        live.replace(ReloadableSettings::clone(&settings(0, 0).load()));
         assert_eq!(limiter.count_change(&alice), Ok(()), "no limit");
-        live.replace(Reloadable::clone(&settings(2, 0).load()));
+        live.replace(ReloadableSettings::clone(&settings(2, 0).load()));
         assert!(limiter.count_change(&alice).is_err(), "what was spent is not forgotten");
     }
 

@@ -16,9 +16,9 @@ use crate::telemetry::{metrics::Metrics, panics::catch_panic_of};
 pub enum JobFault {
     #[error("the background jobs were not started; restart the server")]
     NotStarted,
-    #[error("the background job that should {0} has ended; restart the server")]
+    #[error("background job {0:?} has ended; restart the server")]
     Ended(&'static str),
-    #[error("the background job that should {0} has not completed a run for {minutes} minutes; restart the server", minutes = .1.as_secs() / 60)]
+    #[error("background job {0:?} has not completed a run for {minutes} minutes; restart the server", minutes = .1.as_secs() / 60)]
     Stuck(&'static str, Duration),
 }
 
@@ -144,7 +144,7 @@ mod tests {
             pause(75).await;
             let fault = monitor.find_fault().unwrap();
             assert!(matches!(fault, JobFault::Stuck("a", _)), "{fault}");
-            assert!(fault.to_string().contains("should a has not completed a run for 16 minutes"), "{fault}");
+            assert!(fault.to_string().contains("job \"a\" has not completed a run for 16 minutes"), "{fault}");
         });
         assert_eq!(run.await, Some(()));
         assert_eq!(monitor.find_fault(), None, "the run has completed");

@@ -21,8 +21,9 @@ pub struct DatabaseProgress {
     /// Id of the first event. A different id means a different database and not a backup of this
     /// one.
     pub database: String,
-    /// The system identifier of the PostgreSQL cluster. Absent on SQLite and without the right to read
-    /// it. Copies of a database in other clusters can be at the same event and continue differently.
+    /// The system identifier of the PostgreSQL cluster. Absent on SQLite and without the right to
+    /// read it. Copies of a database in other clusters can be at the same event and continue
+    /// differently.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_id: Option<String>,
     /// Sequence number of the last event.
@@ -53,7 +54,7 @@ impl DatabaseProgress {
     }
 
     /// Returns whether `self` records a decision of an operator that `other` does not know.
-    pub(crate) fn is_accepted_after(&self, other: &Self) -> bool {
+    pub(crate) fn has_acceptance_unknown_to(&self, other: &Self) -> bool {
         self.database == other.database && self.accepted.is_some() && self.accepted != other.accepted
     }
 }
@@ -103,7 +104,7 @@ impl GuardState {
     }
 
     /// Returns the problem in a few words, without a remedy, for the public.
-    pub const fn name_problem(&self) -> Option<&'static str> {
+    pub const fn summarize_problem(&self) -> Option<&'static str> {
         match self {
             Self::Consistent => None,
             Self::FileUnavailable(_) => Some("the rollback guard cannot be read or written"),
@@ -228,7 +229,7 @@ impl RollbackGuard {
     /// Keeps the progress for later comparisons, unless a concurrent check has kept more.
     pub(crate) fn keep_progress(&self, progress: DatabaseProgress) {
         let mut last = self.last_progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_older = |last: &DatabaseProgress| last.includes(&progress) && !progress.is_accepted_after(last);
+        let is_older = |last: &DatabaseProgress| last.includes(&progress) && !progress.has_acceptance_unknown_to(last);
         if !last.as_ref().is_some_and(is_older) {
             *last = Some(progress);
         }

@@ -84,7 +84,11 @@ fn apply_state(services: &Services, state: GuardState) {
             Some(reason) if must_halt => {
                 tracing::error!(reason, %file, "the rollback check failed: requests that verify or sign are answered with 503")
             }
-            Some(reason) => tracing::warn!(reason, %file, "failed to use the rollback guard"),
+            Some(reason) => tracing::warn!(
+                reason,
+                %file,
+                "failed to use the file of the rollback guard; continuing with the guard in memory; will retry"
+            ),
             None => tracing::info!("the rollback check succeeded: the database agrees with its rollback guard"),
         }
     }
@@ -113,7 +117,7 @@ async fn compare_with(
 ) -> Result<(GuardState, Option<DatabaseProgress>), Error> {
     let (file, encryption) = (file.to_owned(), store.encryption());
     store
-        .read_to_compare(move |connection| {
+        .read_for_rollback_check(move |connection| {
             // The file is read before the database. Otherwise progress that is recorded in between
             // would look like a rollback.
             let recorded = read_guard_file(&file);
@@ -122,7 +126,8 @@ async fn compare_with(
             };
             let in_file = recorded.as_ref().ok().and_then(Option::as_ref);
             let seen = seen.filter(|seen| {
-                seen.database == actual.database && !in_file.is_some_and(|in_file| in_file.is_accepted_after(seen))
+                seen.database == actual.database
+                    && !in_file.is_some_and(|in_file| in_file.has_acceptance_unknown_to(seen))
             });
             let accepted = in_file.and_then(|in_file| in_file.accepted.clone());
             actual.accepted = accepted.or_else(|| seen.as_ref().and_then(|seen| seen.accepted.clone()));
@@ -200,11 +205,12 @@ fn read_guard_file(file: &Path) -> Result<Option<DatabaseProgress>, GuardState> 
 static WRITE_LOCK: Mutex<()> = Mutex::new(());
 
 /// Writes the progress, unless the file records the same or more, or an operator has accepted the
-/// database in the meantime. Replicas may share the file.
+/// database in the meantime. Two replicas on one machine may be configured with the same file by
+/// mistake.
 fn record_progress(file: &Path, progress: &DatabaseProgress) -> io::Result<()> {
     let _writing = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     if let Ok(Some(recorded)) = read_guard_file(file)
-        && (recorded.includes(progress) || recorded.is_accepted_after(progress))
+        && (recorded.includes(progress) || recorded.has_acceptance_unknown_to(progress))
     {
         return Ok(());
     }

@@ -1,5 +1,5 @@
 //! Hand-written SQL, and the statements that differ between PostgreSQL and SQLite.
-#![expect(clippy::disallowed_methods, reason = "the one file that writes SQL by hand")]
+#![expect(clippy::disallowed_methods, reason = "this file writes SQL by hand")]
 
 pub mod bulk;
 pub mod server;

@@ -9,7 +9,7 @@ use diesel::{
     sql_types::{BigInt, Text, Timestamptz},
 };
 
-use crate::store::lease::ServerIdentity;
+use crate::store::database_lease::ServerIdentity;
 
 /// Reads which server this is. A session stays with its server for its whole life.
 pub fn read_identity(connection: &mut PgConnection) -> QueryResult<ServerIdentity> {
@@ -28,7 +28,7 @@ pub fn read_system_id(connection: &mut PgConnection) -> QueryResult<Option<i64>>
     Ok(id.and_then(|digits| digits.parse().ok()))
 }
 
-/// Evaluates an expression of functions that everybody may call by default. Returns `None` if an
+/// Evaluates an expression of functions that every role may call by default. Returns `None` if an
 /// operator has revoked that, or if a hosted database does not have the functions.
 ///
 /// All other errors are returned, because they can pass: a server whose identity was read without
@@ -77,8 +77,7 @@ pub struct Replication {
 /// Whether a commit waits for a standby.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplicationMode {
-    /// There is no standby.
-    Alone,
+    NoStandby,
     Synchronous,
     Asynchronous,
 }
@@ -89,7 +88,7 @@ impl Replication {
         if waits && !self.synchronous_standby_names.trim().is_empty() {
             ReplicationMode::Synchronous
         } else if self.standbys == 0 {
-            ReplicationMode::Alone
+            ReplicationMode::NoStandby
         } else {
             ReplicationMode::Asynchronous
         }
@@ -113,7 +112,7 @@ mod tests {
     #[test]
     fn only_a_commit_that_waits_for_a_standby_is_synchronous() {
         for (names, commit, standbys, expected) in [
-            ("", "on", 0, ReplicationMode::Alone),
+            ("", "on", 0, ReplicationMode::NoStandby),
             ("", "on", 1, ReplicationMode::Asynchronous),
             ("ANY 1 (*)", "on", 2, ReplicationMode::Synchronous),
             ("db2", "remote_write", 0, ReplicationMode::Synchronous),

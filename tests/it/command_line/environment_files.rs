@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::namespaces::{as_ordinary_user, with_read_only};
+use crate::support::mount_namespaces::{as_ordinary_user, with_read_only};
 
 /// The content of no file may be printed.
 const SECRET: &str = "hunter2";
@@ -81,7 +81,7 @@ fn each_fault_of_a_file_is_one_line_without_its_content() {
     let url = format!("postgres://u:{SECRET}@h/d");
     let mut wrong = Vec::new();
     for (path, expected) in [
-        (dir.path().join("missing"), "KEYSWAP__DATABASE__URL_FILE: cannot read "),
+        (dir.path().join("missing"), "KEYSWAP__DATABASE__URL_FILE: failed to read "),
         (dir.path().to_owned(), "is not a regular file"),
         (pipe, "is not a regular file"),
         (PathBuf::new(), "KEYSWAP__DATABASE__URL_FILE: is empty; give the path"),
@@ -89,8 +89,8 @@ fn each_fault_of_a_file_is_one_line_without_its_content() {
         (own("newline", b"\n"), "is empty; write the value to it"),
         (own("large", &large), "it has more than 65536 bytes"),
         (own("binary", &[SECRET.as_bytes(), b"\xff"].concat()), "it is not UTF-8 text"),
-        (file(&dir, "readable", url.as_bytes(), 0o644), "is open to others (mode 0644, "),
-        (file(&dir, "writable", url.as_bytes(), 0o620), "can be changed by others (mode 0620, "),
+        (file(&dir, "readable", url.as_bytes(), 0o644), "can be read by other users (mode 0644, "),
+        (file(&dir, "writable", url.as_bytes(), 0o620), "can be written by other users (mode 0620, "),
         (
             own("scheme", format!("mysql://u:{SECRET}@h/d").as_bytes()),
             "database.url: the value in the file that KEYSWAP__DATABASE__URL_FILE names is not valid",
@@ -180,7 +180,7 @@ fn files_of_platforms_are_accepted() {
     // Another user could replace the file that the link leads to.
     chmod(&mount.join("..2026"), 0o757);
     let refused = accepts(&path, &[], as_ordinary_user).unwrap_err();
-    assert!(refused.contains("others can replace the files in") && refused.contains("..2026"), "{refused}");
+    assert!(refused.contains("other users can replace the files in") && refused.contains("..2026"), "{refused}");
     chmod(&mount.join("..2026"), 0o1777);
     accepts(&path, &[], as_ordinary_user).unwrap();
     chmod(&target, 0o000);

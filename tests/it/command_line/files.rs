@@ -43,7 +43,7 @@ fn everything_created_is_accessible_to_the_owner_only() {
     {
         let said = program(command).end(LONG);
         assert_eq!(said.code, Some(0), "{command}: {said:?}");
-        for finding in ["accessible to other users", "is open to others", "can be changed by others"] {
+        for finding in ["accessible to other users", "can be read by other users", "can be written by other users"] {
             assert!(!said.out.contains(finding), "{command}: {said:?}");
         }
     }

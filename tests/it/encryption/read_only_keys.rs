@@ -19,7 +19,7 @@ use crate::{
     },
     support::{
         Kind,
-        namespaces::{as_ordinary_user, with_read_only},
+        mount_namespaces::{as_ordinary_user, with_read_only},
     },
 };
 
@@ -82,14 +82,14 @@ on_both! {
         refused(&run_command(&deployment, &["master-key", "rotate"]), &["master.2", "directory is not writable", "base64"]);
         let log = server.stop().err;
         assert_eq!(log.matches(IN_MEMORY).count(), 1, "{log}");
-        assert!(!log.contains("failed to use the rollback guard"), "{log}");
+        assert!(!log.contains("failed to use the file of the rollback guard"), "{log}");
 
         let server = serve(&deployment).ready();
         assert!(server.exchange_succeeds(&key).await);
         undo_restore(&deployment, 3);
         until("the rollback is detected", LONG, || async { server.exchange(&key).await.status() == 503 }).await;
-        let notes = server.get("/readyz").await.text().await.unwrap();
-        assert!(notes.contains("was rolled back") && notes.contains("this server is restarted"), "{notes}");
+        let log = server.process.log();
+        assert!(log.contains("was rolled back") && log.contains("this server is restarted"), "{log}");
         refused(&run_command(&deployment, &["restore", "accept"]), &["--yes"]);
         assert_eq!(run_command(&deployment, &["restore", "accept", "--yes"]).code, Some(0));
         assert_eq!(server.exchange(&key).await.status(), 503, "the database cannot decide");
@@ -132,7 +132,7 @@ on_both! {
         assert!(server.exchange_succeeds(&key).await);
         let log = server.stop().err;
         assert_eq!(log.matches(IN_MEMORY).count(), 1, "{log}");
-        assert!(!log.contains("accessible to other") && !log.contains("is open to others"), "{log}");
+        assert!(!log.contains("accessible to other") && !log.contains("can be read by other users"), "{log}");
         // So that the directory can be deleted.
         chmod(&deployment.keys(), 0o700);
     }

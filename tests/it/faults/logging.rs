@@ -106,7 +106,7 @@ fn service_without_a_log_reader_recovers_from_stopped_postgres() {
         }
         assert_eq!(server.get("/healthz").await.status(), 200, "a restart is no remedy");
         cluster.start();
-        outage::recovers(&server, &admin, &key).await;
+        outage::wait_until_recovered(&server, &admin, &key).await;
         serves_and_stops(&deployment, server).await;
     });
 }

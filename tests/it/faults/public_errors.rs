@@ -79,8 +79,8 @@ const TROUBLES: [Trouble; 4] = [
     },
 ];
 
-/// A database that has no space for another event.
-fn full(kind: Kind) -> (&'static str, &'static str) {
+/// The SQL after which the database has no space for another event, and the SQL that ends this.
+fn fill_database(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::Sqlite => (
             "CREATE TRIGGER no_space BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
@@ -136,9 +136,10 @@ fn requests(server: &Server, key: &str, revocable: &str, list: &str) -> Vec<(Str
     all
 }
 
-async fn rename(server: &Server, key: &Key) -> Response {
+/// Gives the key another name than it had.
+async fn rename(server: &Server, key: &Key, name: &str) -> Response {
     let request = server.http.patch(server.url(&format!("/v1/api-keys/{}", key.id))).bearer_auth(&server.admin);
-    request.json(&json!({ "name": "another" })).send().await.unwrap()
+    request.json(&json!({ "name": name })).send().await.unwrap()
 }
 
 async fn check_error(trouble: &str, what: &str, response: Response) {
@@ -160,7 +161,7 @@ async fn check_errors(server: &Server, trouble: &str, key: &Key, revocable: &str
     for (what, request) in requests(server, &key.value, revocable, list) {
         check_error(trouble, &what, request.send().await.unwrap()).await;
     }
-    check_error(trouble, "a change", rename(server, key).await).await;
+    check_error(trouble, "a change", rename(server, key, "a change").await).await;
     let text = server.get("/readyz").send().await.unwrap().text().await.unwrap().to_lowercase();
     for word in FORBIDDEN_IN_READYZ {
         assert!(!text.contains(word), "{trouble}: /readyz names {word:?}: {text}");
@@ -181,16 +182,16 @@ both! {
             server.database.sql(&trouble.sql.replace("{key}", &key.id));
             server.refresh_keys().await;
             assert_eq!(server.exchange(&key.value).await.status(), trouble.exchange, "{name}");
-            assert_eq!(rename(&server, &key).await.status(), trouble.change, "{name}");
+            assert_eq!(rename(&server, &key, name).await.status(), trouble.change, "{name}");
             check_errors(&server, name, &key, revocable, &list).await;
             server.database.sql(&trouble.end.replace("{key}", &key.id));
             server.refresh_keys().await;
             assert_eq!(server.exchange(&key.value).await.status(), 200, "{name} has ended");
         }
 
-        let (sql, end) = full(server.database.kind);
+        let (sql, end) = fill_database(server.database.kind);
         server.database.sql(sql);
-        assert_eq!(rename(&server, &key).await.status(), 503);
+        assert_eq!(rename(&server, &key, "a full disk").await.status(), 503);
         check_errors(&server, "a full disk", &key, &revocable[TROUBLES.len()], &list).await;
         server.database.sql(end);
 
@@ -201,7 +202,7 @@ both! {
         );
         rollback_guard::update(&server.services).await.unwrap();
         assert_eq!(server.exchange(&key.value).await.status(), 503);
-        assert_eq!(rename(&server, &key).await.status(), 503);
+        assert_eq!(rename(&server, &key, "a rolled back database").await.status(), 503);
         check_errors(&server, "a rolled back database", &key, &revocable[TROUBLES.len() + 1], &list).await;
         // The body is that of any other temporary failure.
         let body: Value = server.exchange(&key.value).await.json().await.unwrap();

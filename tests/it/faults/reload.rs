@@ -37,6 +37,8 @@ struct Configured {
     server: Running,
     admin: String,
     file: PathBuf,
+    /// Its database is deleted when it is dropped.
+    _deployment: Deployment,
 }
 
 impl Configured {
@@ -47,7 +49,7 @@ impl Configured {
         deployment.settings.retain(|setting| !setting.starts_with("brute_force."));
         let command = deployment.command(&["serve", "--config", file.to_str().unwrap()]);
         let server = Process::spawn(command).ready();
-        Self { server, admin: deployment.admin(), file }
+        Self { server, admin: deployment.admin(), file, _deployment: deployment }
     }
 
     /// Writes the file, and waits until the log contains `text`. With `signal`, SIGHUP is sent.
@@ -119,7 +121,7 @@ each! {
         assert_eq!(running.create_key(&client).await, 409);
         assert_eq!(running.fail_twice().await[1], 429);
         assert!(running.log().contains("sent a response"));
-        assert!(!running.log().contains("restart to apply"), "{}", running.log());
+        assert!(!running.log().contains("need a restart"), "{}", running.log());
 
         // Every fault is reported, and nothing is applied.
         let invalid = format!("{CHANGED}[api_keys]\nprefix = \"ks!\"\n[nowhere]\na = 1\n").replace(ORIGIN, "https://other.test");
@@ -136,9 +138,9 @@ each! {
         let running = Configured::start(deployment, "");
         let changed = "[tokens]\ndefault_ttl = \"5m\"\n[signing_keys]\nrotation_period = \"30d\"\n[portal]\nallowed_origins = [\"https://page.test\"]\n";
         // Without a signal.
-        running.reload(changed, false, "restart to apply: ").await;
+        running.reload(changed, false, "changed settings need a restart: ").await;
         let log = running.log();
-        assert!(log.contains("restart to apply: signing_keys.rotation_period, tokens.default_ttl"), "{log}");
+        assert!(log.contains("need a restart: signing_keys.rotation_period, tokens.default_ttl; restart"), "{log}");
         assert!(running.allows_origin().await);
         fs::write(&running.file, "").unwrap();
         until("the origin is not allowed", LONG, || async { !running.allows_origin().await }).await;
@@ -184,7 +186,8 @@ async fn replaced_certificate_is_used_without_a_signal() {
     // A file that is no certificate.
     fs::write(dir.join("v2/tls.crt"), "nonsense").unwrap();
     server.process.signal(Signal::HUP);
-    until("it is refused", LONG, || async { server.process.log().contains("failed to reload") }).await;
+    until("it is refused", LONG, || async { server.process.log().contains("failed to reload the configuration") })
+        .await;
     assert!(is_served(&server, &second).await);
     server.stop();
 }

@@ -52,7 +52,7 @@ each! {
             ("imported", "is not the key that the database was encrypted with", Box::new(|| write(&file, &imported, 0o600))),
             ("truncated", "holds no master key", Box::new(|| write(&file, &right[..20], 0o600))),
             ("empty", "holds no master key", Box::new(|| write(&file, b"", 0o600))),
-            ("binary", "cannot read", Box::new(|| write(&file, &[0xff; 32], 0o600))),
+            ("binary", "failed to read", Box::new(|| write(&file, &[0xff; 32], 0o600))),
             ("world-readable", "chmod 600", Box::new(|| write(&file, &right, 0o644))),
             ("group-writable", "chmod 600", Box::new(|| write(&file, &right, 0o660))),
             ("missing", "is missing", Box::new(|| fs::remove_file(&file).unwrap())),

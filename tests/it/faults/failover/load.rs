@@ -51,8 +51,8 @@ pub struct Load {
 
 /// What happened when.
 #[derive(Debug, Clone, Copy)]
-pub struct Timeline {
-    pub accident: Instant,
+pub struct RoundTimes {
+    pub failed: Instant,
     pub revoke_sent: Instant,
     /// The revocation was acknowledged by the new primary.
     pub revoked: Instant,
@@ -90,18 +90,18 @@ impl Load {
     }
 
     /// Ends the load and checks every answer.
-    pub async fn check(self, timeline: &Timeline) -> Figures {
+    pub async fn check(self, times: &RoundTimes) -> Figures {
         self.stop.store(true, Ordering::SeqCst);
         let mut figures = Figures::default();
         for task in self.tasks {
             let records = task.await.expect("a request was not answered: see above");
             assert!(records.first().is_some_and(|first| first.granted), "the first request is granted: {records:?}");
             for record in &records {
-                record.check(timeline);
+                record.check(times);
                 figures.requests += 1;
                 let is_exchange = (record.call, record.subject) == (Call::Exchange, Subject::Valid);
                 figures.lost += usize::from(is_exchange && record.status == 503);
-                let is_late = record.subject == Subject::Revoked && record.began > timeline.revoked;
+                let is_late = record.subject == Subject::Revoked && record.began > times.revoked;
                 figures.stale += usize::from(is_late && record.granted);
             }
         }
@@ -129,23 +129,23 @@ async fn repeat(
 }
 
 impl Record {
-    fn check(&self, timeline: &Timeline) {
+    fn check(&self, times: &RoundTimes) {
         let is_refused = !self.granted && self.status != 503;
         let statuses: &[u16] = if self.call == Call::Exchange { &[200, 401, 503] } else { &[200, 503] };
         assert!(statuses.contains(&self.status), "{self:?}");
         // A valid key is never refused, nor is the other one before its revocation.
-        if self.subject == Subject::Valid || self.ended < timeline.revoke_sent {
-            assert!(!is_refused, "a valid key was refused: {self:?}, {timeline:?}");
+        if self.subject == Subject::Valid || self.ended < times.revoke_sent {
+            assert!(!is_refused, "a valid key was refused: {self:?}, {times:?}");
         }
-        let has_two_primaries = timeline.two_primaries_until.is_some_and(|until| self.began < until);
-        if self.subject == Subject::Revoked && self.began > timeline.revoked && !has_two_primaries {
-            assert!(!self.granted, "granted after the new primary acknowledged the revocation: {self:?}, {timeline:?}");
+        let has_two_primaries = times.two_primaries_until.is_some_and(|until| self.began < until);
+        if self.subject == Subject::Revoked && self.began > times.revoked && !has_two_primaries {
+            assert!(!self.granted, "granted after the new primary acknowledged the revocation: {self:?}, {times:?}");
         }
-        let lease_ends = timeline.accident + LEASE + SLACK;
+        let lease_ends = times.failed + LEASE + SLACK;
         if self.process == 0
-            && timeline.without_primary_until.is_some_and(|until| self.began > lease_ends && self.ended < until)
+            && times.without_primary_until.is_some_and(|until| self.began > lease_ends && self.ended < until)
         {
-            assert_eq!(self.status, 503, "granted or refused without a primary: {self:?}, {timeline:?}");
+            assert_eq!(self.status, 503, "granted or refused without a primary: {self:?}, {times:?}");
         }
     }
 }

@@ -10,29 +10,34 @@
 
 mod link;
 mod load;
-mod namespaces;
 mod network;
+mod network_namespaces;
 mod pair;
 mod server;
 
 use crate::support::panics;
-use namespaces::Namespaces;
-use pair::{Accident, Pair, Replication};
+use network_namespaces::Namespaces;
+use pair::{Pair, PrimaryFailure, Replication};
 
-/// The accidents by which a revoked key was exchanged before there was a lease.
-const SAMPLE: [Accident; 2] = [Accident::Freeze, Accident::ReadOnly];
-const SYNCHRONOUS: [Accident; 5] =
-    [Accident::Kill, Accident::Freeze, Accident::ReadOnly, Accident::Partition, Accident::OneWayPartition];
-const ASYNCHRONOUS: [Accident; 3] = [Accident::Kill, Accident::Freeze, Accident::ReadOnly];
-const PARTITIONS: [Accident; 2] = [Accident::Partition, Accident::OneWayPartition];
+/// The failures by which a revoked key was exchanged before there was a lease.
+const SAMPLE: [PrimaryFailure; 2] = [PrimaryFailure::Freeze, PrimaryFailure::ReadOnly];
+const SYNCHRONOUS: [PrimaryFailure; 5] = [
+    PrimaryFailure::Kill,
+    PrimaryFailure::Freeze,
+    PrimaryFailure::ReadOnly,
+    PrimaryFailure::Partition,
+    PrimaryFailure::OneWayPartition,
+];
+const ASYNCHRONOUS: [PrimaryFailure; 3] = [PrimaryFailure::Kill, PrimaryFailure::Freeze, PrimaryFailure::ReadOnly];
+const PARTITIONS: [PrimaryFailure; 2] = [PrimaryFailure::Partition, PrimaryFailure::OneWayPartition];
 
-fn run(replication: Replication, accidents: &[Accident], rounds: usize, namespaces: Option<Namespaces>) {
+fn run(replication: Replication, failures: &[PrimaryFailure], rounds: usize, namespaces: Option<Namespaces>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     panics::watch();
     runtime.block_on(async {
         let mut pair = Pair::start(replication, namespaces);
-        for accident in accidents.iter().cycle().take(rounds) {
-            pair.run_round(*accident).await;
+        for failure in failures.iter().cycle().take(rounds) {
+            pair.run_round(*failure).await;
         }
         pair.stop();
     });

@@ -2,7 +2,7 @@
 
 use super::{
     link::{Cut, Link},
-    namespaces::{Member, Namespaces},
+    network_namespaces::{Member, Namespaces},
     server::PostgresServer,
 };
 
@@ -10,7 +10,7 @@ pub enum Network {
     /// Every path is a proxy of its own on this machine.
     Links {
         /// By process and server.
-        database: [[Link; 2]; 2],
+        database: Box<[[Link; 2]; 2]>,
         /// The path of the other server to this one.
         replication: [Link; 2],
     },
@@ -34,7 +34,7 @@ impl Network {
         let to_first = Link::to(first.port);
         second.follow(&first, ("127.0.0.1", to_first.port));
         let replication = [to_first, Link::to(second.port)];
-        let database = [(); 2].map(|()| [Link::to(first.port), Link::to(second.port)]);
+        let database = Box::new([(); 2].map(|()| [Link::to(first.port), Link::to(second.port)]));
         (Self::Links { database, replication }, [first, second])
     }
 

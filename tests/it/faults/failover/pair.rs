@@ -1,5 +1,5 @@
 //! Two PostgreSQL servers with streaming replication, two Keyswap processes with the URL of both,
-//! and accidents of the primary.
+//! and failures of the primary.
 
 use std::{
     process::{Command, Stdio},
@@ -10,9 +10,9 @@ use tokio::time::sleep;
 
 use super::{
     link::Cut,
-    load::{Figures, LEASE, Load, Timeline},
-    namespaces::Namespaces,
+    load::{Figures, LEASE, Load, RoundTimes},
     network::Network,
+    network_namespaces::Namespaces,
     server::PostgresServer,
 };
 use crate::{
@@ -40,7 +40,7 @@ pub enum Replication {
 
 /// What happens to the primary before the standby is promoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accident {
+pub enum PrimaryFailure {
     Kill,
     /// All its processes stop, and continue after the promotion.
     Freeze,
@@ -52,7 +52,7 @@ pub enum Accident {
     OneWayPartition,
 }
 
-impl Accident {
+impl PrimaryFailure {
     const fn isolates(self) -> bool {
         matches!(self, Self::ReadOnly | Self::Partition | Self::OneWayPartition)
     }
@@ -92,7 +92,7 @@ impl Pair {
 
     /// One failover. Afterwards the former standby is the primary, and the former primary its
     /// standby.
-    pub async fn run_round(&mut self, accident: Accident) {
+    pub async fn run_round(&mut self, failure: PrimaryFailure) {
         let (old, new) = (self.primary, 1 - self.primary);
         let (_, valid) = self.processes[1].key(&self.admin).await;
         let (id, revoked) = self.processes[1].key(&self.admin).await;
@@ -102,8 +102,8 @@ impl Pair {
         let load = Load::start(&self.processes, &self.admin, &valid, &revoked);
         sleep(Duration::from_millis(500)).await;
 
-        self.cause(accident, old);
-        let accident_at = Instant::now();
+        self.cause(failure, old);
+        let failed_at = Instant::now();
         // A promotion that is earlier than the end of the lease is a fault of the configuration.
         // Patroni waits for its `ttl`, 30 s by default.
         sleep(LEASE).await;
@@ -111,7 +111,7 @@ impl Pair {
         let promoted = Instant::now();
         let mut healthy = [None; 2];
         healthy[1] = Some(self.wait_until_healthy(1, &valid, promoted).await);
-        if !accident.isolates() {
+        if !failure.isolates() {
             healthy[0] = Some(self.wait_until_healthy(0, &valid, promoted).await);
         }
         let revoke_sent = Instant::now();
@@ -119,18 +119,18 @@ impl Pair {
         let revokes = || async { self.processes[1].call(&self.admin, "POST", &path, None).await.status() == 200 };
         until("the new primary acknowledges the revocation", HEALTHY_WITHIN, revokes).await;
         let revoked_at = Instant::now();
-        if accident == Accident::Freeze {
+        if failure == PrimaryFailure::Freeze {
             self.servers[old].thaw();
         }
         for _ in 0..2 {
-            if accident.isolates() {
+            if failure.isolates() {
                 assert_eq!(self.processes[0].get("/readyz").await.status(), 503, "process 0 has no primary");
             }
             sleep(AFTERWARDS / 2).await;
         }
 
         let end = Instant::now();
-        if accident != Accident::Kill {
+        if failure != PrimaryFailure::Kill {
             self.servers[old].stop();
         }
         let stopped = Instant::now();
@@ -138,29 +138,29 @@ impl Pair {
         let restored = self.wait_until_healthy(0, &valid, stopped).await;
         healthy[0] = healthy[0].or(Some(restored));
         // With asynchronous replication, a thawed primary accepts changes until it is stopped.
-        let has_two = accident == Accident::Freeze && self.replication == Replication::Asynchronous;
-        let timeline = Timeline {
-            accident: accident_at,
+        let has_two = failure == PrimaryFailure::Freeze && self.replication == Replication::Asynchronous;
+        let times = RoundTimes {
+            failed: failed_at,
             revoke_sent,
             revoked: revoked_at,
-            without_primary_until: accident.isolates().then_some(end),
+            without_primary_until: failure.isolates().then_some(end),
             two_primaries_until: has_two.then_some(stopped),
         };
-        let figures = load.check(&timeline).await;
-        self.report(accident, &figures, healthy);
+        let figures = load.check(&times).await;
+        self.report(failure, &figures, healthy);
         self.rebuild(old).await;
     }
 
-    fn cause(&self, accident: Accident, old: usize) {
-        match accident {
-            Accident::Kill => self.servers[old].stop(),
-            Accident::Freeze => self.servers[old].freeze(),
-            Accident::ReadOnly => {
+    fn cause(&self, failure: PrimaryFailure, old: usize) {
+        match failure {
+            PrimaryFailure::Kill => self.servers[old].stop(),
+            PrimaryFailure::Freeze => self.servers[old].freeze(),
+            PrimaryFailure::ReadOnly => {
                 self.servers[old].set("default_transaction_read_only", "on");
                 self.network.isolate(old, Cut::Both);
             }
-            Accident::Partition => self.network.isolate(old, Cut::Both),
-            Accident::OneWayPartition => self.network.isolate(old, Cut::FromServer),
+            PrimaryFailure::Partition => self.network.isolate(old, Cut::Both),
+            PrimaryFailure::OneWayPartition => self.network.isolate(old, Cut::FromServer),
         }
     }
 
@@ -174,11 +174,11 @@ impl Pair {
         since.elapsed()
     }
 
-    fn report(&self, accident: Accident, figures: &Figures, healthy: [Option<Duration>; 2]) {
+    fn report(&self, failure: PrimaryFailure, figures: &Figures, healthy: [Option<Duration>; 2]) {
         let Figures { requests, lost, stale } = figures;
         let seconds = healthy.map(|time| time.map_or(0.0, |time| time.as_secs_f64()));
         eprintln!(
-            "{:?}, {accident:?}: {requests} requests, {lost} exchanges of a valid key answered 503, {stale} grants after the revocation, healthy {:.1} s and {:.1} s after the promotion or the end of the partition",
+            "{:?}, {failure:?}: {requests} requests, {lost} exchanges of a valid key answered 503, {stale} grants after the revocation, healthy {:.1} s and {:.1} s after the promotion or the end of the partition",
             self.replication, seconds[0], seconds[1]
         );
     }

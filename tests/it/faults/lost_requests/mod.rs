@@ -25,26 +25,26 @@ const DRAIN: &str = "server.drain_delay=1s";
 
 each! {
     async fn no_request_is_lost_in_restarts_reloads_and_drains(deployment: Deployment) {
-        lose_nothing(&deployment, SAMPLE).await;
+        assert_no_request_lost(&deployment, SAMPLE).await;
     }
 }
 
-fn many(kind: Kind) {
+fn run_rounds(kind: Kind) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(lose_nothing(&Deployment::new(kind), FULL));
+    runtime.block_on(assert_no_request_lost(&Deployment::new(kind), FULL));
     panics::assert_none();
 }
 
 #[test]
 #[ignore = "takes minutes: scripts/prove failover"]
 fn no_request_is_lost_in_ten_restarts_sqlite() {
-    many(Kind::Sqlite);
+    run_rounds(Kind::Sqlite);
 }
 
 #[test]
 #[ignore = "takes minutes: scripts/prove failover"]
 fn no_request_is_lost_in_ten_restarts_postgres() {
-    many(Kind::Postgres);
+    run_rounds(Kind::Postgres);
 }
 
 /// Two servers behind the balancer.
@@ -90,7 +90,7 @@ fn bind(port: u16) -> String {
     format!("server.bind=127.0.0.1:{port}")
 }
 
-async fn lose_nothing(deployment: &Deployment, rounds: usize) {
+async fn assert_no_request_lost(deployment: &Deployment, rounds: usize) {
     let mut servers = Servers::start(deployment);
     let admin = servers.deployment.admin();
     let (_, key) = servers.running(0).key(&admin).await;

@@ -19,7 +19,7 @@ use std::{
 use futures_util::future::join_all;
 
 use super::{
-    outage::recovers,
+    outage::wait_until_recovered,
     process::{Deployment, LONG, until},
 };
 use crate::support::{Database, Kind, panics, seeds::seeds};
@@ -69,12 +69,12 @@ fn long_run_of_each_fault() {
 
 fn run(fault: Fault, duration: Duration) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(survive(fault, duration));
+    runtime.block_on(run_windows(fault, duration));
     panics::assert_none();
 }
 
 /// Injects a fault in windows until `duration` has passed, one window at least.
-async fn survive(fault: Fault, duration: Duration) {
+async fn run_windows(fault: Fault, duration: Duration) {
     // The order of concurrent requests is not repeated, only the schedule of each connection.
     let seed = seeds(0..0, 1)[0];
     let database = Arc::new(Database::new(Kind::Postgres));
@@ -102,7 +102,7 @@ async fn survive(fault: Fault, duration: Duration) {
         proxy.inject(true);
         until("enough requests are disturbed", LONG, is_enough).await;
         proxy.inject(false);
-        recovers(&server, &admin, &key).await;
+        wait_until_recovered(&server, &admin, &key).await;
         windows += 1;
     }
     stop.store(true, Ordering::SeqCst);

@@ -1,6 +1,6 @@
-//! The lease on the database: what a server answers is believed only while that server acknowledges
-//! heartbeats (invariant 17). A PostgreSQL server that was replaced by another one, or that cannot
-//! write any more, acknowledges none.
+//! The lease on the database: answers of a server are trusted only while it acknowledges heartbeats
+//! (invariant 17). A PostgreSQL server that was replaced by another one, or that cannot write any
+//! more, acknowledges none.
 //!
 //! This file contains the rules. `heartbeat` sends the heartbeats.
 
@@ -69,23 +69,26 @@ pub struct Heartbeat {
 /// Which servers a read accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// Only a server that the rollback guard has compared.
-    Compared,
-    /// Any server that acknowledges heartbeats. The comparison itself reads from it.
+    /// Only a server that has passed the rollback check.
+    RollbackChecked,
+    /// Any server that acknowledges heartbeats. The rollback check itself reads from it.
     Connected,
 }
 
-/// Why a server is not believed.
+/// Why a server is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LeaseError {
+pub enum DatabaseLeaseError {
     #[error("no database server has acknowledged a heartbeat yet")]
     NoHeartbeat,
-    #[error("the data is from another database server than the one that acknowledges heartbeats")]
+    #[error("the data was read from a server other than the one that acknowledges heartbeats; will reconnect")]
     OtherServer,
-    #[error("the last acknowledged heartbeat was sent {age:.1?} ago, and database.lease is {lease:?}")]
+    #[error(
+        "the last acknowledged heartbeat was sent {age:.1?} ago, longer than database.lease ({lease:?}); check that the \
+         primary is writable and its synchronous standby runs"
+    )]
     Expired { age: Duration, lease: Duration },
-    #[error("the database server is new or was reconnected, and the rollback guard has not compared it yet")]
-    NotCompared,
+    #[error("the database server is new or was reconnected, and its rollback check has not completed yet")]
+    RollbackCheckPending,
     #[error(
         "the database server continues timeline {timeline}, and a server with timeline {highest} has replaced it; if it \
          was restored from an earlier copy, run `keyswap restore status`, and restart this server"
@@ -95,28 +98,28 @@ pub enum LeaseError {
 
 /// The lease of this process on the database.
 #[derive(Debug)]
-pub struct Lease {
+pub struct DatabaseLease {
     duration: Duration,
-    state: ArcSwap<LeaseState>,
-    /// Notified at each heartbeat of a server that the rollback guard has not compared.
-    needs_comparison: Notify,
+    state: ArcSwap<DatabaseLeaseState>,
+    /// Notified at each heartbeat of a server that has not passed the rollback check.
+    needs_check: Notify,
 }
 
 #[derive(Debug, Clone, Default)]
-struct LeaseState {
+struct DatabaseLeaseState {
     /// Whether reads need the lease. Commands and SQLite do not.
     is_required: bool,
     heartbeat: Option<Heartbeat>,
     /// Increases when another server, or the same one on a new connection, acknowledges a
     /// heartbeat.
     generation: u64,
-    is_compared: bool,
+    is_checked: bool,
     /// The highest timeline of each cluster that has acknowledged a heartbeat. A server with a
     /// lower one is a former primary that continues.
     timelines: BTreeMap<i64, u32>,
 }
 
-impl LeaseState {
+impl DatabaseLeaseState {
     fn server(&self) -> Option<ServerIdentity> {
         self.heartbeat.as_ref().map(|heartbeat| heartbeat.server)
     }
@@ -131,19 +134,19 @@ impl LeaseState {
             is_required: self.is_required,
             heartbeat: Some(heartbeat),
             generation: self.generation + u64::from(!is_same),
-            is_compared: self.is_compared && is_same,
+            is_checked: self.is_checked && is_same,
             timelines,
         }
     }
 
     /// Fails if another server with a higher timeline of the same cluster has acknowledged
     /// heartbeats.
-    fn check_timeline(&self, server: ServerIdentity) -> Result<(), LeaseError> {
+    fn check_timeline(&self, server: ServerIdentity) -> Result<(), DatabaseLeaseError> {
         if let Some((system_id, timeline)) = server.history()
             && let Some(&highest) = self.timelines.get(&system_id)
             && timeline < highest
         {
-            return Err(LeaseError::Replaced { timeline, highest });
+            return Err(DatabaseLeaseError::Replaced { timeline, highest });
         }
         Ok(())
     }
@@ -154,28 +157,28 @@ impl LeaseState {
         trust: Trust,
         lease: Duration,
         now: Duration,
-    ) -> Result<(), LeaseError> {
+    ) -> Result<(), DatabaseLeaseError> {
         if !self.is_required {
             return Ok(());
         }
-        let heartbeat = self.heartbeat.as_ref().ok_or(LeaseError::NoHeartbeat)?;
+        let heartbeat = self.heartbeat.as_ref().ok_or(DatabaseLeaseError::NoHeartbeat)?;
         if server != Some(heartbeat.server) {
-            return Err(LeaseError::OtherServer);
+            return Err(DatabaseLeaseError::OtherServer);
         }
         let age = now.saturating_sub(heartbeat.sent_at);
         if age >= lease {
-            return Err(LeaseError::Expired { age, lease });
+            return Err(DatabaseLeaseError::Expired { age, lease });
         }
-        if trust == Trust::Compared && !self.is_compared {
-            return Err(LeaseError::NotCompared);
+        if trust == Trust::RollbackChecked && !self.is_checked {
+            return Err(DatabaseLeaseError::RollbackCheckPending);
         }
         Ok(())
     }
 }
 
-impl Lease {
+impl DatabaseLease {
     pub fn new(duration: Duration) -> Self {
-        Self { duration, state: ArcSwap::default(), needs_comparison: Notify::new() }
+        Self { duration, state: ArcSwap::default(), needs_check: Notify::new() }
     }
 
     pub const fn duration(&self) -> Duration {
@@ -189,35 +192,35 @@ impl Lease {
 
     /// From now on, reads need the lease.
     pub fn require(&self) {
-        self.state.rcu(|state| LeaseState { is_required: true, ..LeaseState::clone(state) });
+        self.state.rcu(|state| DatabaseLeaseState { is_required: true, ..DatabaseLeaseState::clone(state) });
     }
 
     /// Records an acknowledged heartbeat. If it is from another server than the previous one,
     /// returns that one. Refuses the heartbeat of a former primary that a higher timeline has
     /// replaced.
-    pub fn record(&self, heartbeat: Heartbeat) -> Result<Option<ServerIdentity>, LeaseError> {
+    pub fn record(&self, heartbeat: Heartbeat) -> Result<Option<ServerIdentity>, DatabaseLeaseError> {
         let server = heartbeat.server;
         self.state.load().check_timeline(server)?;
         let before = self.state.rcu(|state| state.with_heartbeat(heartbeat.clone()));
-        if self.not_compared().is_some() {
-            self.needs_comparison.notify_one();
+        if self.server_to_check().is_some() {
+            self.needs_check.notify_one();
         }
         Ok(before.server().filter(|before| *before != server))
     }
 
-    /// Checks whether what was read from `server` is believed at `now`.
-    pub fn check(&self, server: Option<ServerIdentity>, trust: Trust, now: Duration) -> Result<(), LeaseError> {
+    /// Checks whether what was read from `server` is trusted at `now`.
+    pub fn check(&self, server: Option<ServerIdentity>, trust: Trust, now: Duration) -> Result<(), DatabaseLeaseError> {
         self.state.load().check(server, trust, self.duration, now)
     }
 
-    /// Returns why the server that acknowledged the last heartbeat is not believed at `now`.
-    pub fn fault(&self, now: Duration) -> Option<LeaseError> {
+    /// Returns why the server that acknowledged the last heartbeat is not trusted at `now`.
+    pub fn find_fault(&self, now: Duration) -> Option<DatabaseLeaseError> {
         let state = self.state.load();
-        state.check(state.server(), Trust::Compared, self.duration, now).err()
+        state.check(state.server(), Trust::RollbackChecked, self.duration, now).err()
     }
 
     /// Returns whether a connection to `server` is useless, because the lease is on another server.
-    pub fn is_elsewhere(&self, server: Option<ServerIdentity>) -> bool {
+    pub fn is_on_other_server(&self, server: Option<ServerIdentity>) -> bool {
         let state = self.state.load();
         state.is_required && state.heartbeat.is_some() && state.server() != server
     }
@@ -232,42 +235,42 @@ impl Lease {
         self.state.load().heartbeat.as_ref().map(|heartbeat| now.saturating_sub(heartbeat.sent_at))
     }
 
-    /// Returns the generation of a server that the rollback guard has to compare.
-    pub fn not_compared(&self) -> Option<u64> {
+    /// Returns the generation of a server that needs a rollback check.
+    pub fn server_to_check(&self) -> Option<u64> {
         let state = self.state.load();
-        (state.is_required && state.heartbeat.is_some() && !state.is_compared).then_some(state.generation)
+        (state.is_required && state.heartbeat.is_some() && !state.is_checked).then_some(state.generation)
     }
 
-    /// Records that the rollback guard has compared the server of `generation`. Has no effect if
-    /// the server has changed since.
-    pub fn set_compared(&self, generation: u64) {
+    /// Records that the server of `generation` has passed the rollback check. Has no effect if the
+    /// server has changed since.
+    pub fn set_checked(&self, generation: u64) {
         self.state.rcu(|state| {
-            let is_compared = state.is_compared || state.generation == generation;
-            LeaseState { is_compared, ..LeaseState::clone(state) }
+            let is_checked = state.is_checked || state.generation == generation;
+            DatabaseLeaseState { is_checked, ..DatabaseLeaseState::clone(state) }
         });
     }
 
-    /// Waits for a heartbeat of a server that the rollback guard has to compare.
-    pub async fn wait_for_comparison(&self) {
-        self.needs_comparison.notified().await;
+    /// Waits for a heartbeat of a server that needs a rollback check.
+    pub async fn wait_for_new_server(&self) {
+        self.needs_check.notified().await;
     }
 }
 
 /// What was read from a server. The value is accessible only through `accept`, at the time at which
 /// it is used.
 #[derive(Debug, Clone)]
-pub struct Unverified<T> {
+pub struct UnverifiedRead<T> {
     value: T,
     server: Option<ServerIdentity>,
 }
 
-impl<T> Unverified<T> {
+impl<T> UnverifiedRead<T> {
     pub const fn new(value: T, server: Option<ServerIdentity>) -> Self {
         Self { value, server }
     }
 
     /// Returns the value if the lease on its server is fresh now.
-    pub fn accept(self, lease: &Lease, trust: Trust) -> Result<T, StoreError> {
+    pub fn accept(self, lease: &DatabaseLease, trust: Trust) -> Result<T, StoreError> {
         lease.check(self.server, trust, monotonic_now()).map_err(StoreError::unavailable)?;
         Ok(self.value)
     }
@@ -300,22 +303,22 @@ mod tests {
         Heartbeat { server, url: "postgres://a/k".parse().unwrap(), sent_at, is_first: false }
     }
 
-    /// A required lease of two seconds on `OLD`, compared, with a heartbeat that was sent at 1 s.
-    fn held() -> Lease {
-        let lease = Lease::new(at(2000));
+    /// A required lease of two seconds on `OLD`, checked, with a heartbeat that was sent at 1 s.
+    fn held() -> DatabaseLease {
+        let lease = DatabaseLease::new(at(2000));
         lease.require();
         assert_eq!(lease.record(heartbeat(OLD, at(1000))), Ok(None));
-        lease.set_compared(lease.not_compared().unwrap());
+        lease.set_checked(lease.server_to_check().unwrap());
         lease
     }
 
     #[test]
     fn lease_ends_after_the_moment_at_which_the_last_acknowledged_heartbeat_was_sent() {
         let lease = held();
-        let check = |now| lease.check(Some(OLD), Trust::Compared, now);
+        let check = |now| lease.check(Some(OLD), Trust::RollbackChecked, now);
         assert_eq!(check(at(2999)), Ok(()));
-        assert_eq!(check(at(3000)), Err(LeaseError::Expired { age: at(2000), lease: at(2000) }));
-        assert_eq!(lease.fault(at(3000)), check(at(3000)).err());
+        assert_eq!(check(at(3000)), Err(DatabaseLeaseError::Expired { age: at(2000), lease: at(2000) }));
+        assert_eq!(lease.find_fault(at(3000)), check(at(3000)).err());
         // The acknowledgment arrives late: it proves nothing about the time after the statement was
         // sent.
         lease.record(heartbeat(OLD, at(2000))).unwrap();
@@ -327,45 +330,52 @@ mod tests {
     fn data_of_another_server_is_refused() {
         let lease = held();
         for server in [Some(NEW), None, Some(ServerIdentity { system_id: Some(8), ..OLD })] {
-            assert_eq!(lease.check(server, Trust::Compared, at(1000)), Err(LeaseError::OtherServer));
-            assert!(lease.is_elsewhere(server));
+            assert_eq!(lease.check(server, Trust::RollbackChecked, at(1000)), Err(DatabaseLeaseError::OtherServer));
+            assert!(lease.is_on_other_server(server));
         }
-        assert!(!lease.is_elsewhere(Some(OLD)));
+        assert!(!lease.is_on_other_server(Some(OLD)));
         // After a failover, the former primary is the other server, however fresh its data looks.
         assert_eq!(lease.record(heartbeat(NEW, at(1500))), Ok(Some(OLD)));
-        assert_eq!(lease.check(Some(OLD), Trust::Connected, at(1500)), Err(LeaseError::OtherServer));
+        assert_eq!(lease.check(Some(OLD), Trust::Connected, at(1500)), Err(DatabaseLeaseError::OtherServer));
     }
 
     #[test]
-    fn new_server_is_believed_only_after_its_comparison() {
+    fn new_server_is_trusted_only_after_its_rollback_check() {
         let lease = held();
-        assert_eq!(lease.not_compared(), None);
+        assert_eq!(lease.server_to_check(), None);
         lease.record(heartbeat(NEW, at(1500))).unwrap();
         let check = |trust| lease.check(Some(NEW), trust, at(1500));
-        assert_eq!((check(Trust::Compared), check(Trust::Connected)), (Err(LeaseError::NotCompared), Ok(())));
-        let before = lease.not_compared().unwrap();
-        // The comparison belongs to a server that has changed, and back again, since.
+        assert_eq!(
+            (check(Trust::RollbackChecked), check(Trust::Connected)),
+            (Err(DatabaseLeaseError::RollbackCheckPending), Ok(()))
+        );
+        let before = lease.server_to_check().unwrap();
+        // The check belongs to a server that has changed, and back again, since.
         lease.record(heartbeat(RESTARTED, at(1600))).unwrap();
         lease.record(heartbeat(NEW, at(1700))).unwrap();
-        lease.set_compared(before);
-        assert_eq!(check(Trust::Compared), Err(LeaseError::NotCompared));
-        lease.set_compared(lease.not_compared().unwrap());
-        assert_eq!(check(Trust::Compared), Ok(()));
+        lease.set_checked(before);
+        assert_eq!(check(Trust::RollbackChecked), Err(DatabaseLeaseError::RollbackCheckPending));
+        lease.set_checked(lease.server_to_check().unwrap());
+        assert_eq!(check(Trust::RollbackChecked), Ok(()));
         assert_eq!(lease.record(heartbeat(NEW, at(1800))), Ok(None));
-        assert_eq!(check(Trust::Compared), Ok(()), "the same server needs no second comparison");
+        assert_eq!(check(Trust::RollbackChecked), Ok(()), "the same server needs no second check");
         assert_eq!(lease.record(Heartbeat { is_first: true, ..heartbeat(NEW, at(1900)) }), Ok(None));
-        assert_eq!(check(Trust::Compared), Err(LeaseError::NotCompared), "it may have been set back meanwhile");
-        lease.set_compared(lease.not_compared().unwrap());
-        assert_eq!(check(Trust::Compared), Ok(()));
+        assert_eq!(
+            check(Trust::RollbackChecked),
+            Err(DatabaseLeaseError::RollbackCheckPending),
+            "it may have been set back meanwhile"
+        );
+        lease.set_checked(lease.server_to_check().unwrap());
+        assert_eq!(check(Trust::RollbackChecked), Ok(()));
     }
 
     #[test]
     fn former_primary_that_continues_is_refused() {
         let lease = held();
         lease.record(heartbeat(NEW, at(1500))).unwrap();
-        let replaced = LeaseError::Replaced { timeline: 1, highest: 2 };
+        let replaced = DatabaseLeaseError::Replaced { timeline: 1, highest: 2 };
         assert_eq!(lease.record(heartbeat(OLD, at(1600))), Err(replaced));
-        assert_eq!(lease.check(Some(OLD), Trust::Connected, at(1600)), Err(LeaseError::OtherServer));
+        assert_eq!(lease.check(Some(OLD), Trust::Connected, at(1600)), Err(DatabaseLeaseError::OtherServer));
         assert_eq!(lease.age(at(1600)), Some(at(100)), "its heartbeat does not prolong the lease");
         // Another cluster has timelines of its own, and one that is unknown cannot be compared.
         for other in [ServerIdentity { system_id: Some(8), ..OLD }, ServerIdentity { timeline: None, ..OLD }] {
@@ -376,28 +386,31 @@ mod tests {
 
     #[test]
     fn only_a_required_lease_refuses() {
-        let lease = Lease::new(at(2000));
-        assert_eq!(lease.check(None, Trust::Compared, at(9000)), Ok(()));
-        assert_eq!((lease.fault(at(9000)), lease.not_compared(), lease.is_elsewhere(Some(OLD))), (None, None, false));
+        let lease = DatabaseLease::new(at(2000));
+        assert_eq!(lease.check(None, Trust::RollbackChecked, at(9000)), Ok(()));
+        assert_eq!(
+            (lease.find_fault(at(9000)), lease.server_to_check(), lease.is_on_other_server(Some(OLD))),
+            (None, None, false)
+        );
         lease.require();
-        assert_eq!(lease.check(Some(OLD), Trust::Compared, at(9000)), Err(LeaseError::NoHeartbeat));
-        assert!(!lease.is_elsewhere(Some(OLD)), "the first heartbeat decides");
+        assert_eq!(lease.check(Some(OLD), Trust::RollbackChecked, at(9000)), Err(DatabaseLeaseError::NoHeartbeat));
+        assert!(!lease.is_on_other_server(Some(OLD)), "the first heartbeat decides");
     }
 
     #[test]
     fn a_lease_covers_two_heartbeats() {
         for (lease, interval) in [(1000, 500), (2000, 1000), (30_000, 1000)] {
-            assert_eq!(Lease::new(at(lease)).interval(), at(interval));
+            assert_eq!(DatabaseLease::new(at(lease)).interval(), at(interval));
         }
     }
 
     #[test]
     fn value_is_out_of_reach_without_a_lease() {
-        let lease = Lease::new(at(30_000));
+        let lease = DatabaseLease::new(at(30_000));
         lease.require();
-        let refused = Unverified::new(1, Some(OLD)).accept(&lease, Trust::Connected);
+        let refused = UnverifiedRead::new(1, Some(OLD)).accept(&lease, Trust::Connected);
         assert!(refused.unwrap_err().to_string().contains("no database server has acknowledged a heartbeat"));
         lease.record(heartbeat(OLD, monotonic_now())).unwrap();
-        assert_eq!(Unverified::new(1, Some(OLD)).accept(&lease, Trust::Connected).unwrap(), 1);
+        assert_eq!(UnverifiedRead::new(1, Some(OLD)).accept(&lease, Trust::Connected).unwrap(), 1);
     }
 }
