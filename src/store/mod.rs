@@ -76,7 +76,7 @@ pub use dialect::{
 };
 pub use error::{OpenError, StoreError};
 pub use lock::Lock;
-pub use replication::{read_replication, read_system_id};
+pub use replication::{read_replication, read_system_id, read_timeline};
 pub use retry::{ChangeError, RetryCounts, RetryReason};
 pub use row_encryption::{AuthenticatedRow, RowEncryption};
 pub use settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, SystemClock};

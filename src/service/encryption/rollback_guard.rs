@@ -164,9 +164,9 @@ fn read_progress(connection: &mut Conn, encryption: &RowEncryption) -> Result<Op
         store::signing::manifest::list(connection, encryption)?;
     let (seq, hash) = store::events::read_chain_head(connection)?;
     let keys = keys.into_iter().map(RecordedKey::from_stored).collect();
-    let system_id = store::read_system_id(connection)?;
+    let (system_id, timeline) = (store::read_system_id(connection)?, store::read_timeline(connection)?);
     let database = first.id.to_string();
-    Ok(Some(DatabaseProgress { database, system_id, seq, hash, manifest_counter, keys, accepted: None }))
+    Ok(Some(DatabaseProgress { database, system_id, timeline, seq, hash, manifest_counter, keys, accepted: None }))
 }
 
 fn compare_progress(
@@ -186,7 +186,8 @@ fn compare_progress(
             store::events::find(connection, recorded.seq + 1)?.is_none_or(|next| next.prev_hash == recorded.hash)
         }
     };
-    if is_same_history && actual.manifest_counter >= recorded.manifest_counter && !recorded.is_other_cluster(actual) {
+    let is_same_server = !recorded.is_other_cluster(actual) && !actual.is_on_earlier_timeline(&recorded);
+    if is_same_history && is_same_server && actual.manifest_counter >= recorded.manifest_counter {
         return Ok(GuardState::Consistent);
     }
     Ok(GuardState::RolledBack(Box::new(Rollback { recorded, database: actual.clone(), needs_restart: false })))

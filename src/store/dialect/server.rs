@@ -14,12 +14,17 @@ use crate::store::database_lease::ServerIdentity;
 /// Reads which server this is. A session stays with its server for its whole life.
 pub fn read_identity(connection: &mut PgConnection) -> QueryResult<ServerIdentity> {
     let started_at: PgTimestamp = sql::<Timestamptz>("SELECT pg_postmaster_start_time()").get_result(connection)?;
-    let timeline = evaluate_if_permitted(connection, "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)")?;
     Ok(ServerIdentity {
         started_at: started_at.0,
         system_id: read_system_id(connection)?,
-        timeline: timeline.and_then(|digits| u32::from_str_radix(&digits, 16).ok()),
+        timeline: read_timeline(connection)?,
     })
+}
+
+/// Reads the timeline of a primary. Returns `None` if the role may not.
+pub fn read_timeline(connection: &mut PgConnection) -> QueryResult<Option<u32>> {
+    let timeline = evaluate_if_permitted(connection, "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)")?;
+    Ok(timeline.and_then(|digits| u32::from_str_radix(&digits, 16).ok()))
 }
 
 /// Reads the identifier that `initdb` gave to the cluster. Returns `None` if the role may not.
