@@ -23,6 +23,7 @@ mod lock;
 mod lookup_queue;
 mod migrate;
 mod operation_limits;
+mod own_commits;
 mod pending_changes;
 mod pool;
 mod pool_state;
@@ -63,6 +64,7 @@ use crate::{
     store::{
         database_lease::{DatabaseLease, Trust, UnverifiedRead},
         operation_limits::{OperationKind, OperationPermits},
+        own_commits::OwnCommits,
         pool_state::PoolState,
     },
 };
@@ -76,6 +78,7 @@ pub use dialect::{
 };
 pub use error::{OpenError, StoreError};
 pub use lock::Lock;
+pub use own_commits::CommittedEvent;
 pub use replication::{read_replication, read_system_id, read_timeline};
 pub use retry::{ChangeError, RetryCounts, RetryReason};
 pub use row_encryption::{AuthenticatedRow, RowEncryption};
@@ -97,6 +100,7 @@ pub struct Store {
     entropy: Arc<dyn Entropy>,
     encryption: Arc<RowEncryption>,
     retries: Arc<RetryCounts>,
+    own_commits: Arc<OwnCommits>,
     /// The heartbeats of a server end when the last clone of the store is dropped. The reference is
     /// valid as long as their thread runs.
     heartbeats: Arc<OnceLock<(mpsc::Sender<Infallible>, Weak<()>)>>,
@@ -130,6 +134,7 @@ impl Store {
             entropy,
             encryption: Arc::new(RowEncryption::new(digest)),
             retries: Arc::default(),
+            own_commits: Arc::default(),
             heartbeats: Arc::default(),
         })
     }

@@ -5,7 +5,7 @@ use crate::{
     config::guard_location::GuardLocation,
     crypto::jwk::PublicJwk,
     domain::{common::derived_id::SigningKeyId, signing::SigningKeyState},
-    store::signing::stored_keys::StoredSigningKey,
+    store::{CommittedEvent, signing::stored_keys::StoredSigningKey},
 };
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,14 @@ impl DatabaseProgress {
             && self.manifest_counter >= other.manifest_counter
             && self.keys.len() >= other.keys.len()
             && self.timeline >= other.timeline
+    }
+
+    /// Adds an event that this process has committed since.
+    pub(crate) fn with_commit(self, committed: Option<&CommittedEvent>) -> Self {
+        match committed {
+            Some(CommittedEvent { seq, hash }) if *seq > self.seq => Self { seq: *seq, hash: hash.clone(), ..self },
+            Some(_) | None => self,
+        }
     }
 
     /// Returns whether `self` records a decision of an operator that `other` does not know.

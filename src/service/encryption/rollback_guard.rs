@@ -64,7 +64,9 @@ pub async fn update(services: &Services) -> Result<(), Error> {
 /// Compares the database, and keeps its progress if it was not rolled back.
 async fn compare_and_keep(services: &Services) -> Result<(GuardState, Option<DatabaseProgress>), Error> {
     let guard = &services.rollback_guard;
-    let (mut state, progress) = compare_with(&services.store, &guard.location.file, guard.last_progress()).await?;
+    let committed = services.store.last_commit();
+    let seen = guard.last_progress().map(|seen| seen.with_commit(committed.as_deref()));
+    let (mut state, progress) = compare_with(&services.store, &guard.location.file, seen).await?;
     if let GuardState::RolledBack(rollback) = &mut state {
         rollback.needs_restart = !guard.location.is_persistent;
     }
@@ -72,6 +74,9 @@ async fn compare_and_keep(services: &Services) -> Result<(GuardState, Option<Dat
         && !state.requires_decision()
     {
         guard.keep_progress(progress.clone());
+        if let Some(committed) = &committed {
+            services.store.forget_commit(committed);
+        }
     }
     Ok((state, progress))
 }
