@@ -47,7 +47,8 @@ impl Store {
     /// that matter if it runs twice.
     ///
     /// If the operation times out after it has started, or the connection is lost during the
-    /// commit, the outcome is unknown, because the transaction may still commit. Clients send an
+    /// commit, or the lease on the database ends before the commit has returned, the outcome is
+    /// unknown: the transaction may still commit, or has committed. Clients send an
     /// `Idempotency-Key` so that a retry is safe. After any other error nothing has changed.
     pub async fn run_transaction<T, E>(
         &self,
@@ -58,12 +59,13 @@ impl Store {
         T: Send + 'static,
         E: ChangeError + Send + 'static,
     {
-        self.run_transaction_as(OperationKind::Change, origin, body).await
+        self.run_transaction_as(OperationKind::Change, Trust::RollbackChecked, origin, body).await
     }
 
     async fn run_transaction_as<T, E>(
         &self,
         kind: OperationKind,
+        trust: Trust,
         origin: Origin,
         body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E> + Clone + Send + 'static,
     ) -> Result<T, E>
@@ -73,7 +75,7 @@ impl Store {
     {
         // No attempt begins after the operation has timed out, with an outcome that is unknown.
         let deadline = Instant::now() + self.operation_timeout;
-        let change = self.run_blocking(kind, Trust::RollbackChecked, move |store, connection| {
+        let change = self.run_blocking(kind, trust, move |store, connection| {
             let (entropy, encryption) = (&*store.entropy, &*store.encryption);
             // SQLite has one writer at a time, which waits for its lock before it reads.
             let retries = if matches!(connection, Conn::Sqlite(_)) { 0 } else { MAX_RETRIES };
@@ -116,7 +118,9 @@ impl Store {
         reason: NoEvent,
         body: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.run_transaction(Origin::SYSTEM, move |tx| Ok(Outcome::without_event(body(tx)?, reason))).await
+        let trust = if reason == NoEvent::Counter { Trust::RollbackCheckedBefore } else { Trust::RollbackChecked };
+        let change = move |tx: &mut Tx<'_>| Ok(Outcome::without_event(body(tx)?, reason));
+        self.run_transaction_as(OperationKind::Change, trust, Origin::SYSTEM, change).await
     }
 
     /// Like `run_internal`, for changes that clients cause at will, with connections of their own.
@@ -126,7 +130,7 @@ impl Store {
         body: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
         let count = move |tx: &mut Tx<'_>| Ok(Outcome::without_event(body(tx)?, reason));
-        self.run_transaction_as(OperationKind::Count, Origin::SYSTEM, count).await
+        self.run_transaction_as(OperationKind::Count, Trust::RollbackChecked, Origin::SYSTEM, count).await
     }
 }
 

@@ -71,6 +71,9 @@ pub struct Heartbeat {
 pub enum Trust {
     /// Only a server that has passed the rollback check.
     RollbackChecked,
+    /// The same, when the operation begins. The lease may end before it completes: a count that was
+    /// committed must not be reported as a failure, because it would be written again.
+    RollbackCheckedBefore,
     /// Any server that acknowledges heartbeats. The rollback check itself reads from it.
     Connected,
 }
@@ -169,7 +172,7 @@ impl DatabaseLeaseState {
         if age >= lease {
             return Err(DatabaseLeaseError::Expired { age, lease });
         }
-        if trust == Trust::RollbackChecked && !self.is_checked {
+        if trust != Trust::Connected && !self.is_checked {
             return Err(DatabaseLeaseError::RollbackCheckPending);
         }
         Ok(())
@@ -269,9 +272,11 @@ impl<T> UnverifiedRead<T> {
         Self { value, server }
     }
 
-    /// Returns the value if the lease on its server is fresh now.
+    /// Returns the value if the lease on its server is fresh now, or had to be fresh only before.
     pub fn accept(self, lease: &DatabaseLease, trust: Trust) -> Result<T, StoreError> {
-        lease.check(self.server, trust, monotonic_now()).map_err(StoreError::unavailable)?;
+        if trust != Trust::RollbackCheckedBefore {
+            lease.check(self.server, trust, monotonic_now()).map_err(StoreError::unavailable)?;
+        }
         Ok(self.value)
     }
 }
@@ -349,6 +354,7 @@ mod tests {
             (check(Trust::RollbackChecked), check(Trust::Connected)),
             (Err(DatabaseLeaseError::RollbackCheckPending), Ok(()))
         );
+        assert!(check(Trust::RollbackCheckedBefore).is_err());
         let before = lease.server_to_check().unwrap();
         // The check belongs to a server that has changed, and back again, since.
         lease.record(heartbeat(RESTARTED, at(1600))).unwrap();
@@ -408,6 +414,7 @@ mod tests {
     fn value_is_out_of_reach_without_a_lease() {
         let lease = DatabaseLease::new(at(30_000));
         lease.require();
+        assert_eq!(UnverifiedRead::new(1, Some(OLD)).accept(&lease, Trust::RollbackCheckedBefore).unwrap(), 1);
         let refused = UnverifiedRead::new(1, Some(OLD)).accept(&lease, Trust::Connected);
         assert!(refused.unwrap_err().to_string().contains("no database server has acknowledged a heartbeat"));
         lease.record(heartbeat(OLD, monotonic_now())).unwrap();

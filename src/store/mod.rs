@@ -62,7 +62,7 @@ use crate::{
         events::Digest,
     },
     store::{
-        database_lease::{DatabaseLease, Trust, UnverifiedRead},
+        database_lease::{DatabaseLease, Trust, UnverifiedRead, monotonic_now},
         operation_limits::{OperationKind, OperationPermits},
         own_commits::OwnCommits,
         pool_state::PoolState,
@@ -182,7 +182,7 @@ impl Store {
     }
 
     /// Runs `body` with a pooled connection on a blocking thread. What it returns, errors included,
-    /// is trusted only if the lease is held afterwards.
+    /// is trusted only if the lease is held afterwards. A change requires it before as well.
     async fn run_blocking<T, E>(
         &self,
         kind: OperationKind,
@@ -210,6 +210,10 @@ impl Store {
             // response.
             taken.record_response();
             let mut connection = connection.map_err(StoreError::unavailable)?;
+            if kind != OperationKind::Read {
+                // A commit cannot be undone when the lease turns out to have ended.
+                store.lease().check(connection.server(), trust, monotonic_now()).map_err(StoreError::unavailable)?;
+            }
             let result = body(&store, &mut connection);
             taken.record_response();
             drop(permit);

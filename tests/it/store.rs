@@ -270,8 +270,16 @@ fn stuck_heartbeat_ends_the_lease() {
         until_exchange_is(&server, &key, 503).await;
         assert!(server.services.store.now().await.is_err(), "no read is trusted");
         assert!(matches!(server.services.store.lease_fault(), Some(DatabaseLeaseError::Expired { .. })));
+        let change = server.services.store.run_transaction(cli(), |tx| {
+            store::access::permissions::insert(tx, &permission("a:late"))?;
+            Ok::<_, StoreError>(Outcome::event((), NewEvent::new(EventType::PermissionCreated, "a:late")))
+        });
+        assert!(change.await.is_err());
         other.batch_execute("COMMIT").unwrap();
         until_exchange_is(&server, &key, 200).await;
+        let name: PermissionName = "a:late".parse().unwrap();
+        let found = server.services.store.read(move |connection| store::access::permissions::find(connection, &name));
+        assert!(found.await.unwrap().is_none(), "no change begins without the lease");
     });
 }
 
