@@ -26,7 +26,8 @@ fn run(test: impl Future<Output = ()>) {
 /// A deployment on a server of the test. A request waits for two seconds at most.
 fn deploy_on(cluster: &Cluster) -> Deployment {
     let url = format!("database.url={}", cluster.url(cluster.port));
-    Deployment::new(Kind::Sqlite).with(&[&url, "database.connect_timeout=1s", "database.statement_timeout=1s"])
+    let settings = [url.as_str(), "database.connect_timeout=1s", "database.statement_timeout=1s", "database.lease=2s"];
+    Deployment::new(Kind::Sqlite).with(&settings)
 }
 
 /// The notes of `/readyz`, which must answer 503.
