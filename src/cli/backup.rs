@@ -4,20 +4,29 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use clap::Args;
 use serde::Serialize;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
 
 use crate::{
     cli::common::{CommonArgs, Failure, print_result},
     config::Settings,
     crypto::{master_key_file::path_of, random::SystemEntropy},
     store::{
-        DatabaseUrl, SystemClock,
-        backup::{self, Backup, ExistingFile},
+        DatabaseSettings, DatabaseUrl, SystemClock,
+        backup::{self, Backup, BackupError, BackupTarget, Cancellation, ExistingFile},
     },
+    telemetry::stderr,
 };
+
+/// How long a stop waits for the end of the copy. Nothing interrupts the copy of SQLite.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub struct BackupArgs {
@@ -50,16 +59,43 @@ pub async fn run(common: &CommonArgs, args: BackupArgs) -> Result<(), Failure> {
     let settings = common.settings()?;
     refuse_key_directory(&settings, &file)?;
     let existing = if force { ExistingFile::Replace } else { ExistingFile::Refuse };
-    let (database, target) = (settings.database.clone(), file.clone());
-    let copy = tokio::task::spawn_blocking(move || {
-        let entropy = SystemEntropy::default();
-        backup::back_up(&database, Arc::new(SystemClock), &entropy, &target, existing)
-    });
-    let backup = copy.await.map_err(Failure::other)?.map_err(Failure::other)?;
+    let backup = back_up(settings.database.clone(), BackupTarget { file: file.clone(), existing }).await?;
     let dir = &settings.keys.dir;
     let master_key_files = backup.master_keys.iter().map(|version| path_of(dir, *version)).collect();
     let report = BackupReport { file, backup, master_key_files };
     print_result(json, &report, |report| print_report(report, &settings.database.url))
+}
+
+/// Copies the database. SIGTERM and SIGINT stop the copy, and nothing of it is left.
+async fn back_up(database: DatabaseSettings, target: BackupTarget) -> Result<Backup, Failure> {
+    let catch = |kind| signal(kind).map_err(Failure::other);
+    let (mut terminate, mut interrupt) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
+    let cancellation = Cancellation::default();
+    let requested = cancellation.clone();
+    let mut copy = tokio::task::spawn_blocking(move || {
+        let entropy = SystemEntropy::default();
+        backup::back_up(&database, Arc::new(SystemClock), &entropy, &target, &requested)
+    });
+    let ended = tokio::select! {
+        ended = &mut copy => Some(ended),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            cancellation.request();
+            match timeout(STOP_TIMEOUT, copy).await {
+                Ok(ended) => ended,
+                // The file is deleted, and the exit ends what still writes to it.
+                Err(_) => {
+                    stderr::print(format!("keyswap: {}\n", BackupError::Stopped));
+                    std::process::exit(1);
+                }
+            }
+        }
+    };
+    ended.map_err(Failure::other)?.map_err(Failure::other)
 }
 
 /// Refuses a backup in the directory of the master keys, where one theft gets both.

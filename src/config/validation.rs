@@ -83,6 +83,12 @@ fn validate_database(database: &DatabaseSettings, faults: &mut Faults) {
         "target_session_attrs must be read-write or absent: a server that cannot write may lack the latest changes, \
          such as the revocation of a key",
     );
+    faults.require(
+        !database.url.has_hosts_in_parameters(),
+        &["database.url"],
+        "must list several hosts before the database name, such as postgres://db1:5432,db2:5432/keyswap, and not in the \
+         parameters host, hostaddr and port: each host is asked which one is the primary",
+    );
 }
 
 fn validate_server(server: &Server, faults: &mut Faults) {

@@ -14,7 +14,10 @@ pub async fn start(services: &Services) -> Result<(), Error> {
 }
 
 /// Checks the database for a rollback. If that succeeds, the server that acknowledges heartbeats is
-/// trusted. A database that was rolled back halts signing until an operator decides.
+/// trusted. A database that was rolled back halts signing until an operator decides; its server is
+/// trusted all the same, because a halted replica still reports its published keys. Look-ups that
+/// waited for this server are refused, because `credentials::verify` asks whether it is halted
+/// after them too.
 async fn check(services: &Services) -> Result<(), Error> {
     let server = services.store.server_to_check();
     rollback_guard::check(services).await?;

@@ -27,7 +27,9 @@ pub struct Readiness {
 
 /// Returns why the process must be restarted, or `None` if a restart is not needed.
 pub fn find_liveness_fault(services: &Services) -> Option<JobFault> {
-    services.job_monitor.find_fault()
+    let heartbeats =
+        services.store.have_heartbeats_ended().then_some(JobFault::Ended("send heartbeats to the database"));
+    services.job_monitor.find_fault().or(heartbeats)
 }
 
 /// Describes why the process must be restarted. Returns `None` if a restart is not needed.

@@ -4,7 +4,7 @@
 //!
 //! This file contains the rules. `heartbeat` sends the heartbeats.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustix::time::{ClockId, clock_gettime};
@@ -30,6 +30,16 @@ pub struct ServerIdentity {
     pub timeline: Option<u32>,
 }
 
+impl ServerIdentity {
+    /// Returns the cluster and the timeline, if both are known.
+    const fn history(&self) -> Option<(i64, u32)> {
+        match (self.system_id, self.timeline) {
+            (Some(system_id), Some(timeline)) => Some((system_id, timeline)),
+            (None, _) | (_, None) => None,
+        }
+    }
+}
+
 impl fmt::Display for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.timeline {
@@ -51,6 +61,9 @@ pub struct Heartbeat {
     pub url: DatabaseUrl,
     /// When the statement was sent, by `monotonic_now`. The acknowledgment may have arrived later.
     pub sent_at: Duration,
+    /// Whether it is the first one on its connection. While there was no connection, a virtual
+    /// machine may have been set back to a snapshot, which has the same identity.
+    pub is_first: bool,
 }
 
 /// Which servers a read accepts.
@@ -58,6 +71,9 @@ pub struct Heartbeat {
 pub enum Trust {
     /// Only a server that has passed the rollback check.
     RollbackChecked,
+    /// The same, when the operation begins. The lease may end before it completes: a count that was
+    /// committed must not be reported as a failure, because it would be written again.
+    RollbackCheckedBefore,
     /// Any server that acknowledges heartbeats. The rollback check itself reads from it.
     Connected,
 }
@@ -74,8 +90,13 @@ pub enum DatabaseLeaseError {
          primary is writable and its synchronous standby runs"
     )]
     Expired { age: Duration, lease: Duration },
-    #[error("the database server changed, and the rollback check of the new one has not completed yet")]
+    #[error("the database server is new or was reconnected, and its rollback check has not completed yet")]
     RollbackCheckPending,
+    #[error(
+        "the database server continues timeline {timeline}, and a server with timeline {highest} has replaced it; if it \
+         was restored from an earlier copy, run `keyswap restore status`, and restart this server"
+    )]
+    Replaced { timeline: u32, highest: u32 },
 }
 
 /// The lease of this process on the database.
@@ -92,9 +113,13 @@ struct DatabaseLeaseState {
     /// Whether reads need the lease. Commands and SQLite do not.
     is_required: bool,
     heartbeat: Option<Heartbeat>,
-    /// Increases when another server acknowledges a heartbeat.
+    /// Increases when another server, or the same one on a new connection, acknowledges a
+    /// heartbeat.
     generation: u64,
     is_checked: bool,
+    /// The highest timeline of each cluster that has acknowledged a heartbeat. A server with a
+    /// lower one is a former primary that continues.
+    timelines: BTreeMap<i64, u32>,
 }
 
 impl DatabaseLeaseState {
@@ -103,13 +128,30 @@ impl DatabaseLeaseState {
     }
 
     fn with_heartbeat(&self, heartbeat: Heartbeat) -> Self {
-        let is_same = self.server() == Some(heartbeat.server);
+        let is_same = self.server() == Some(heartbeat.server) && !heartbeat.is_first;
+        let mut timelines = self.timelines.clone();
+        if let Some((system_id, timeline)) = heartbeat.server.history() {
+            timelines.insert(system_id, timeline);
+        }
         Self {
             is_required: self.is_required,
             heartbeat: Some(heartbeat),
             generation: self.generation + u64::from(!is_same),
             is_checked: self.is_checked && is_same,
+            timelines,
         }
+    }
+
+    /// Fails if another server with a higher timeline of the same cluster has acknowledged
+    /// heartbeats.
+    fn check_timeline(&self, server: ServerIdentity) -> Result<(), DatabaseLeaseError> {
+        if let Some((system_id, timeline)) = server.history()
+            && let Some(&highest) = self.timelines.get(&system_id)
+            && timeline < highest
+        {
+            return Err(DatabaseLeaseError::Replaced { timeline, highest });
+        }
+        Ok(())
     }
 
     fn check(
@@ -130,7 +172,7 @@ impl DatabaseLeaseState {
         if age >= lease {
             return Err(DatabaseLeaseError::Expired { age, lease });
         }
-        if trust == Trust::RollbackChecked && !self.is_checked {
+        if trust != Trust::Connected && !self.is_checked {
             return Err(DatabaseLeaseError::RollbackCheckPending);
         }
         Ok(())
@@ -157,14 +199,16 @@ impl DatabaseLease {
     }
 
     /// Records an acknowledged heartbeat. If it is from another server than the previous one,
-    /// returns the previous one.
-    pub fn record(&self, heartbeat: Heartbeat) -> Option<ServerIdentity> {
+    /// returns that one. Refuses the heartbeat of a former primary that a higher timeline has
+    /// replaced.
+    pub fn record(&self, heartbeat: Heartbeat) -> Result<Option<ServerIdentity>, DatabaseLeaseError> {
         let server = heartbeat.server;
+        self.state.load().check_timeline(server)?;
         let before = self.state.rcu(|state| state.with_heartbeat(heartbeat.clone()));
         if self.server_to_check().is_some() {
             self.needs_check.notify_one();
         }
-        before.server().filter(|before| *before != server)
+        Ok(before.server().filter(|before| *before != server))
     }
 
     /// Checks whether what was read from `server` is trusted at `now`.
@@ -228,9 +272,11 @@ impl<T> UnverifiedRead<T> {
         Self { value, server }
     }
 
-    /// Returns the value if the lease on its server is fresh now.
+    /// Returns the value if the lease on its server is fresh now, or had to be fresh only before.
     pub fn accept(self, lease: &DatabaseLease, trust: Trust) -> Result<T, StoreError> {
-        lease.check(self.server, trust, monotonic_now()).map_err(StoreError::unavailable)?;
+        if trust != Trust::RollbackCheckedBefore {
+            lease.check(self.server, trust, monotonic_now()).map_err(StoreError::unavailable)?;
+        }
         Ok(self.value)
     }
 }
@@ -252,20 +298,21 @@ mod tests {
 
     const OLD: ServerIdentity = ServerIdentity { started_at: 1, system_id: Some(7), timeline: Some(1) };
     const NEW: ServerIdentity = ServerIdentity { started_at: 2, system_id: Some(7), timeline: Some(2) };
+    const RESTARTED: ServerIdentity = ServerIdentity { started_at: 3, ..NEW };
 
     const fn at(millis: u64) -> Duration {
         Duration::from_millis(millis)
     }
 
     fn heartbeat(server: ServerIdentity, sent_at: Duration) -> Heartbeat {
-        Heartbeat { server, url: "postgres://a/k".parse().unwrap(), sent_at }
+        Heartbeat { server, url: "postgres://a/k".parse().unwrap(), sent_at, is_first: false }
     }
 
     /// A required lease of two seconds on `OLD`, checked, with a heartbeat that was sent at 1 s.
     fn held() -> DatabaseLease {
         let lease = DatabaseLease::new(at(2000));
         lease.require();
-        assert_eq!(lease.record(heartbeat(OLD, at(1000))), None);
+        assert_eq!(lease.record(heartbeat(OLD, at(1000))), Ok(None));
         lease.set_checked(lease.server_to_check().unwrap());
         lease
     }
@@ -279,7 +326,7 @@ mod tests {
         assert_eq!(lease.find_fault(at(3000)), check(at(3000)).err());
         // The acknowledgment arrives late: it proves nothing about the time after the statement was
         // sent.
-        lease.record(heartbeat(OLD, at(2000)));
+        lease.record(heartbeat(OLD, at(2000))).unwrap();
         assert_eq!((check(at(3999)), check(at(4000)).is_err()), (Ok(()), true));
         assert_eq!(lease.age(at(4000)), Some(at(2000)));
     }
@@ -293,7 +340,7 @@ mod tests {
         }
         assert!(!lease.is_on_other_server(Some(OLD)));
         // After a failover, the former primary is the other server, however fresh its data looks.
-        assert_eq!(lease.record(heartbeat(NEW, at(1500))), Some(OLD));
+        assert_eq!(lease.record(heartbeat(NEW, at(1500))), Ok(Some(OLD)));
         assert_eq!(lease.check(Some(OLD), Trust::Connected, at(1500)), Err(DatabaseLeaseError::OtherServer));
     }
 
@@ -301,22 +348,46 @@ mod tests {
     fn new_server_is_trusted_only_after_its_rollback_check() {
         let lease = held();
         assert_eq!(lease.server_to_check(), None);
-        lease.record(heartbeat(NEW, at(1500)));
+        lease.record(heartbeat(NEW, at(1500))).unwrap();
         let check = |trust| lease.check(Some(NEW), trust, at(1500));
         assert_eq!(
             (check(Trust::RollbackChecked), check(Trust::Connected)),
             (Err(DatabaseLeaseError::RollbackCheckPending), Ok(()))
         );
+        assert!(check(Trust::RollbackCheckedBefore).is_err());
         let before = lease.server_to_check().unwrap();
-        // The rollback check belongs to a server that has changed, and back again, since.
-        lease.record(heartbeat(OLD, at(1600)));
-        lease.record(heartbeat(NEW, at(1700)));
+        // The check belongs to a server that has changed, and back again, since.
+        lease.record(heartbeat(RESTARTED, at(1600))).unwrap();
+        lease.record(heartbeat(NEW, at(1700))).unwrap();
         lease.set_checked(before);
         assert_eq!(check(Trust::RollbackChecked), Err(DatabaseLeaseError::RollbackCheckPending));
         lease.set_checked(lease.server_to_check().unwrap());
         assert_eq!(check(Trust::RollbackChecked), Ok(()));
-        assert_eq!(lease.record(heartbeat(NEW, at(1800))), None);
-        assert_eq!(check(Trust::RollbackChecked), Ok(()), "the same server needs no second rollback check");
+        assert_eq!(lease.record(heartbeat(NEW, at(1800))), Ok(None));
+        assert_eq!(check(Trust::RollbackChecked), Ok(()), "the same server needs no second check");
+        assert_eq!(lease.record(Heartbeat { is_first: true, ..heartbeat(NEW, at(1900)) }), Ok(None));
+        assert_eq!(
+            check(Trust::RollbackChecked),
+            Err(DatabaseLeaseError::RollbackCheckPending),
+            "it may have been set back meanwhile"
+        );
+        lease.set_checked(lease.server_to_check().unwrap());
+        assert_eq!(check(Trust::RollbackChecked), Ok(()));
+    }
+
+    #[test]
+    fn former_primary_that_continues_is_refused() {
+        let lease = held();
+        lease.record(heartbeat(NEW, at(1500))).unwrap();
+        let replaced = DatabaseLeaseError::Replaced { timeline: 1, highest: 2 };
+        assert_eq!(lease.record(heartbeat(OLD, at(1600))), Err(replaced));
+        assert_eq!(lease.check(Some(OLD), Trust::Connected, at(1600)), Err(DatabaseLeaseError::OtherServer));
+        assert_eq!(lease.age(at(1600)), Some(at(100)), "its heartbeat does not prolong the lease");
+        // Another cluster has timelines of its own, and one that is unknown cannot be compared.
+        for other in [ServerIdentity { system_id: Some(8), ..OLD }, ServerIdentity { timeline: None, ..OLD }] {
+            assert!(lease.record(heartbeat(other, at(1700))).is_ok());
+        }
+        assert_eq!(lease.record(heartbeat(OLD, at(1800))), Err(replaced));
     }
 
     #[test]
@@ -343,9 +414,10 @@ mod tests {
     fn value_is_out_of_reach_without_a_lease() {
         let lease = DatabaseLease::new(at(30_000));
         lease.require();
+        assert_eq!(UnverifiedRead::new(1, Some(OLD)).accept(&lease, Trust::RollbackCheckedBefore).unwrap(), 1);
         let refused = UnverifiedRead::new(1, Some(OLD)).accept(&lease, Trust::Connected);
         assert!(refused.unwrap_err().to_string().contains("no database server has acknowledged a heartbeat"));
-        lease.record(heartbeat(OLD, monotonic_now()));
+        lease.record(heartbeat(OLD, monotonic_now())).unwrap();
         assert_eq!(UnverifiedRead::new(1, Some(OLD)).accept(&lease, Trust::Connected).unwrap(), 1);
     }
 }

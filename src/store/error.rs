@@ -104,6 +104,10 @@ pub enum OpenError {
          the primary or list all hosts, or turn the setting off"
     )]
     ReadOnly,
+    #[error("failed to connect to the database: its hosts do not respond")]
+    NoResponse,
+    #[error("failed to start a thread that connects to the database: {0}")]
+    Thread(io::Error),
     #[error("the connection leads to another database server than the one that acknowledges heartbeats")]
     OtherServer,
     #[error("SQLite {0} can corrupt its write-ahead log; version 3.51.3 or later is required")]

@@ -2,7 +2,6 @@
 //! (`database_lease`) lasts from the moment at which an acknowledged one was sent.
 
 use std::{
-    cmp::Reverse,
     convert::Infallible,
     sync::{
         Arc,
@@ -16,11 +15,12 @@ use crate::{
     domain::common::id::ReplicaId,
     store::{
         Store,
-        connection::{Conn, ServerConn},
+        connection::Conn,
         database_lease::{DatabaseLease, DatabaseLeaseError, Heartbeat, monotonic_now},
         dialect::server,
-        error::{OpenError, StoreError},
+        error::StoreError,
         pool::ConnectionManager,
+        primary::PrimarySearch,
         settings::DatabaseUrl,
     },
 };
@@ -28,9 +28,8 @@ use crate::{
 /// How long to wait before the next attempt after a failure.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// How long a new connection may take. libpq gives up earlier, unless the name of the host has many
-/// addresses.
-const CONNECTION_LIMIT: Duration = Duration::from_secs(15);
+/// How much longer the supervisor waits for a connection than the search for the primary.
+const SEARCH_MARGIN: Duration = Duration::from_secs(1);
 
 /// The maximum number of threads that send heartbeats. All but one wait for a connection that does
 /// not respond; nothing but its end can wake them.
@@ -47,19 +46,27 @@ impl Store {
         }
         let (alive, store) = mpsc::channel();
         let (first, acknowledged) = mpsc::channel();
-        let supervisor = Supervisor {
-            manager: Arc::new(manager),
-            lease: Arc::clone(self.lease()),
+        let sender = HeartbeatSender {
+            search: PrimarySearch::new(manager.url()),
+            manager,
             replica: replica.clone(),
+            interval: self.lease().interval(),
+        };
+        let running = Arc::new(());
+        let is_running = Arc::downgrade(&running);
+        let supervisor = Supervisor {
+            _running: running,
+            sender: Arc::new(sender),
+            lease: Arc::clone(self.lease()),
             store,
             first: Some(first),
-            is_failing: false,
+            failure: None,
         };
         self.lease().require();
         let spawned = thread::Builder::new().name("lease".to_owned()).spawn(move || supervisor.run());
         spawned.map_err(StoreError::unavailable)?;
         // A second call has no effect: its thread ends with `alive`.
-        let _ = self.heartbeats.set(alive);
+        let _ = self.heartbeats.set((alive, is_running));
         let limit = self.operation_timeout;
         let waited = tokio::task::spawn_blocking(move || acknowledged.recv_timeout(limit)).await;
         waited.map_err(StoreError::unavailable)?.map_err(|_| {
@@ -90,6 +97,12 @@ impl Store {
         self.lease().find_fault(monotonic_now())
     }
 
+    /// Returns whether the thread that supervises the heartbeats has ended. It must not, while the
+    /// store is in use.
+    pub fn have_heartbeats_ended(&self) -> bool {
+        self.heartbeats.get().is_some_and(|(_, running)| running.strong_count() == 0)
+    }
+
     /// Returns how long ago the last acknowledged heartbeat was sent. Absent without heartbeats.
     pub fn heartbeat_age(&self) -> Option<Duration> {
         self.lease().age(monotonic_now())
@@ -99,14 +112,24 @@ impl Store {
 /// Starts a thread for each connection that sends heartbeats, and replaces one that does not
 /// respond.
 struct Supervisor {
-    manager: Arc<ConnectionManager>,
+    /// Dropped when the thread ends, also by a panic.
+    _running: Arc<()>,
+    sender: Arc<HeartbeatSender>,
     lease: Arc<DatabaseLease>,
-    replica: ReplicaId,
     /// Disconnected when the last clone of the store is dropped.
     store: Receiver<Infallible>,
     /// Notified of the first acknowledged heartbeat.
     first: Option<Sender<()>>,
-    is_failing: bool,
+    /// The last failure, until a heartbeat is acknowledged again.
+    failure: Option<String>,
+}
+
+/// Sends heartbeats on one connection at a time.
+struct HeartbeatSender {
+    manager: ConnectionManager,
+    search: PrimarySearch,
+    replica: ReplicaId,
+    interval: Duration,
 }
 
 /// What a worker reports.
@@ -138,11 +161,11 @@ impl Supervisor {
     }
 
     fn spawn_worker(&self) -> std::io::Result<(JoinHandle<()>, Reports)> {
-        let (sender, reports) = mpsc::channel();
-        let (manager, replica, interval) = (Arc::clone(&self.manager), self.replica.clone(), self.lease.interval());
+        let (report, reports) = mpsc::channel();
+        let sender = Arc::clone(&self.sender);
         let work = move || {
-            if let Err(error) = send_heartbeats(&manager, &replica, interval, &sender) {
-                let _ = sender.send(Err(error));
+            if let Err(error) = sender.run(&report) {
+                let _ = report.send(Err(error));
             }
         };
         Ok((thread::Builder::new().name("heartbeat".to_owned()).spawn(work)?, reports))
@@ -151,11 +174,15 @@ impl Supervisor {
     /// Records the heartbeats of a worker until it fails, does not respond, or the store is
     /// dropped.
     fn follow(&mut self, reports: &Reports) {
-        let mut limit = CONNECTION_LIMIT;
+        let mut limit = self.sender.manager.connection_limit() + SEARCH_MARGIN;
         loop {
             match reports.recv_timeout(limit) {
                 Ok(Ok(WorkerReport::Connected)) => {}
-                Ok(Ok(WorkerReport::Acknowledged(heartbeat))) => self.record(heartbeat),
+                Ok(Ok(WorkerReport::Acknowledged(heartbeat))) => {
+                    if let Err(replaced) = self.record(heartbeat) {
+                        return self.report_failure(&replaced.to_string());
+                    }
+                }
                 Ok(Err(error)) => return self.report_failure(&error),
                 Err(RecvTimeoutError::Timeout) => {
                     return self.report_failure("the database does not respond; replacing the connection");
@@ -169,9 +196,9 @@ impl Supervisor {
         }
     }
 
-    fn record(&mut self, heartbeat: Heartbeat) {
+    fn record(&mut self, heartbeat: Heartbeat) -> Result<(), DatabaseLeaseError> {
         let server = heartbeat.server;
-        if let Some(previous) = self.lease.record(heartbeat) {
+        if let Some(previous) = self.lease.record(heartbeat)? {
             let number =
                 |timeline: Option<u32>| timeline.map_or_else(|| "unknown".to_owned(), |number| number.to_string());
             tracing::warn!(
@@ -181,58 +208,46 @@ impl Supervisor {
                  rollback check of the new server completes"
             );
         }
-        if std::mem::take(&mut self.is_failing) {
+        if self.failure.take().is_some() {
             tracing::info!("the database acknowledges heartbeats again");
         }
         if let Some(first) = self.first.take() {
             let _ = first.send(());
         }
+        Ok(())
     }
 
-    /// Logs the first of several failures.
+    /// Logs a failure, unless it is the same as the last one.
     fn report_failure(&mut self, error: &str) {
-        if !std::mem::replace(&mut self.is_failing, true) {
+        if self.failure.as_deref() != Some(error) {
             tracing::warn!(
                 error,
                 "failed to record a heartbeat in the database; will retry; requests are answered 503 after database.lease"
             );
+            self.failure = Some(error.to_owned());
         }
     }
 }
 
-/// Sends heartbeats on a new connection until one fails or the supervisor has dropped the receiver.
-fn send_heartbeats(
-    manager: &ConnectionManager,
-    replica: &ReplicaId,
-    interval: Duration,
-    reports: &Sender<Result<WorkerReport, String>>,
-) -> Result<(), String> {
-    let (mut connection, url) = connect_to_primary(manager).map_err(|error| error.to_string())?;
-    let server = connection.server();
-    let (Conn::Postgres(inner), Some(server)) = (&mut *connection, server) else { return Ok(()) };
-    let mut is_expected = reports.send(Ok(WorkerReport::Connected)).is_ok();
-    while is_expected {
-        let sent_at = monotonic_now();
-        server::record_heartbeat(inner, replica.as_str()).map_err(|error| error.to_string())?;
-        let heartbeat = Heartbeat { server, url: url.clone(), sent_at };
-        is_expected = reports.send(Ok(WorkerReport::Acknowledged(heartbeat))).is_ok();
-        thread::sleep(interval.saturating_sub(monotonic_now().saturating_sub(sent_at)));
+impl HeartbeatSender {
+    /// Sends heartbeats on a new connection until one fails or the supervisor has dropped the
+    /// receiver.
+    fn run(&self, reports: &Sender<Result<WorkerReport, String>>) -> Result<(), String> {
+        let manager = self.manager.clone();
+        let found = self.search.connect(manager.connection_limit(), move |url| manager.connect_to(url));
+        let (mut connection, url) = found.map_err(|error| error.to_string())?;
+        let server = connection.server();
+        let (Conn::Postgres(inner), Some(server)) = (&mut *connection, server) else { return Ok(()) };
+        let mut is_expected = reports.send(Ok(WorkerReport::Connected)).is_ok();
+        let mut is_first = true;
+        while is_expected {
+            let sent_at = monotonic_now();
+            server::record_heartbeat(inner, self.replica.as_str()).map_err(|error| error.to_string())?;
+            let heartbeat = Heartbeat { server, url: url.clone(), sent_at, is_first };
+            is_first = false;
+            is_expected = reports.send(Ok(WorkerReport::Acknowledged(heartbeat))).is_ok();
+            thread::sleep(self.interval.saturating_sub(monotonic_now().saturating_sub(sent_at)));
+        }
+        Ok(())
     }
-    Ok(())
-}
-
-/// Connects to each host of the configured URL, and returns the connection to the server with the
-/// highest timeline: a former primary that was not stopped has a lower one. The hosts are asked at
-/// the same time, because each that does not respond takes the whole connection timeout.
-fn connect_to_primary(manager: &ConnectionManager) -> Result<(ServerConn, DatabaseUrl), OpenError> {
-    let connect = |host: DatabaseUrl| manager.connect_to(&host).map(|connection| (connection, host));
-    let results: Vec<_> = thread::scope(|scope| {
-        let hosts = manager.url().split_hosts().into_iter();
-        let asked: Vec<_> = hosts.map(|host| scope.spawn(move || connect(host))).collect();
-        asked.into_iter().filter_map(|host| host.join().ok()).collect()
-    });
-    let (found, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
-    let timeline = |connection: &ServerConn| connection.server().and_then(|server| server.timeline);
-    let primary = found.into_iter().flatten().min_by_key(|(connection, _)| Reverse(timeline(connection)));
-    primary.ok_or_else(|| failed.into_iter().find_map(Result::err).unwrap_or(OpenError::ReadOnly))
 }

@@ -23,11 +23,13 @@ mod lock;
 mod lookup_queue;
 mod migrate;
 mod operation_limits;
+mod own_commits;
 mod pending_changes;
 mod pool;
 mod pool_state;
 pub mod portal;
 mod prelude;
+mod primary;
 mod query;
 mod reads;
 mod replication;
@@ -47,7 +49,7 @@ pub mod webhooks;
 use std::{
     convert::Infallible,
     fmt,
-    sync::{Arc, OnceLock, mpsc},
+    sync::{Arc, OnceLock, Weak, mpsc},
     time::Duration,
 };
 
@@ -60,8 +62,9 @@ use crate::{
         events::Digest,
     },
     store::{
-        database_lease::{DatabaseLease, Trust, UnverifiedRead},
+        database_lease::{DatabaseLease, Trust, UnverifiedRead, monotonic_now},
         operation_limits::{OperationKind, OperationPermits},
+        own_commits::OwnCommits,
         pool_state::PoolState,
     },
 };
@@ -75,7 +78,8 @@ pub use dialect::{
 };
 pub use error::{OpenError, StoreError};
 pub use lock::Lock;
-pub use replication::{read_replication, read_system_id};
+pub use own_commits::CommittedEvent;
+pub use replication::{read_replication, read_system_id, read_timeline};
 pub use retry::{ChangeError, RetryCounts, RetryReason};
 pub use row_encryption::{AuthenticatedRow, RowEncryption};
 pub use settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, SystemClock};
@@ -96,8 +100,10 @@ pub struct Store {
     entropy: Arc<dyn Entropy>,
     encryption: Arc<RowEncryption>,
     retries: Arc<RetryCounts>,
-    /// The heartbeats of a server end when the last clone of the store is dropped.
-    heartbeats: Arc<OnceLock<mpsc::Sender<Infallible>>>,
+    own_commits: Arc<OwnCommits>,
+    /// The heartbeats of a server end when the last clone of the store is dropped. The reference is
+    /// valid as long as their thread runs.
+    heartbeats: Arc<OnceLock<(mpsc::Sender<Infallible>, Weak<()>)>>,
 }
 
 impl fmt::Debug for Store {
@@ -128,6 +134,7 @@ impl Store {
             entropy,
             encryption: Arc::new(RowEncryption::new(digest)),
             retries: Arc::default(),
+            own_commits: Arc::default(),
             heartbeats: Arc::default(),
         })
     }
@@ -175,7 +182,7 @@ impl Store {
     }
 
     /// Runs `body` with a pooled connection on a blocking thread. What it returns, errors included,
-    /// is trusted only if the lease is held afterwards.
+    /// is trusted only if the lease is held afterwards. A change requires it before as well.
     async fn run_blocking<T, E>(
         &self,
         kind: OperationKind,
@@ -203,6 +210,10 @@ impl Store {
             // response.
             taken.record_response();
             let mut connection = connection.map_err(StoreError::unavailable)?;
+            if kind != OperationKind::Read {
+                // A commit cannot be undone when the lease turns out to have ended.
+                store.lease().check(connection.server(), trust, monotonic_now()).map_err(StoreError::unavailable)?;
+            }
             let result = body(&store, &mut connection);
             taken.record_response();
             drop(permit);

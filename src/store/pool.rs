@@ -26,6 +26,7 @@ use crate::{
         database_lease::DatabaseLease,
         dialect::server,
         error::OpenError,
+        primary::PrimarySearch,
         session::{self, SessionIds},
         settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl},
         sqlite::require_supported_sqlite,
@@ -42,6 +43,9 @@ extern "SQL" {
     fn keyswap_now() -> diesel::sql_types::BigInt;
 }
 
+/// How much longer than its timeouts a new connection may take.
+const CONNECTION_MARGIN: Duration = Duration::from_secs(10);
+
 /// Creates the connections of the pool.
 #[derive(Clone)]
 pub struct ConnectionManager {
@@ -49,9 +53,12 @@ pub struct ConnectionManager {
     clock: Arc<dyn Clock>,
     session_ids: Arc<SessionIds>,
     /// Whether new connections are checked for a pooler that shares sessions: the first one, and
-    /// after a connection has lost its session.
+    /// the first one after a connection or its session was lost, because a pooler that is restarted
+    /// can change its mode.
     suspects_pooler: Arc<AtomicBool>,
     lease: Arc<DatabaseLease>,
+    /// The host of the primary when the database was opened. It is used until the first heartbeat.
+    first_url: DatabaseUrl,
 }
 
 impl fmt::Debug for ConnectionManager {
@@ -63,6 +70,18 @@ impl fmt::Debug for ConnectionManager {
 impl ConnectionManager {
     pub const fn url(&self) -> &DatabaseUrl {
         &self.settings.url
+    }
+
+    /// Returns how long a new connection may take: libpq gives up earlier, unless the name of the
+    /// host has many addresses, and the statements that prepare a session have a timeout.
+    pub fn connection_limit(&self) -> Duration {
+        let connect = self.settings.url.connect_timeout().unwrap_or_else(|| self.connect_timeout());
+        connect + self.settings.statement_timeout + CONNECTION_MARGIN
+    }
+
+    /// libpq does not accept less than two seconds.
+    fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.settings.connect_timeout.as_secs().max(2))
     }
 
     /// Connects to `url`, which is the configured one or names one of its hosts.
@@ -105,7 +124,7 @@ impl ConnectionManager {
     }
 
     fn connect_postgres(&self, url: &str) -> Result<ServerConn, OpenError> {
-        let connect = self.settings.connect_timeout.as_secs().max(2);
+        let connect = self.connect_timeout().as_secs();
         let statement = self.settings.statement_timeout.as_millis();
         let mut url = url.to_owned();
         // Parameters in the configured URL take precedence. By default libpq sets no timeouts.
@@ -139,7 +158,7 @@ impl ManageConnection for ConnectionManager {
     /// Connects to the server that the lease is on. It is one of the hosts of the configured URL,
     /// and another host may name a former primary.
     fn connect(&self) -> Result<ServerConn, OpenError> {
-        let url = self.lease.url().unwrap_or_else(|| self.settings.url.clone());
+        let url = self.lease.url().unwrap_or_else(|| self.first_url.clone());
         let mut connection = self.connect_to(&url)?;
         if self.lease.is_on_other_server(connection.server()) {
             return Err(OpenError::OtherServer);
@@ -156,14 +175,18 @@ impl ManageConnection for ConnectionManager {
             return Err(OpenError::OtherServer);
         }
         let checked = connection.check_session();
-        if matches!(checked, Err(OpenError::SharedSession)) {
+        if checked.is_err() {
             self.suspects_pooler.store(true, Ordering::Relaxed);
         }
         checked
     }
 
     fn has_broken(&self, connection: &mut ServerConn) -> bool {
-        is_broken(connection) || self.lease.is_on_other_server(connection.server())
+        let is_lost = is_broken(connection);
+        if is_lost {
+            self.suspects_pooler.store(true, Ordering::Relaxed);
+        }
+        is_lost || self.lease.is_on_other_server(connection.server())
     }
 }
 
@@ -204,8 +227,8 @@ impl PoolFactory {
     }
 }
 
-/// Opens one connection to SQLite, or two to PostgreSQL, so that an invalid URL, an unsupported
-/// version of SQLite and a pooler that shares sessions are reported at startup.
+/// Opens one connection to SQLite, or two to the primary of PostgreSQL, so that an invalid URL, an
+/// unsupported version of SQLite and a pooler that shares sessions are reported at startup.
 pub fn open(
     settings: &DatabaseSettings,
     if_missing: CreationPolicy,
@@ -216,13 +239,19 @@ pub fn open(
     if let DatabaseUrl::Sqlite(path) = &settings.url {
         ensure_sqlite_directory(Path::new(path), if_missing)?;
     }
-    let manager = ConnectionManager {
+    let mut manager = ConnectionManager {
         settings: settings.clone(),
         clock,
         session_ids: Arc::new(SessionIds::new(entropy)?),
         suspects_pooler: Arc::new(AtomicBool::new(!is_sqlite)),
         lease: Arc::new(DatabaseLease::new(settings.lease)),
+        first_url: settings.url.clone(),
     };
+    let search = PrimarySearch::new(&settings.url);
+    if search.has_several_hosts() {
+        let connecting = manager.clone();
+        (_, manager.first_url) = search.connect(manager.connection_limit(), move |url| connecting.connect_to(url))?;
+    }
     let mut first = manager.connect()?;
     require_supported_sqlite(&mut first)?;
     Ok(PoolFactory(manager))

@@ -15,6 +15,14 @@ pub fn read_system_id(connection: &mut Conn) -> Result<Option<String>, StoreErro
     }
 }
 
+/// Returns the timeline of the server. Absent if the role may not read it.
+pub fn read_timeline(connection: &mut Conn) -> Result<Option<u32>, StoreError> {
+    match connection {
+        Conn::Sqlite(_) => Ok(None),
+        Conn::Postgres(inner) => Ok(server::read_timeline(inner)?),
+    }
+}
+
 /// Returns how changes reach the standbys.
 pub fn read_replication(connection: &mut Conn) -> Result<Option<Replication>, StoreError> {
     match connection {

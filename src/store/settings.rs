@@ -142,6 +142,20 @@ impl DatabaseUrl {
         find_parameter(self.parse_postgres()?.query, "target_session_attrs")
     }
 
+    /// Returns the configured timeout of a connection attempt, by the rules of libpq.
+    pub fn connect_timeout(&self) -> Option<Duration> {
+        let seconds: u64 = find_parameter(self.parse_postgres()?.query, "connect_timeout")?.parse().ok()?;
+        (seconds > 0).then(|| Duration::from_secs(seconds.max(2)))
+    }
+
+    /// Returns whether parameters list several hosts, which `split_hosts` does not split.
+    pub fn has_hosts_in_parameters(&self) -> bool {
+        let Some(PostgresUrl { query, .. }) = self.parse_postgres() else { return false };
+        let is_list =
+            |name| find_parameter(query, name).is_some_and(|value| decode(value).as_encoded_bytes().contains(&b','));
+        ["host", "hostaddr", "port"].into_iter().any(is_list)
+    }
+
     /// Returns a URL for each host, or the URL itself if its authority does not list several.
     pub fn split_hosts(&self) -> Vec<Self> {
         let Some(PostgresUrl { login, address, query }) = self.parse_postgres() else { return vec![self.clone()] };
@@ -259,6 +273,21 @@ mod tests {
             ("postgres://db:5432/k?user=a@b", false),
         ] {
             assert_eq!(url.parse::<DatabaseUrl>().unwrap().has_password(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn hosts_in_parameters_are_found() {
+        for (url, expected) in [
+            ("postgres:///k?host=a,b", true),
+            ("postgres:///k?host=%2Frun%2Fa%2C%2Frun%2Fb", true),
+            ("postgres://a,b/k?port=1,2", true),
+            ("postgres://a/k?hostaddr=10.0.0.1,10.0.0.2", true),
+            ("postgres://a,b/k?host=c", false),
+            ("postgres://a,b/k?application_name=a,b", false),
+            ("postgres:///k?host=/run", false),
+        ] {
+            assert_eq!(url.parse::<DatabaseUrl>().unwrap().has_hosts_in_parameters(), expected, "{url}");
         }
     }
 

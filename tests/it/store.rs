@@ -20,7 +20,7 @@ use keyswap::{
     store::{self, DatabaseLeaseError, Lock, NoEvent, Outcome, StoreError, Tx},
 };
 
-use crate::support::{Kind, Server, both};
+use crate::support::{Kind, MANUAL_JOBS, Server, both};
 
 fn permission(name: &str) -> Permission {
     Permission {
@@ -270,8 +270,45 @@ fn stuck_heartbeat_ends_the_lease() {
         until_exchange_is(&server, &key, 503).await;
         assert!(server.services.store.now().await.is_err(), "no read is trusted");
         assert!(matches!(server.services.store.lease_fault(), Some(DatabaseLeaseError::Expired { .. })));
+        let change = server.services.store.run_transaction(cli(), |tx| {
+            store::access::permissions::insert(tx, &permission("a:late"))?;
+            Ok::<_, StoreError>(Outcome::event((), NewEvent::new(EventType::PermissionCreated, "a:late")))
+        });
+        assert!(change.await.is_err());
         other.batch_execute("COMMIT").unwrap();
         until_exchange_is(&server, &key, 200).await;
+        let name: PermissionName = "a:late".parse().unwrap();
+        let found = server.services.store.read(move |connection| store::access::permissions::find(connection, &name));
+        assert!(found.await.unwrap().is_none(), "no change begins without the lease");
+    });
+}
+
+/// A server whose identity was read without one of its parts, because of an error that passes, would
+/// look like another server.
+#[test]
+fn system_id_is_absent_only_if_the_server_refuses_it() {
+    Server::run(Kind::Postgres, &[MANUAL_JOBS], |server| async move {
+        // A function of a schema before `pg_catalog` takes the place of that of the server.
+        let read = |sqlstate: &'static str| {
+            server.services.store.read(move |connection| {
+                connection.batch_execute(&format!(
+                    "CREATE SCHEMA IF NOT EXISTS other; \
+                     CREATE OR REPLACE FUNCTION other.pg_control_system() RETURNS TABLE (system_identifier BIGINT) \
+                     LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$; \
+                     SET search_path = other, pg_catalog, public"
+                ))?;
+                let found = store::read_system_id(connection);
+                connection.batch_execute("RESET search_path")?;
+                found
+            })
+        };
+        for sqlstate in ["42501", "42883", "0A000"] {
+            assert_eq!(read(sqlstate).await.unwrap(), None, "{sqlstate}");
+        }
+        for sqlstate in ["57014", "40001", "25006", "53200"] {
+            assert!(read(sqlstate).await.is_err(), "{sqlstate}");
+        }
+        assert!(server.services.store.read(store::read_system_id).await.unwrap().is_some());
     });
 }
 

@@ -5,7 +5,7 @@ use crate::{
     config::guard_location::GuardLocation,
     crypto::jwk::PublicJwk,
     domain::{common::derived_id::SigningKeyId, signing::SigningKeyState},
-    store::signing::stored_keys::StoredSigningKey,
+    store::{CommittedEvent, signing::stored_keys::StoredSigningKey},
 };
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,10 @@ pub struct DatabaseProgress {
     /// differently.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_id: Option<String>,
+    /// The timeline of the PostgreSQL server, which each promotion increases. Absent like
+    /// `system_id`. A former primary that continues can be at the same event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<u32>,
     /// Sequence number of the last event.
     pub seq: i64,
     /// Hash of the last event. It detects a history that has diverged after a rollback, even if it
@@ -51,6 +55,15 @@ impl DatabaseProgress {
             && self.seq >= other.seq
             && self.manifest_counter >= other.manifest_counter
             && self.keys.len() >= other.keys.len()
+            && self.timeline >= other.timeline
+    }
+
+    /// Adds an event that this process has committed since.
+    pub(crate) fn with_commit(self, committed: Option<&CommittedEvent>) -> Self {
+        match committed {
+            Some(CommittedEvent { seq, hash }) if *seq > self.seq => Self { seq: *seq, hash: hash.clone(), ..self },
+            Some(_) | None => self,
+        }
     }
 
     /// Returns whether `self` records a decision of an operator that `other` does not know.
@@ -63,6 +76,14 @@ impl DatabaseProgress {
     /// Returns whether both are known to be of different clusters.
     pub(crate) fn is_other_cluster(&self, other: &Self) -> bool {
         self.system_id.as_ref().zip(other.system_id.as_ref()).is_some_and(|(one, other)| one != other)
+    }
+
+    /// Returns whether `self` is known to be of an earlier timeline than `other`, of the same
+    /// cluster.
+    pub(crate) fn is_on_earlier_timeline(&self, other: &Self) -> bool {
+        self.system_id.is_some()
+            && self.system_id == other.system_id
+            && self.timeline.zip(other.timeline).is_some_and(|(own, other)| own < other)
     }
 }
 
@@ -164,6 +185,14 @@ impl fmt::Display for Rollback {
                 "the database is in another PostgreSQL cluster: its system identifier is {actual}, and {recorded} was \
                  recorded"
             )
+        } else if actual.is_on_earlier_timeline(recorded) {
+            write!(
+                f,
+                "another PostgreSQL server was promoted in place of this one: it continues timeline {}, and timeline {} \
+                 was recorded",
+                actual.timeline.unwrap_or_default(),
+                recorded.timeline.unwrap_or_default()
+            )
         } else {
             write!(
                 f,
@@ -196,11 +225,19 @@ pub struct RollbackGuard {
     pub(crate) state: ArcSwap<GuardState>,
     /// The newest progress with which this process has seen the database agree.
     last_progress: Mutex<Option<DatabaseProgress>>,
+    /// Held from a comparison until its result is applied. Otherwise a slow check, of a server that
+    /// was replaced meanwhile, could replace the result of a later one.
+    pub(crate) checking: tokio::sync::Mutex<()>,
 }
 
 impl RollbackGuard {
     pub fn new(location: GuardLocation) -> Self {
-        Self { location, state: ArcSwap::from_pointee(GuardState::Consistent), last_progress: Mutex::default() }
+        Self {
+            location,
+            state: ArcSwap::from_pointee(GuardState::Consistent),
+            last_progress: Mutex::default(),
+            checking: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Returns the result of the last comparison.

@@ -24,6 +24,7 @@ use crate::{
 /// Compares the database with the guard file, and with what this process has seen. Halts signing
 /// while an operator must decide. If the database does not answer, the previous result remains.
 pub async fn check(services: &Services) -> Result<(), Error> {
+    let _checking = services.rollback_guard.checking.lock().await;
     let (state, _) = compare_and_keep(services).await?;
     apply_state(services, state);
     Ok(())
@@ -31,6 +32,7 @@ pub async fn check(services: &Services) -> Result<(), Error> {
 
 /// Like `check`, and records the progress of the database in the guard file.
 pub async fn update(services: &Services) -> Result<(), Error> {
+    let _checking = services.rollback_guard.checking.lock().await;
     let (mut state, progress) = compare_and_keep(services).await?;
     let to_record = match &state {
         GuardState::Consistent => progress,
@@ -62,7 +64,9 @@ pub async fn update(services: &Services) -> Result<(), Error> {
 /// Compares the database, and keeps its progress if it was not rolled back.
 async fn compare_and_keep(services: &Services) -> Result<(GuardState, Option<DatabaseProgress>), Error> {
     let guard = &services.rollback_guard;
-    let (mut state, progress) = compare_with(&services.store, &guard.location.file, guard.last_progress()).await?;
+    let committed = services.store.last_commit();
+    let seen = guard.last_progress().map(|seen| seen.with_commit(committed.as_deref()));
+    let (mut state, progress) = compare_with(&services.store, &guard.location.file, seen).await?;
     if let GuardState::RolledBack(rollback) = &mut state {
         rollback.needs_restart = !guard.location.is_persistent;
     }
@@ -70,6 +74,9 @@ async fn compare_and_keep(services: &Services) -> Result<(GuardState, Option<Dat
         && !state.requires_decision()
     {
         guard.keep_progress(progress.clone());
+        if let Some(committed) = &committed {
+            services.store.forget_commit(committed);
+        }
     }
     Ok((state, progress))
 }
@@ -162,9 +169,9 @@ fn read_progress(connection: &mut Conn, encryption: &RowEncryption) -> Result<Op
         store::signing::manifest::list(connection, encryption)?;
     let (seq, hash) = store::events::read_chain_head(connection)?;
     let keys = keys.into_iter().map(RecordedKey::from_stored).collect();
-    let system_id = store::read_system_id(connection)?;
+    let (system_id, timeline) = (store::read_system_id(connection)?, store::read_timeline(connection)?);
     let database = first.id.to_string();
-    Ok(Some(DatabaseProgress { database, system_id, seq, hash, manifest_counter, keys, accepted: None }))
+    Ok(Some(DatabaseProgress { database, system_id, timeline, seq, hash, manifest_counter, keys, accepted: None }))
 }
 
 fn compare_progress(
@@ -184,7 +191,8 @@ fn compare_progress(
             store::events::find(connection, recorded.seq + 1)?.is_none_or(|next| next.prev_hash == recorded.hash)
         }
     };
-    if is_same_history && actual.manifest_counter >= recorded.manifest_counter && !recorded.is_other_cluster(actual) {
+    let is_same_server = !recorded.is_other_cluster(actual) && !actual.is_on_earlier_timeline(&recorded);
+    if is_same_history && is_same_server && actual.manifest_counter >= recorded.manifest_counter {
         return Ok(GuardState::Consistent);
     }
     Ok(GuardState::RolledBack(Box::new(Rollback { recorded, database: actual.clone(), needs_restart: false })))

@@ -47,6 +47,8 @@ pub enum BackupError {
          client key without a password, or run pg_dump yourself"
     )]
     ClientKeyPassword,
+    #[error("stopped by a signal; no backup was written")]
+    Stopped,
     #[error("{program} failed: {message}; no backup was written")]
     Program { program: &'static str, message: String },
 }

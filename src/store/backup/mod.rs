@@ -1,16 +1,23 @@
 //! Copies the database to a file while servers use it: SQLite with its own statement, PostgreSQL
 //! with `pg_dump`. The file appears under its name only when the copy is complete and was checked.
 
+mod cancellation;
 mod error;
 mod postgres;
 mod sqlite;
 mod temporary_file;
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use diesel::r2d2::ManageConnection as _;
 use serde::Serialize;
 
+pub use cancellation::Cancellation;
 pub use error::BackupError;
 
 use crate::{
@@ -35,6 +42,13 @@ pub enum ExistingFile {
     Replace,
 }
 
+/// Where a backup is written.
+#[derive(Debug, Clone)]
+pub struct BackupTarget {
+    pub file: PathBuf,
+    pub existing: ExistingFile,
+}
+
 /// A backup that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Backup {
@@ -48,16 +62,18 @@ pub struct Backup {
     pub master_keys: Vec<i32>,
 }
 
-/// Copies the database to `file`. Waits for the whole copy, which takes as long as the database is
-/// large. Changes are not blocked, and those that commit after the beginning are not in the copy.
+/// Copies the database to the target. Waits for the whole copy, which takes as long as the database
+/// is large. Changes are not blocked, and those that commit after the beginning are not in the
+/// copy.
 pub fn back_up(
     settings: &DatabaseSettings,
     clock: Arc<dyn Clock>,
     entropy: &dyn Entropy,
-    file: &Path,
-    existing: ExistingFile,
+    target: &BackupTarget,
+    cancellation: &Cancellation,
 ) -> Result<Backup, BackupError> {
-    check_target(&settings.url, file, existing)?;
+    let BackupTarget { file, existing } = target;
+    check_target(&settings.url, file, *existing)?;
     // Returns an error if the file of the database is missing. A connection would create it.
     let mut source = pool::open(settings, CreationPolicy::Fail, clock, entropy)?.connection_manager().connect()?;
     if !dialect::has_table(&mut source, "event_chain_head")? {
@@ -68,11 +84,13 @@ pub fn back_up(
     let needed = registered.iter().filter(|key| key.state != MasterKeyState::Retired);
     let failed = |source| BackupError::Write { file: file.to_owned(), source };
     let temporary = TemporaryFile::create(file).map_err(failed)?;
+    cancellation.set_incomplete(temporary.path())?;
     let event_seq = match &mut *source {
         Conn::Sqlite(connection) => sqlite::copy(connection, temporary.path())?,
-        Conn::Postgres(connection) => postgres::dump(connection, settings, &temporary)?,
+        Conn::Postgres(connection) => postgres::dump(connection, settings, &temporary, cancellation)?,
     };
-    if existing == ExistingFile::Refuse && file.exists() {
+    cancellation.check()?;
+    if *existing == ExistingFile::Refuse && file.exists() {
         return Err(BackupError::Exists(file.to_owned()));
     }
     let size = temporary.publish().map_err(failed)?;

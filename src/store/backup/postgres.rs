@@ -8,7 +8,7 @@ use std::{
 use diesel::{connection::SimpleConnection as _, dsl::sql, prelude::*, sql_types::Text};
 
 use crate::store::{
-    backup::{error::BackupError, temporary_file::TemporaryFile},
+    backup::{cancellation::Cancellation, error::BackupError, temporary_file::TemporaryFile},
     schema::event_chain_head,
     settings::DatabaseSettings,
 };
@@ -22,10 +22,12 @@ pub fn dump(
     connection: &mut PgConnection,
     settings: &DatabaseSettings,
     output: &TemporaryFile,
+    cancellation: &Cancellation,
 ) -> Result<i64, BackupError> {
     let version: String = sql::<Text>("SELECT current_setting('server_version_num')").get_result(connection)?;
     let server = version.parse::<u32>().unwrap_or_default() / 10_000;
-    check_version(server)?;
+    let programs = ClientPrograms { server, cancellation };
+    programs.check_version()?;
     // The snapshot is valid as long as the transaction, which is idle until the dump is done.
     connection.batch_execute(
         "SET idle_in_transaction_session_timeout = 0; BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
@@ -36,10 +38,10 @@ pub fn dump(
     command.args(["--format=custom", LOCK_TIMEOUT]).arg(format!("--snapshot={snapshot}"));
     let file = output.file().try_clone();
     let file = file.map_err(|source| BackupError::Write { file: output.path().to_owned(), source })?;
-    require_success("pg_dump", server, command.stdout(file))?;
+    programs.run("pg_dump", command.stdout(file))?;
     // Reads the table of contents, which is written last.
-    let mut list = Command::new("pg_restore");
-    require_success("pg_restore", server, list.arg("--list").arg(output.path()).stdout(Stdio::null()))?;
+    let mut list = client_program("pg_restore");
+    programs.run("pg_restore", list.arg("--list").arg(output.path()).stdout(Stdio::null()))?;
     Ok(event_seq)
 }
 
@@ -47,12 +49,8 @@ pub fn dump(
 /// password is in the environment of the child.
 fn pg_dump(settings: &DatabaseSettings) -> Result<Command, BackupError> {
     let login = settings.url.split_password().ok_or(BackupError::ClientKeyPassword)?;
-    let mut command = Command::new("pg_dump");
+    let mut command = client_program("pg_dump");
     command.arg("--no-password").arg(format!("--dbname={}", login.url));
-    // Secrets of Keyswap, which the child does not need.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
-        command.env_remove(name);
-    }
     if let Some(password) = login.password {
         command.env("PGPASSWORD", password);
     }
@@ -62,17 +60,50 @@ fn pg_dump(settings: &DatabaseSettings) -> Result<Command, BackupError> {
     Ok(command)
 }
 
+/// A program of PostgreSQL, without the settings of Keyswap in its environment: it needs none of
+/// the secrets among them.
+fn client_program(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
+        command.env_remove(name);
+    }
+    command
+}
+
 fn is_setting(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b"KEYSWAP__")
 }
 
-/// `pg_dump` refuses a server that is newer than itself.
-fn check_version(server: u32) -> Result<(), BackupError> {
-    let mut command = Command::new("pg_dump");
-    let output = require_success("pg_dump", server, command.arg("--version").stdout(Stdio::piped()))?;
-    match parse_major_version(&String::from_utf8_lossy(&output.stdout)) {
-        Some(found) if found < server => Err(BackupError::OlderProgram { found, server }),
-        Some(_) | None => Ok(()),
+/// Runs the client programs for a server of the major version `server`.
+struct ClientPrograms<'a> {
+    server: u32,
+    cancellation: &'a Cancellation,
+}
+
+impl ClientPrograms<'_> {
+    /// `pg_dump` refuses a server that is newer than itself.
+    fn check_version(&self) -> Result<(), BackupError> {
+        let server = self.server;
+        let output = self.run("pg_dump", client_program("pg_dump").arg("--version").stdout(Stdio::piped()))?;
+        match parse_major_version(&String::from_utf8_lossy(&output.stdout)) {
+            Some(found) if found < server => Err(BackupError::OlderProgram { found, server }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Runs a program, which must succeed.
+    fn run(&self, program: &'static str, command: &mut Command) -> Result<Output, BackupError> {
+        let server = self.server;
+        let output = self.cancellation.run(command);
+        let output = output.map_err(|source| BackupError::MissingProgram { program, server, source })?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        self.cancellation.check()?;
+        let message = String::from_utf8_lossy(&output.stderr);
+        let message =
+            if message.trim().is_empty() { output.status.to_string() } else { message.trim().replace('\n', "; ") };
+        Err(BackupError::Program { program, message })
     }
 }
 
@@ -80,18 +111,6 @@ fn check_version(server: u32) -> Result<(), BackupError> {
 fn parse_major_version(text: &str) -> Option<u32> {
     let version = text.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
     version.split(|at: char| !at.is_ascii_digit()).next()?.parse().ok()
-}
-
-fn require_success(program: &'static str, server: u32, command: &mut Command) -> Result<Output, BackupError> {
-    let output = command.stdin(Stdio::null()).stderr(Stdio::piped()).output();
-    let output = output.map_err(|source| BackupError::MissingProgram { program, server, source })?;
-    if output.status.success() {
-        return Ok(output);
-    }
-    let message = String::from_utf8_lossy(&output.stderr);
-    let message =
-        if message.trim().is_empty() { output.status.to_string() } else { message.trim().replace('\n', "; ") };
-    Err(BackupError::Program { program, message })
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 
 use diesel::{
     PgConnection, QueryResult, QueryableByName, RunQueryDsl,
+    connection::SimpleConnection as _,
     dsl::sql,
     pg::data_types::PgTimestamp,
-    result::{DatabaseErrorKind, Error as DieselError},
     sql_types::{BigInt, Text, Timestamptz},
 };
 
@@ -14,28 +14,41 @@ use crate::store::database_lease::ServerIdentity;
 /// Reads which server this is. A session stays with its server for its whole life.
 pub fn read_identity(connection: &mut PgConnection) -> QueryResult<ServerIdentity> {
     let started_at: PgTimestamp = sql::<Timestamptz>("SELECT pg_postmaster_start_time()").get_result(connection)?;
-    let timeline: QueryResult<String> =
-        sql::<Text>("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)").get_result(connection);
     Ok(ServerIdentity {
         started_at: started_at.0,
         system_id: read_system_id(connection)?,
-        timeline: if_permitted(timeline)?.and_then(|digits| u32::from_str_radix(&digits, 16).ok()),
+        timeline: read_timeline(connection)?,
     })
+}
+
+/// Reads the timeline of a primary. Returns `None` if the role may not.
+pub fn read_timeline(connection: &mut PgConnection) -> QueryResult<Option<u32>> {
+    let timeline = evaluate_if_permitted(connection, "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)")?;
+    Ok(timeline.and_then(|digits| u32::from_str_radix(&digits, 16).ok()))
 }
 
 /// Reads the identifier that `initdb` gave to the cluster. Returns `None` if the role may not.
 pub fn read_system_id(connection: &mut PgConnection) -> QueryResult<Option<i64>> {
-    if_permitted(sql::<BigInt>("SELECT system_identifier FROM pg_control_system()").get_result(connection))
+    let id = evaluate_if_permitted(connection, "(SELECT system_identifier::TEXT FROM pg_control_system())")?;
+    Ok(id.and_then(|digits| digits.parse().ok()))
 }
 
-/// Every role may call these functions by default, but an operator can revoke that, and some hosted
-/// databases do not have them.
-fn if_permitted<T>(result: QueryResult<T>) -> QueryResult<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(DieselError::DatabaseError(kind, _)) if !matches!(kind, DatabaseErrorKind::ClosedConnection) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// Evaluates an expression of functions that every role may call by default. Returns `None` if an
+/// operator has revoked that, or if a hosted database does not have the functions.
+///
+/// All other errors are returned, because they can pass: a server whose identity was read without
+/// one of its parts would look like another server for as long as the connection lasts. Diesel does
+/// not disclose the SQLSTATE, so the server distinguishes the errors.
+fn evaluate_if_permitted(connection: &mut PgConnection, expression: &str) -> QueryResult<Option<String>> {
+    connection.batch_execute(&format!(
+        "DO $$ BEGIN PERFORM set_config('keyswap.identity', {expression}, false); \
+         EXCEPTION WHEN insufficient_privilege OR undefined_function OR feature_not_supported \
+         THEN PERFORM set_config('keyswap.identity', '', false); END $$"
+    ))?;
+    // The parameter is missing if a pooler has changed the session.
+    let value: String =
+        sql::<Text>("SELECT COALESCE(current_setting('keyswap.identity', true), '')").get_result(connection)?;
+    Ok((!value.is_empty()).then_some(value))
 }
 
 /// Writes and commits a heartbeat of a replica.

@@ -128,6 +128,10 @@ fn faults(dir: &Path) -> Vec<Fault> {
             "database.url=postgres://b/k?target_session_attrs=prefer-standby",
             "database.url: target_session_attrs must be",
         ),
+        (
+            "database.url=postgres:///k?host=a,b",
+            "database.url: must list several hosts before the database name, such as",
+        ),
         ("api_keys.max_lifetime=0s", "api_keys.max_lifetime: must be at least 1s, or empty"),
         ("api_keys.owner_types=[]", "api_keys.owner_types: must contain at least one of"),
         (

@@ -302,6 +302,22 @@ both! {
         }
     }
 
+    /// The guard reads the database every three seconds, and a failover can happen in between.
+    async fn running_server_detects_that_its_last_change_is_lost(server: Server, "jobs=by_hand") {
+        let deployment = Deployment::on(Arc::clone(&server.database), "keys");
+        let key = server.generic_key(&[]).await;
+        rollback_guard::update(&server.services).await.unwrap();
+        server.step(&key, "revoke").await;
+        undo_restore(&deployment, 1);
+        rollback_guard::update(&server.services).await.unwrap();
+        requires_confirmation(&server.base, &deployment, &key.value).await;
+        assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
+        for _ in 0..2 {
+            rollback_guard::update(&server.services).await.unwrap();
+            assert_eq!(*server.services.rollback_guard.state(), GuardState::Consistent);
+        }
+    }
+
     async fn running_server_detects_a_rollback(server: Server, "jobs=by_hand") {
         let deployment = Deployment::on(Arc::clone(&server.database), "keys");
         let key = server.generic_key(&[]).await.value;

@@ -10,12 +10,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::UNIX_EPOCH,
 };
 
+use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::Value;
 
 use super::{
-    process::{Deployment, LONG, Process, ProcessOutput, Running, each},
+    process::{Deployment, LONG, Process, ProcessOutput, Running, each, until},
     tables,
 };
 use crate::support::{Database, Kind};
@@ -80,8 +82,13 @@ each! {
         let (id, key) = server.key(&admin).await;
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("it's a backup");
-        // What an interrupted backup has left.
-        fs::write(directory.path().join("it's a backup.123.tmp"), "incomplete").unwrap();
+        // What an interrupted backup has left, and the files of two that may run: here, and in a
+        // container whose process has a number that is free here.
+        let running = format!("it's a backup.{}.tmp", std::process::id());
+        for old in ["it's a backup.9999999.tmp", running.as_str()] {
+            fs::File::create(directory.path().join(old)).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        }
+        fs::write(directory.path().join("it's a backup.9999998.tmp"), "incomplete").unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let (said, count) = tokio::join!(
             async {
@@ -99,7 +106,9 @@ each! {
         );
         assert_eq!(said.code, Some(0), "{said:?}");
         assert!(count > 0, "changes were not blocked");
-        assert_eq!(names(directory.path()), ["it's a backup"]);
+        let mut expected = vec!["it's a backup".to_owned(), "it's a backup.9999998.tmp".to_owned(), running];
+        expected.sort();
+        assert_eq!(names(directory.path()), expected);
         let metadata = fs::metadata(&file).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
         let report: Value = serde_json::from_str(&said.out).unwrap();
@@ -180,13 +189,15 @@ each! {
     }
 }
 
-/// A directory with a program `pg_dump` that records its arguments and its environment, and fails.
-fn fake_pg_dump(version: &str) -> tempfile::TempDir {
+/// A directory with a program `pg_dump` that records its arguments and its environment, and then
+/// does something.
+fn fake_pg_dump(version: &str, action: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("pg_dump");
     let script = format!(
-        "#!/bin/sh\ncd {}\nif [ \"$1\" = --version ]; then echo 'pg_dump (PostgreSQL) {version} (Debian)'; exit; fi\n\
-         printf '%s\\n' \"$@\" > arguments; env > environment; echo incomplete; echo 'no space left' >&2; exit 1\n",
+        "#!/bin/sh\ncd {}\nenv >> environment\n\
+         if [ \"$1\" = --version ]; then echo 'pg_dump (PostgreSQL) {version} (Debian)'; exit; fi\n\
+         printf '%s\\n' \"$@\" > arguments; echo incomplete; {action}\n",
         directory.path().display()
     );
     fs::write(&program, script).unwrap();
@@ -194,15 +205,43 @@ fn fake_pg_dump(version: &str) -> tempfile::TempDir {
     directory
 }
 
+/// Fails.
+const NO_SPACE: &str = "echo 'no space left' >&2; exit 1";
+
 /// Runs `keyswap backup` on `database`, with the password of the URL in the environment.
 fn backup_with_programs(database: &Database, url: &str, path: &str) -> (ProcessOutput, PathBuf) {
+    let (process, directory) = start_backup(database, url, path);
+    (process.end(LONG), directory)
+}
+
+/// Like `backup_with_programs`, without waiting for the end.
+fn start_backup(database: &Database, url: &str, path: &str) -> (Process, PathBuf) {
     let directory = database.dir.path().join("backups");
     fs::create_dir_all(&directory).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyswap"));
     command.arg("backup").arg(directory.join("keyswap.dump")).env("KEYSWAP__DATABASE__URL", url).env("PATH", path);
     command.current_dir(database.dir.path());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    (Process::spawn(command).end(LONG), directory)
+    (Process::spawn(command), directory)
+}
+
+#[tokio::test]
+async fn a_signal_ends_pg_dump_and_leaves_nothing() {
+    let database = Database::new(Kind::Postgres);
+    for stop in [Signal::TERM, Signal::INT] {
+        let programs = fake_pg_dump("99.1", "echo $$ > started; mv started number; exec sleep 600");
+        let path = format!("{}:{}", programs.path().display(), path());
+        let (process, directory) = start_backup(&database, &database.url, &path);
+        let number = programs.path().join("number");
+        until("pg_dump runs", LONG, || async { number.exists() }).await;
+        assert_eq!(names(&directory).len(), 1, "the incomplete file");
+        process.signal(stop);
+        let said = process.end(LONG);
+        assert!(said.code == Some(1) && said.err.contains("stopped by a signal; no backup was written"), "{said:?}");
+        assert_eq!(names(&directory), Vec::<String>::new());
+        let number = Pid::from_raw(fs::read_to_string(number).unwrap().trim().parse().unwrap()).unwrap();
+        assert!(test_kill_process(number).is_err(), "pg_dump has ended");
+    }
 }
 
 #[test]
@@ -211,7 +250,7 @@ fn pg_dump_gets_the_password_in_its_environment_only() {
     let (start, rest) = database.url.split_once('@').unwrap();
     let (address, name) = rest.split_once('/').unwrap();
     let url = format!("{start}:se%2Fcret@{address},{address}/{name}?sslmode=prefer&password=p%40ss");
-    let programs = fake_pg_dump("99.1");
+    let programs = fake_pg_dump("99.1", NO_SPACE);
     let (said, directory) = backup_with_programs(&database, &url, &format!("{}:{}", programs.path().display(), path()));
     assert!(said.code == Some(1) && said.err.contains("no space left"), "{said:?}");
     assert!(!said.err.contains("p@ss") && !said.err.contains("se%2F"), "{said:?}");
@@ -237,7 +276,7 @@ fn a_missing_or_older_pg_dump_is_named_with_its_package() {
     let (said, directory) = backup_with_programs(&database, &database.url, &nowhere.path().display().to_string());
     assert!(said.code == Some(1) && said.err.contains("failed to run pg_dump"), "{said:?}");
     assert!(said.err.contains("postgresql-client-"), "{said:?}");
-    let older = fake_pg_dump("9.6.24");
+    let older = fake_pg_dump("9.6.24", NO_SPACE);
     let (said, _) = backup_with_programs(&database, &database.url, &format!("{}:{}", older.path().display(), path()));
     assert!(said.code == Some(1) && said.err.contains("version 9, which is older than the server"), "{said:?}");
     assert_eq!(names(&directory), Vec::<String>::new());

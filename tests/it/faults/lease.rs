@@ -26,7 +26,8 @@ fn run(test: impl Future<Output = ()>) {
 /// A deployment on a server of the test. A request waits for two seconds at most.
 fn deploy_on(cluster: &Cluster) -> Deployment {
     let url = format!("database.url={}", cluster.url(cluster.port));
-    Deployment::new(Kind::Sqlite).with(&[&url, "database.connect_timeout=1s", "database.statement_timeout=1s"])
+    let settings = [url.as_str(), "database.connect_timeout=1s", "database.statement_timeout=1s", "database.lease=2s"];
+    Deployment::new(Kind::Sqlite).with(&settings)
 }
 
 /// The notes of `/readyz`, which must answer 503.
@@ -151,20 +152,27 @@ fn server_that_lost_a_revocation_is_never_trusted() {
 }
 
 #[test]
-fn data_in_another_cluster_requires_a_decision() {
+fn data_in_another_cluster_or_on_an_earlier_timeline_requires_a_decision() {
     run(async {
         let deployment = Deployment::new(Kind::Postgres);
         deployment.serve().stop();
         let file = deployment.keys().join("rollback_guard");
         let mut guard: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-        guard["system_id"] = "1".into();
-        fs::write(&file, guard.to_string()).unwrap();
-        let server = deployment.serve();
-        let log = server.process.log();
-        assert!(log.contains("another PostgreSQL cluster") && log.contains("restore accept"), "{log}");
-        assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
-        until("ready again", LONG, || async { server.get("/readyz").await.status() == 200 }).await;
-        server.stop();
+        let timeline = guard["timeline"].as_u64().unwrap();
+        for (member, value, words) in [
+            ("system_id", Value::from("1"), "another PostgreSQL cluster"),
+            ("timeline", (timeline + 1).into(), "another PostgreSQL server was promoted in place of this one"),
+        ] {
+            guard[member] = value;
+            fs::write(&file, guard.to_string()).unwrap();
+            let server = deployment.serve();
+            let log = server.process.log();
+            assert!(log.contains(words) && log.contains("restore accept"), "{log}");
+            assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
+            until("ready again", LONG, || async { server.get("/readyz").await.status() == 200 }).await;
+            server.stop();
+            guard = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        }
     });
 }
 

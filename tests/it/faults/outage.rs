@@ -41,7 +41,7 @@ pub(super) fn run(test: impl Future<Output = ()>) {
 /// A deployment on a PostgreSQL server that the test can stop. The keys are in the directory of an
 /// unused SQLite database.
 pub(super) fn on_postgres(url: &str) -> Deployment {
-    Deployment::new(Kind::Sqlite).with(&[&format!("database.url={url}")])
+    Deployment::new(Kind::Sqlite).with(&[&format!("database.url={url}"), "database.lease=2s"])
 }
 
 /// Two invalid keys: an existing credential id with another secret, and an unknown credential id.

@@ -51,6 +51,8 @@ impl Deployment {
             "server.bind=127.0.0.1:0".to_owned(),
             "server.public_url=http://keyswap.test".to_owned(),
             "server.drain_delay=0s".to_owned(),
+            // A shared machine can stall for seconds. Tests of the lease set the default.
+            "database.lease=30s".to_owned(),
             "brute_force.per_source=100000".to_owned(),
             "limits.changes_per_owner=0".to_owned(),
             "limits.changes_per_organization=0".to_owned(),

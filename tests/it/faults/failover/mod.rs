@@ -3,10 +3,10 @@
 //! the old primary still answers.
 //!
 //! With synchronous replication this holds without conditions, because the old primary acknowledges
-//! no commit without its standby. With asynchronous replication it holds while one server accepts
-//! changes at most: between the end of a pause of the old primary and its demotion, its answers are
-//! counted and not checked. A partition of asynchronous servers is not tried, because the old
-//! primary remains one until the cluster manager demotes it.
+//! no commit without its standby. With asynchronous replication it holds for a process that reaches
+//! the new primary: it refuses the old one from then on, also if that one continues after a pause and
+//! accepts changes. A partition of asynchronous servers is not tried, because the process that
+//! reaches only the old primary trusts it until the cluster manager demotes it.
 
 mod link;
 mod load;
@@ -71,8 +71,11 @@ fn revoked_key_stays_revoked_with_asynchronous_replication() {
 fn revoked_key_stays_revoked_in_partitions_by_nftables() {
     match Namespaces::create() {
         Ok(namespaces) => run(Replication::Synchronous, &PARTITIONS, rounds().div_ceil(5), Some(namespaces)),
-        Err(why) => eprintln!(
-            "\n*** NOT RUN: partitions by nftables in network namespaces. This machine does not allow them: {why} ***\n"
-        ),
+        Err(why) => {
+            let text = format!("partitions by nftables in network namespaces: this machine does not allow them: {why}");
+            let may_be_missing = std::env::var("KEYSWAP_ALLOW_MISSING_NETNS").is_ok_and(|text| text == "1");
+            assert!(may_be_missing, "{text}; KEYSWAP_ALLOW_MISSING_NETNS=1 skips them");
+            eprintln!("\n*** NOT RUN: {text} ***\n");
+        }
     }
 }

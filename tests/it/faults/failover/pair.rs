@@ -24,7 +24,8 @@ use crate::{
 const HEALTHY_WITHIN: Duration = Duration::from_secs(if cfg!(debug_assertions) { 60 } else { 10 });
 /// How long requests continue after the revocation, with whatever is left of the old primary.
 const AFTERWARDS: Duration = Duration::from_secs(2);
-const SETTINGS: [&str; 4] = [
+const SETTINGS: [&str; 5] = [
+    "database.lease=2s",
     "database.connect_timeout=2s",
     "database.statement_timeout=1s",
     "brute_force.per_source=1000000",
@@ -137,14 +138,11 @@ impl Pair {
         self.network.restore();
         let restored = self.wait_until_healthy(0, &valid, stopped).await;
         healthy[0] = healthy[0].or(Some(restored));
-        // With asynchronous replication, a thawed primary accepts changes until it is stopped.
-        let has_two = failure == PrimaryFailure::Freeze && self.replication == Replication::Asynchronous;
         let times = RoundTimes {
             failed: failed_at,
             revoke_sent,
             revoked: revoked_at,
             without_primary_until: failure.isolates().then_some(end),
-            two_primaries_until: has_two.then_some(stopped),
         };
         let figures = load.check(&times).await;
         self.report(failure, &figures, healthy);
@@ -175,10 +173,10 @@ impl Pair {
     }
 
     fn report(&self, failure: PrimaryFailure, figures: &Figures, healthy: [Option<Duration>; 2]) {
-        let Figures { requests, lost, stale } = figures;
+        let Figures { requests, lost } = figures;
         let seconds = healthy.map(|time| time.map_or(0.0, |time| time.as_secs_f64()));
         eprintln!(
-            "{:?}, {failure:?}: {requests} requests, {lost} exchanges of a valid key answered 503, {stale} grants after the revocation, healthy {:.1} s and {:.1} s after the promotion or the end of the partition",
+            "{:?}, {failure:?}: {requests} requests, {lost} exchanges of a valid key answered 503, healthy {:.1} s and {:.1} s after the promotion or the end of the partition",
             self.replication, seconds[0], seconds[1]
         );
     }

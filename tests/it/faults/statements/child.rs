@@ -119,8 +119,7 @@ fn is_of_the_pool(statement: &str) -> bool {
         "DO ",
         "SELECT (CASE WHEN current_setting('keyswap.session'",
         "SELECT pg_postmaster_start_time()",
-        "SELECT substr(pg_walfile_name(",
-        "SELECT system_identifier FROM pg_control_system()",
+        "SELECT COALESCE(current_setting('keyswap.identity'",
     ]
     .iter()
     .any(|beginning| statement.starts_with(beginning))
