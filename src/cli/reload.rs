@@ -192,10 +192,10 @@ impl ReloadState {
     fn refuse(&self, mut faults: Vec<String>, cause: &'static str) -> String {
         let ReloadTargets { certificates, services, .. } = &self.targets;
         if let (Some(certificates), Some(files)) = (certificates, &services.live.load().tls) {
-            match reload_certificate(certificates, files) {
+            match certificates.reload(files) {
                 Ok(true) => tracing::info!(cause, "TLS certificate reloaded"),
                 Ok(false) => {}
-                Err(fault) => faults.push(fault),
+                Err(error) => faults.push(error.to_string()),
             }
         }
         faults.join("; ")

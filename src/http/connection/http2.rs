@@ -148,7 +148,13 @@ where
 
     /// Whether the client must open another connection for its next request. The first request of a
     /// connection is always served, as in HTTP/1.1.
-    fn must_end(&self, is_draining: bool, in_progress: usize, end: &mut ConnectionEnd, context: &mut Context<'_>) -> bool {
+    fn must_end(
+        &self,
+        is_draining: bool,
+        in_progress: usize,
+        end: &mut ConnectionEnd,
+        context: &mut Context<'_>,
+    ) -> bool {
         let state = &self.connection.state;
         let is_idle = in_progress == 0 && end.poll_idle(state.last_progress() + KEEP_ALIVE, context).is_ready();
         is_idle || (is_draining && state.requests() > 0)
@@ -288,7 +294,6 @@ async fn wait_for_capacity(
 
 #[cfg(test)]
 mod tests {
-    use actix_http::HttpMessage as _;
     use actix_service::fn_service;
     use futures_util::future::{join_all, pending};
     use h2::client::{self, SendRequest};
