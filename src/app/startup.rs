@@ -67,19 +67,7 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
     let store = open_store(&settings.database, mode, Arc::clone(&clock))?;
     settings.keys.create |= matches!(settings.database.url, DatabaseUrl::Sqlite(_));
     let entropy = SystemEntropy::default();
-    let master_keys = match mode {
-        StartMode::Serve => set_up_deployment(&store, &settings, &entropy).await?,
-        StartMode::Command => load_registered_master_keys(&store, &settings.keys.dir).await?,
-    };
-    let replica_registration = match mode {
-        StartMode::Serve => replicas::register(&store, &settings).await?,
-        StartMode::Command => ReplicaRegistration::default(),
-    };
-    if mode == StartMode::Serve {
-        for missing in master_keys.snapshot().missing().values() {
-            tracing::warn!(why = missing.reason, "the file of an incoming master key is missing; copy it to keys.dir");
-        }
-    }
+    let (master_keys, replica_registration) = set_up_or_load(&store, &settings, mode, &entropy).await?;
     let rollback_guard = open_rollback_guard(&settings, mode);
     let keys = KeyCache::open(
         store.clone(),
@@ -135,6 +123,25 @@ fn check_first_start(settings: &Settings, mode: StartMode) -> Result<(), StartEr
         }
         DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_) => Ok(()),
     }
+}
+
+/// Loads the master keys. A server creates what the deployment lacks, and registers itself.
+async fn set_up_or_load(
+    store: &Store,
+    settings: &Settings,
+    mode: StartMode,
+    entropy: &SystemEntropy,
+) -> Result<(MasterKeys, ReplicaRegistration), StartError> {
+    if mode == StartMode::Command {
+        let master_keys = load_registered_master_keys(store, &settings.keys.dir).await?;
+        return Ok((master_keys, ReplicaRegistration::default()));
+    }
+    let master_keys = set_up_deployment(store, settings, entropy).await?;
+    let registration = replicas::register(store, settings).await?;
+    for missing in master_keys.snapshot().missing().values() {
+        tracing::warn!(why = missing.reason, "the file of an incoming master key is missing; copy it to keys.dir");
+    }
+    Ok((master_keys, registration))
 }
 
 /// `keyswap doctor` reports a guard in memory as well.

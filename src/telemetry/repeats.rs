@@ -1,5 +1,5 @@
-//! Warnings and errors that repeat: an event is written once, or a few times, and then once a minute
-//! with the number of its repetitions.
+//! Warnings and errors that repeat: an event is written once, or a few times, and then once a
+//! minute with the number of its repetitions.
 
 use std::{
     collections::BTreeMap,
@@ -45,8 +45,8 @@ impl RepeatedEvents {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether the line of an event must be written now. Otherwise, events with the same key
-    /// were written `max_written` times in the last minute, and the event is counted.
+    /// Returns whether the line of an event must be written now. Otherwise, events with the same
+    /// key were written `max_written` times in the last minute, and the event is counted.
     pub fn must_write(&self, key: String, line: &str, max_written: u32, now: Instant) -> bool {
         let mut events = self.lock();
         if let Some(event) = events.get_mut(&key) {

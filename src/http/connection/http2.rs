@@ -46,9 +46,9 @@ pub const PROTOCOL: &[u8] = b"h2";
 /// Maximum number of requests of one connection that are in progress. RFC 9113 §6.5.2 recommends no
 /// less than 100. `h2` refuses further ones of a client that exceeds it.
 ///
-/// A request that its client resets is in progress until its handler returns, so that a client which
-/// resets every request at once (CVE-2023-44487) is limited as well: requests beyond the limit
-/// wait, and a connection ends if more than `MAX_WAITING` of them wait.
+/// A request that its client resets is in progress until its handler returns, so that a client
+/// which resets every request at once (CVE-2023-44487) is limited as well: requests beyond the
+/// limit wait, and a connection ends if more than `MAX_WAITING` of them wait.
 const MAX_REQUESTS: u32 = 100;
 const MAX_WAITING: u32 = 100;
 /// Maximum size of the headers of a request. `h2` answers 431 to larger ones. HTTP/1.1 allows more,
@@ -62,7 +62,8 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// How much of one response is buffered. All responses of a connection whose client does not read
 /// are bounded by this times `MAX_REQUESTS`.
 const MAX_UNSENT: usize = 8 * 1024;
-/// How long a client may take to receive the last response and to confirm the end of the connection.
+/// How long a client may take to receive the last response and to confirm the end of the
+/// connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection that has negotiated HTTP/2, and the application that serves it.

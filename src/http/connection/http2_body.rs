@@ -109,7 +109,8 @@ impl Drop for RequestBody {
         let unread = mem::take(&mut body.unread);
         // `h2` drops what arrives from now on.
         if let Some(mut stream) = body.stream.take() {
-            // The other bodies of the connection need the capacity. If this fails, the connection ends.
+            // The other bodies of the connection need the capacity. If this fails, the connection
+            // ends.
             let _ = stream.flow_control().release_capacity(unread.len());
         }
     }

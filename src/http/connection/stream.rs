@@ -25,8 +25,8 @@ const MAX_UNSENT: u32 = 128 * 1024;
 /// a body, and no response is sent. This is more than the windows and the headers of a hundred
 /// requests take. A flood of PING, SETTINGS, PRIORITY, WINDOW_UPDATE or empty DATA exceeds it.
 const MAX_WITHOUT_PROGRESS: usize = 1024 * 1024;
-/// How much is read in HTTP/2 before the requests of the connection take what has arrived. It bounds
-/// the memory for the frames of one read, which take up to thirty times their size in `h2`.
+/// How much is read in HTTP/2 before the requests of the connection take what has arrived. It
+/// bounds the memory for the frames of one read, which take up to thirty times their size in `h2`.
 const MAX_BATCH: usize = 16 * 1024;
 
 /// A TCP connection that ends when its peer neither sends nor reads what it should, or when it is
