@@ -135,12 +135,12 @@ fn check_scope(text: &str) {
 }
 
 fn check_on_behalf_of(text: &str) {
-    let Ok(OnBehalfOf { user, organization }) = text.parse::<OnBehalfOf>() else { return };
+    let Some(OnBehalfOf { user, organization }) = OnBehalfOf::parse(text) else { return };
     let quote = |id: &str| format!("\"{}\"", id.replace('\\', "\\\\").replace('"', "\\\""));
     let mut written = quote(user.as_str());
     if let Some(organization) = &organization {
         written.push_str(&format!("; organization={}", quote(organization.as_str())));
     }
-    let again: OnBehalfOf = written.parse().unwrap();
+    let again = OnBehalfOf::parse(&written).unwrap();
     assert_eq!((again.user, again.organization), (user, organization), "{text:?}");
 }
