@@ -47,8 +47,11 @@ pub async fn serve_allowed_origins(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let live = request.app_data::<Data<Services>>().map(|services| Arc::clone(&services.live.load()));
     let is_configured = live.as_ref().is_some_and(|live| !live.allowed_origins.is_empty());
-    let origin = live.and_then(|live| find_allowed_origin(&request, &live));
-    let mut response = if origin.is_some() && is_allowed_preflight(&request) {
+    let is_preflight = request.method() == Method::OPTIONS;
+    let origin = live
+        .and_then(|live| find_allowed_origin(&request, &live))
+        .filter(|_| !is_preflight || is_allowed_preflight(&request));
+    let mut response = if origin.is_some() && is_preflight {
         let mut preflight = HttpResponse::Ok();
         preflight
             .insert_header((ACCESS_CONTROL_ALLOW_METHODS, METHODS.join(", ")))
@@ -81,8 +84,7 @@ fn is_allowed_preflight(request: &ServiceRequest) -> bool {
     let method = headers.get(ACCESS_CONTROL_REQUEST_METHOD).and_then(|method| method.to_str().ok());
     let is_allowed = |name: &str| HEADERS.iter().any(|allowed| allowed.eq_ignore_ascii_case(name.trim()));
     let mut lines = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS);
-    request.method() == Method::OPTIONS
-        && method.is_some_and(|method| METHODS.contains(&method))
+    method.is_some_and(|method| METHODS.contains(&method))
         && lines.all(|line| line.to_str().is_ok_and(|line| line.split(',').all(is_allowed)))
 }
 
