@@ -9,7 +9,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicI64, AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use diesel::{Connection, PgConnection, RunQueryDsl, connection::SimpleConnection};
@@ -84,7 +84,12 @@ impl Database {
                 // FILE_COPY writes almost no WAL, and on tmpfs it is as fast as WAL_LOG.
                 let template = postgres_template();
                 let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY");
-                administer().batch_execute(&create).unwrap();
+                // The process that made the template may still be closing its connections.
+                let began = Instant::now();
+                while let Err(error) = administer().batch_execute(&create) {
+                    let is_in_use = error.to_string().contains("being accessed by other users");
+                    assert!(is_in_use && began.elapsed() < Duration::from_secs(60), "{error}");
+                }
             }
         }
         database
