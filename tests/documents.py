@@ -82,6 +82,7 @@ class Document:
             "PGUSER": postgres.username,
             "KEYSWAP__SERVER__BIND": address,
             "KEYSWAP__SERVER__PUBLIC_URL": f"http://{address}",
+            "KEYSWAP__SERVER__DRAIN_DELAY": "0s",
         }
 
     def run(self):

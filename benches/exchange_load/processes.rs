@@ -53,6 +53,7 @@ impl Process {
             format!("database.url={}", place.url()),
             format!("server.bind=127.0.0.1:{port}"),
             format!("server.public_url={ISSUER}"),
+            "server.drain_delay=0s".to_owned(),
             format!("keys.dir={}", place.keys_dir().display()),
             "keys.create=true".to_owned(),
             format!("signing_keys.algorithm={algorithm}"),

@@ -97,6 +97,7 @@ pub fn fill(place: &TemporaryDeployment, count: u32) -> Arc<Keys> {
         pool_size: 2,
         connect_timeout: Duration::from_secs(60),
         statement_timeout: Duration::from_secs(60),
+        lease: Duration::from_secs(30),
     };
     let store = open_store(&settings, StartMode::Command, Arc::new(SystemClock)).expect("the database");
     let runtime =

@@ -8,6 +8,7 @@ use crate::{
         master_key_file::{IfExists, write_secret},
         master_keys::MasterKeys,
         random::SystemEntropy,
+        secret_file::{directory_of, is_writable_directory},
     },
     domain::{
         access::{
@@ -30,10 +31,18 @@ use crate::{
         signing::key_publisher::{self, KeyPublisher},
     },
     store::{self, Lock, NoEvent, Outcome, Store, StoreError, Tx},
+    telemetry::stderr,
 };
-use std::io::IsTerminal as _;
-use std::io::Write as _;
-use std::{fs, io, path::Path, sync::Arc};
+use std::{
+    fs,
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use zeroize::Zeroizing;
 
 /// Loads the registered master keys. For an empty database, registers the keys in `dir`, or creates
 /// the first one if `may_create` is set.
@@ -83,12 +92,17 @@ pub(crate) async fn set_up_deployment(
         }
     }
     let (settings, entropy) = (settings.clone(), entropy.clone());
-    store
+    let admin_key_file = AdminKeyFile::new(settings.admin_key_file());
+    let file = admin_key_file.clone();
+    let (master, admin_key) = store
         .run_transaction(Origin::SYSTEM, move |tx| {
             tx.lock(Lock::Setup)?;
             // The presence of a master key proves nothing here: `master-key init` may have run
             // before. Nor does the absence of signing keys, which may have been deleted.
             let is_new = store::signing::manifest::is_new(tx)? && !store::api_keys::keys::exist(tx)?;
+            if is_new {
+                check_admin_key_directory(&settings)?;
+            }
             let (master, mut events) = register(tx, &settings.keys.dir, settings.keys.create, &entropy)?;
             events.extend(ensure_built_in_permissions(tx)?);
             let audiences = [
@@ -102,12 +116,20 @@ pub(crate) async fn set_up_deployment(
                 let mut publisher = KeyPublisher::new(master.clone(), generated);
                 events.extend(publisher.ensure_signing_keys(tx, algorithm)?);
             }
+            let mut admin_key = None;
             if is_new {
-                events.extend(create_administrator(tx, &settings, &master, &entropy)?);
+                let (key, created) = create_administrator(tx, &settings, &master, &entropy)?;
+                file.write(&key)?;
+                admin_key = Some(key);
+                events.extend(created);
             }
-            Ok(Outcome::events_unless(NoEvent::Unchanged, master, events))
+            Ok::<_, StartError>(Outcome::events_unless(NoEvent::Unchanged, (master, admin_key), events))
         })
-        .await
+        .await?;
+    if let Some(key) = admin_key {
+        print_admin_key(&admin_key_file.path, &key);
+    }
+    Ok(master)
 }
 
 pub(crate) fn ensure_built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEvent>, StartError> {
@@ -132,14 +154,13 @@ pub(crate) fn ensure_built_in_permissions(tx: &mut Tx<'_>) -> Result<Vec<NewEven
     Ok(events)
 }
 
-/// Creates the service client "administrator" and its key. The key is on disk before the
-/// transaction commits, so that a crash cannot leave an administrator whose key is lost.
-pub(crate) fn create_administrator(
+/// Creates the service client "administrator" and its key. Returns the value of the key.
+fn create_administrator(
     tx: &mut Tx<'_>,
     settings: &Settings,
     master: &MasterKeys,
     entropy: &SystemEntropy,
-) -> Result<Vec<NewEvent>, StartError> {
+) -> Result<(Zeroizing<String>, Vec<NewEvent>), StartError> {
     let name: crate::domain::common::name::DisplayName =
         "administrator".parse().map_err(|error| StoreError::invalid_data(format!("{error}")))?;
     let permissions: PermissionSet = ADMIN.parse().into_iter().collect();
@@ -166,30 +187,76 @@ pub(crate) fn create_administrator(
     settings.api_keys.owner_types.insert(OwnerType::ServiceClient);
     let factory = KeyFactory::new(&settings, master, entropy);
     let (created, key_event) = factory.create(tx, &owner, attributes, &Caller::for_system())?;
-    write_admin_key(&settings.admin_key_file(), created.value.expose())?;
-    Ok(vec![NewEvent::new(EventType::ServiceClientCreated, &client.id), key_event])
+    let events = vec![NewEvent::new(EventType::ServiceClientCreated, &client.id), key_event];
+    Ok((Zeroizing::new(created.value.expose().to_owned()), events))
 }
 
-pub(crate) fn write_admin_key(path: &Path, key: &str) -> Result<(), StartError> {
-    let unwritable = |error| StartError::AdminKey(path.to_owned(), error);
-    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        fs::create_dir_all(dir).map_err(unwritable)?;
+/// Checks that the first start can write the key of the administrator, before anything is created.
+pub(crate) fn check_admin_key_directory(settings: &Settings) -> Result<(), StartError> {
+    let file = settings.admin_key_file();
+    if is_writable_directory(directory_of(&file)) { Ok(()) } else { Err(StartError::AdminKeyDirectory(file)) }
+}
+
+/// The file of the key of the administrator. Clones belong to the same setup.
+#[derive(Debug, Clone)]
+struct AdminKeyFile {
+    path: PathBuf,
+    /// Whether this setup has written the file. PostgreSQL may have rolled it back, and then the
+    /// key in the file was never valid.
+    is_written: Arc<AtomicBool>,
+}
+
+impl AdminKeyFile {
+    fn new(path: PathBuf) -> Self {
+        Self { path, is_written: Arc::default() }
     }
-    if path.exists() {
-        // The file is from an earlier deployment or from a first start that was interrupted. It is
-        // kept in case it is from an earlier deployment.
-        let backup = (1..).map(|number| path.with_extension(format!("key.old.{number}"))).find(|path| !path.exists());
-        fs::rename(path, backup.as_deref().unwrap_or(path)).map_err(unwritable)?;
+
+    /// Writes the key before the transaction commits, so that a crash cannot leave an administrator
+    /// whose key is lost.
+    fn write(&self, key: &str) -> Result<(), StartError> {
+        let path = &self.path;
+        let unwritable = |error| StartError::AdminKey(path.clone(), error);
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            fs::create_dir_all(dir).map_err(unwritable)?;
+        }
+        if path.exists() && !self.is_written.load(Ordering::Relaxed) {
+            // The file is from an earlier deployment or from a first start that was interrupted. It
+            // is kept in case it is from an earlier deployment.
+            let backup =
+                (1..).map(|number| path.with_extension(format!("key.old.{number}"))).find(|path| !path.exists());
+            fs::rename(path, backup.as_deref().unwrap_or(path)).map_err(unwritable)?;
+        }
+        write_secret(path, format!("{key}\n").as_bytes(), IfExists::Replace).map_err(unwritable)?;
+        self.is_written.store(true, Ordering::Relaxed);
+        Ok(())
     }
-    write_secret(path, format!("{key}\n").as_bytes(), IfExists::Replace).map_err(unwritable)?;
+}
+
+fn print_admin_key(path: &Path, key: &str) {
     tracing::info!(file = %path.display(), "wrote the API key of the administrator");
-    let mut terminal = io::stderr();
-    if terminal.is_terminal() {
-        let _ = writeln!(
-            terminal,
-            "\nThe administrator's API key. It is not shown again, and is also in {}:\n\n    {key}\n",
+    if io::stderr().is_terminal() {
+        stderr::print(Zeroizing::new(format!(
+            "\nThe administrator's API key. It is not shown again, and is also in {}:\n\n    {key}\n\n",
             path.display()
-        );
+        )));
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_setup_replaces_its_own_key_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("administrator.key");
+        fs::write(&path, "earlier\n").unwrap();
+        let file = AdminKeyFile::new(path.clone());
+        for key in ["first", "second"] {
+            file.clone().write(key).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{key}\n"));
+        }
+        assert_eq!(fs::read_to_string(dir.path().join("administrator.key.old.1")).unwrap(), "earlier\n");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
 }

@@ -4,7 +4,7 @@ use crate::{
     crypto::master_key_file::MasterKeyError,
     domain::common::encryption::EncryptionError,
     service::Error,
-    store::{OpenError, StoreError},
+    store::{ChangeError, OpenError, StoreError},
 };
 use std::{io, path::PathBuf};
 
@@ -21,6 +21,8 @@ pub enum StartError {
     NoMasterKey(PathBuf),
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
+    #[error("the administrator's API key cannot be written to {}, because its directory is not writable: set bootstrap.admin_key_file to a file in a writable directory for the first start. No key was created", .0.display())]
+    AdminKeyDirectory(PathBuf),
     #[error("failed to write the administrator's API key to {}: {}", .0.display(), .1)]
     AdminKey(PathBuf, io::Error),
     #[error(transparent)]
@@ -30,6 +32,12 @@ pub enum StartError {
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         Self::Setup(error.into())
+    }
+}
+
+impl ChangeError for StartError {
+    fn store_error(&self) -> Option<&StoreError> {
+        if let Self::Setup(error) = self { error.store_error() } else { None }
     }
 }
 

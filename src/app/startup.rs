@@ -5,22 +5,24 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     app::{
-        initial_setup::{register, set_up_deployment},
+        initial_setup::{check_admin_key_directory, register, set_up_deployment},
         start_error::StartError,
     },
-    config::Settings,
+    config::{Settings, live::LiveSettings},
     crypto::{master_keys::MasterKeys, random::SystemEntropy, sha256, tls},
     domain::events::{Actor, Origin},
     outbound::{Outbound, SystemResolver},
     service::{
         Conflict, Error, Services,
-        common::{change_limiter::ChangeRateLimiter, verified_events::VerifiedEvents},
+        common::{change_limiter::ChangeRateLimiter, job_monitor::JobMonitor, verified_events::VerifiedEvents},
         credentials::{
             brute_force::BruteForceLimiter, decoy::DecoyCredential, spent_limits::SpentLimits,
             use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
         },
-        encryption::{database_progress::RollbackGuard, rollback_guard},
+        database_server,
+        encryption::database_progress::RollbackGuard,
         exchange::{counts::FlushedExchangeCounts, large_tokens::LoggedLargeTokens},
+        lifecycle::Lifecycle,
         portal::key_statistics::KeyStatisticsCache,
         replicas::{self, registration::ReplicaRegistration},
         signing::{ClockMonitor, key_cache::KeyCache, live_tokens::LiveTokenCounts},
@@ -61,23 +63,12 @@ pub fn open_store(database: &DatabaseSettings, mode: StartMode, clock: Arc<dyn C
 /// Starts Keyswap up to the point at which it can serve requests. No key is created over existing
 /// data.
 pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock>) -> Result<Services, StartError> {
+    check_first_start(&settings, mode)?;
     let store = open_store(&settings.database, mode, Arc::clone(&clock))?;
     settings.keys.create |= matches!(settings.database.url, DatabaseUrl::Sqlite(_));
     let entropy = SystemEntropy::default();
-    let master_keys = match mode {
-        StartMode::Serve => set_up_deployment(&store, &settings, &entropy).await?,
-        StartMode::Command => load_registered_master_keys(&store, &settings.keys.dir).await?,
-    };
-    let replica_registration = match mode {
-        StartMode::Serve => replicas::register(&store, &settings).await?,
-        StartMode::Command => ReplicaRegistration::default(),
-    };
-    if mode == StartMode::Serve {
-        for missing in master_keys.snapshot().missing().values() {
-            tracing::warn!(why = missing.reason, "the file of an incoming master key is missing; copy it to keys.dir");
-        }
-    }
-    let rollback_guard = RollbackGuard::new(settings.keys.rollback_guard());
+    let (master_keys, replica_registration) = set_up_or_load(&store, &settings, mode, &entropy).await?;
+    let rollback_guard = open_rollback_guard(&settings, mode);
     let keys = KeyCache::open(
         store.clone(),
         master_keys.clone(),
@@ -85,19 +76,22 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         Arc::clone(&clock),
     )
     .await?;
+    let live = LiveSettings::new(settings.reloadable());
     let services = Services {
         decoy: DecoyCredential::new(&entropy)?,
         refusal_deadline: REFUSAL_DEADLINE,
         rollback_guard,
-        brute_force: BruteForceLimiter::new(&settings.brute_force),
+        brute_force: BruteForceLimiter::new(live.clone()),
         spent_limits: SpentLimits::default(),
-        change_limiter: ChangeRateLimiter::new(&settings.quotas),
+        change_limiter: ChangeRateLimiter::new(live.clone()),
         last_used: UsageRecorder::new(store.clone()),
         live_tokens: LiveTokenCounts::new(store.clone()),
         exchange_counts: FlushedExchangeCounts::default(),
         logged_large_tokens: LoggedLargeTokens::default(),
         key_statistics: KeyStatisticsCache::default(),
         verified_events: VerifiedEvents::default(),
+        job_monitor: JobMonitor::default(),
+        lifecycle: Lifecycle::default(),
         replica_registration,
         clock_monitor: ClockMonitor::new(Arc::clone(&clock)),
         status_lists: StatusLists::new(clock),
@@ -105,18 +99,60 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         outbound: Outbound::new(settings.webhooks.clone(), tls::crypto_provider(), Arc::new(SystemResolver::default())),
         store,
         settings,
+        live,
         master_keys,
         entropy,
         keys,
     };
     // The rollback guard must check the database before anything is signed.
-    match rollback_guard::check(&services).await {
+    match database_server::start(&services).await {
         // Commands start with an altered manifest of the signing keys, so that `keyswap integrity
         // accept` can run.
         Err(Error::Conflict(Conflict::RowAltered { .. })) if mode == StartMode::Command => {}
         checked => checked?,
     }
     Ok(services)
+}
+
+/// A start that would create an SQLite database creates no file if it cannot write the key of the
+/// administrator.
+fn check_first_start(settings: &Settings, mode: StartMode) -> Result<(), StartError> {
+    match &settings.database.url {
+        DatabaseUrl::Sqlite(path) if mode == StartMode::Serve && !Path::new(path).exists() => {
+            check_admin_key_directory(settings)
+        }
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_) => Ok(()),
+    }
+}
+
+/// Loads the master keys. A server creates what the deployment lacks, and registers itself.
+async fn set_up_or_load(
+    store: &Store,
+    settings: &Settings,
+    mode: StartMode,
+    entropy: &SystemEntropy,
+) -> Result<(MasterKeys, ReplicaRegistration), StartError> {
+    if mode == StartMode::Command {
+        let master_keys = load_registered_master_keys(store, &settings.keys.dir).await?;
+        return Ok((master_keys, ReplicaRegistration::default()));
+    }
+    let master_keys = set_up_deployment(store, settings, entropy).await?;
+    let registration = replicas::register(store, settings).await?;
+    for missing in master_keys.snapshot().missing().values() {
+        tracing::warn!(why = missing.reason, "the file of an incoming master key is missing; copy it to keys.dir");
+    }
+    Ok((master_keys, registration))
+}
+
+/// `keyswap doctor` reports a guard in memory as well.
+fn open_rollback_guard(settings: &Settings, mode: StartMode) -> RollbackGuard {
+    let guard = RollbackGuard::new(settings.keys.rollback_guard_location());
+    if mode == StartMode::Serve
+        && let Some(notice) = guard.describe_memory_only()
+    {
+        tracing::warn!("{notice}");
+    }
+    guard
 }
 
 /// Creates and registers the first master key of an empty database: `keyswap master-key init`. If

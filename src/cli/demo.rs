@@ -1,6 +1,6 @@
 //! The `keyswap demo` command: the complete workflow on temporary data, over real HTTP.
 
-use std::{path::Path, sync::Arc};
+use std::{future::pending, path::Path, sync::Arc};
 
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
@@ -10,10 +10,14 @@ use crate::{
         jobs::Jobs,
         startup::{self, StartMode},
     },
-    cli::common::{CommonArgs, Failure},
+    cli::{
+        common::{CommonArgs, Failure},
+        signals::Signals,
+    },
     config::{Settings, sections::LogFormat},
     crypto::{jwk::PublicJwk, token::TokenVerifier},
     http::server,
+    service::lifecycle::Phase,
     store::SystemClock,
     telemetry,
 };
@@ -63,7 +67,9 @@ fn load(dir: &Path, set: &[String], public_url: &str) -> Result<Settings, Failur
 
 async fn run_on_temporary_data(dir: &Path, set: &[String], once: bool) -> Result<(), Failure> {
     let settings = load(dir, set, "http://localhost")?;
-    telemetry::init_logging(settings.log.format == LogFormat::Json, &settings.log.level);
+    let _log = telemetry::init_logging(settings.log.format == LogFormat::Json, &settings.log.level);
+    let mut signals = Signals::catch().map_err(Failure::other)?;
+    signals.begin_serving();
     let bound = server::bind(&settings.server)?;
     // The issuer contains the port, which is known only after binding.
     let issuer = format!("http://{}", bound.address);
@@ -78,14 +84,22 @@ async fn run_on_temporary_data(dir: &Path, set: &[String], once: bool) -> Result
     let admin = std::fs::read_to_string(&admin_key_file)
         .map_err(|error| Failure::Other(format!("failed to read {}: {error}", admin_key_file.display())))?;
     let audience = services.settings.limits.default_audience.as_str();
-    let mut result = demonstrate_exchange(&issuer, audience, admin.trim()).await;
-    if result.is_ok() && !once {
-        result = print_suggestions(&issuer, admin.trim()).await;
-    }
-    if result.is_err() || once {
-        for handle in handles {
-            handle.stop(true).await;
+    let demonstration = async {
+        demonstrate_exchange(&issuer, audience, admin.trim()).await?;
+        if once {
+            return Ok(());
         }
+        print_suggestions(&issuer, admin.trim()).await?;
+        pending().await
+    };
+    let result: Result<(), Failure> = tokio::select! {
+        result = demonstration => result,
+        // The demo has no configuration to reload.
+        () = signals.next_stop() => Ok(()),
+    };
+    services.lifecycle.enter(Phase::Stopping);
+    for handle in handles {
+        handle.stop(true).await;
     }
     let served = running.await.map_err(Failure::other)?;
     jobs.stop().await;

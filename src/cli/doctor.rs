@@ -10,7 +10,7 @@ use crate::{
     cli::common::{CommonArgs, Failure, print_result},
     config::findings,
     service::{Services, events, integrity},
-    store::{self, Clock, SystemClock},
+    store::{self, Clock, Replication, ReplicationMode, SystemClock},
 };
 
 /// The result of one check.
@@ -73,7 +73,8 @@ async fn check_deployment(services: &Services, checks: &mut Vec<Check>) {
             format!("failed to decrypt {kid}: its row was altered; rotate the signing keys, or restore the row"),
         ));
     }
-    checks.extend([check_durability(services).await, check_clocks(services).await, check_signer(services)]);
+    checks.extend([check_durability(services).await, check_replication(services).await]);
+    checks.extend([check_clocks(services).await, check_signer(services)]);
     checks.push(check_integrity(services).await);
     checks.push(match events::verify_audit_log(services).await {
         Ok(events) => ok("audit log", format!("{events} events, hash chain intact")),
@@ -100,7 +101,10 @@ fn check_rollback_guard(services: &Services) -> Check {
     match guard.describe_problem() {
         Some(why) if guard.requires_decision() => fault("rollback guard", why),
         Some(why) => warning("rollback guard", why),
-        None => ok("rollback guard", "the database was not rolled back"),
+        None => match services.rollback_guard.describe_memory_only() {
+            Some(notice) => warning("rollback guard", notice),
+            None => ok("rollback guard", "the database was not rolled back"),
+        },
     }
 }
 
@@ -127,6 +131,43 @@ async fn check_durability(services: &Services) -> Check {
         Ok(faults) if faults.is_empty() => ok("durability", "acknowledged changes are flushed to disk"),
         Ok(faults) => warning("durability", format!("a crash can lose acknowledged changes: {}", faults.join(", "))),
         Err(error) => fault("durability", error),
+    }
+}
+
+/// Reports what a failover of the database can lose.
+async fn check_replication(services: &Services) -> Check {
+    let found = match services.store.read(store::read_replication).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return ok("replication", "SQLite: one server"),
+        Err(error) => return fault("replication", error),
+    };
+    // With several hosts, the URL lists them.
+    let url = &services.settings.database.url;
+    let Replication { synchronous_standby_names: names, synchronous_commit: commit, standbys, .. } = &found;
+    match found.mode() {
+        ReplicationMode::NoStandby => ok("replication", format!("{url}: no standby is connected")),
+        ReplicationMode::Synchronous if found.synchronous_standbys + found.hidden_standbys == 0 => warning(
+            "replication",
+            format!(
+                "{url}: synchronous, and no standby of synchronous_standby_names = '{names}' is connected: changes \
+                 wait, and servers answer 503; start the standby"
+            ),
+        ),
+        ReplicationMode::Synchronous => ok(
+            "replication",
+            format!(
+                "{url}: synchronous (synchronous_standby_names = '{names}', synchronous_commit = {commit}), {standbys} \
+                 standbys: a failover to a synchronous standby loses no acknowledged change"
+            ),
+        ),
+        ReplicationMode::Asynchronous => warning(
+            "replication",
+            format!(
+                "{url}: asynchronous (synchronous_standby_names = '{names}', synchronous_commit = {commit}), \
+                 {standbys} standbys: a failover loses the changes that the new primary has not received, such as the \
+                 revocation of a key; set synchronous_standby_names"
+            ),
+        ),
     }
 }
 

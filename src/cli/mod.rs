@@ -6,6 +6,7 @@
 mod api_key;
 mod api_key_options;
 mod api_key_output;
+mod backup;
 pub mod common;
 mod configure;
 mod demo;
@@ -14,8 +15,10 @@ mod import;
 mod integrity;
 mod master_key;
 mod migrate;
+mod reload;
 mod restore;
 mod serve;
+mod signals;
 mod signing_key;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -26,6 +29,7 @@ use rustix::fs::Mode;
 use crate::{
     cli::common::{CommonArgs, Failure},
     config::findings,
+    telemetry::{FlushAtExit, stderr},
 };
 
 /// Exchange long-lived API keys for short-lived signed JWTs and publish the
@@ -75,6 +79,16 @@ enum Command {
     /// Manage the master keys, which encrypt all secrets in the database.
     #[command(subcommand)]
     MasterKey(master_key::MasterKeyCommand),
+    /// Copy the database to a file while servers use it, and check the copy.
+    #[command(after_help = "On SQLite the file is a database. On PostgreSQL it is an archive of pg_dump,
+which must be installed, in the version of the server or later.
+Back up the master keys too, in another place. A backup is useless without them.
+
+Examples:
+  keyswap backup /var/backups/keyswap.db
+  keyswap backup keyswap.dump --force   replace the previous backup
+  keyswap backup keyswap.db --json")]
+    Backup(backup::BackupArgs),
     /// Detect and accept a rolled back database.
     #[command(subcommand)]
     Restore(restore::RestoreCommand),
@@ -158,11 +172,14 @@ pub fn main() -> ExitCode {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // `parse` exits with 2 on invalid usage.
     let cli = Cli::parse();
+    let flush = FlushAtExit;
     let result = actix_web::rt::System::new().block_on(run(cli));
+    // The log precedes the reason of a failure.
+    drop(flush);
     match result {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("keyswap: {failure}");
+            stderr::print(format!("keyswap: {failure}\n"));
             ExitCode::from(failure.exit_code())
         }
     }
@@ -184,6 +201,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ApiKey(command) => api_key::run(&common, command).await,
         Command::SigningKey(command) => signing_key::run(&common, command).await,
         Command::MasterKey(command) => master_key::run(&common, command).await,
+        Command::Backup(args) => backup::run(&common, args).await,
         Command::Restore(command) => restore::run(&common, command).await,
         Command::Integrity(command) => integrity::run(&common, command).await,
         Command::Migrate { status, json } => migrate::run(&common, status, json),

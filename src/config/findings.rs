@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::{
     config::Settings,
+    crypto::secret_file,
     domain::common::{address::is_loopback_url, origin::Origin, time::Span},
     store::DatabaseUrl,
 };
@@ -137,22 +138,26 @@ impl Findings {
     }
 
     /// Keyswap creates files with mode 0600 and directories with mode 0700. Those of earlier
-    /// versions, and those that an operator created, may be accessible to other users.
+    /// versions, and those that an operator created, may be accessible to other users. Secrets may
+    /// also be mounted by a platform.
     fn check_files(&mut self, settings: &Settings) {
         let mut files = Vec::new();
         if let DatabaseUrl::Sqlite(path) = &settings.database.url {
             files.extend(["", "-wal", "-shm"].map(|suffix| ("database.url", PathBuf::from(format!("{path}{suffix}")))));
             // With write access, others can replace the database. Many directories, such as the
             // home directory, are readable.
-            let parent = Path::new(path).parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            self.check_mode("database.url", parent, 0o022);
+            self.check_mode("database.url", secret_file::directory_of(Path::new(path)), 0o022);
         }
-        self.check_mode("keys.dir", &settings.keys.dir, 0o077);
         files.push(("keys.rollback_guard", settings.keys.rollback_guard()));
-        files.push(("bootstrap.admin_key_file", settings.admin_key_file()));
-        files.extend(settings.server.tls_key.clone().map(|path| ("server.tls_key", path)));
         for (setting, path) in files {
             self.check_mode(setting, &path, 0o077);
+        }
+        let mut secrets =
+            vec![("keys.dir", settings.keys.dir.clone()), ("bootstrap.admin_key_file", settings.admin_key_file())];
+        secrets.extend(settings.server.tls_key.clone().map(|path| ("server.tls_key", path)));
+        for (setting, path) in secrets {
+            let found = secret_file::inspect(&path);
+            self.0.extend(found.map(|insecure| Finding { setting, text: insecure.to_string() }));
         }
     }
 

@@ -1,48 +1,30 @@
 //! Merges the sources of the configuration and deserializes the sections. A faulty value is
 //! replaced by its default, so that the other faults are found as well.
 
-use std::{fmt::Display, fs, path::Path};
+use std::{fs, path::Path};
 
 use figment::{
     Figment,
     error::{Actual, Kind},
-    providers::{Env, Format, Serialized, Toml},
+    providers::{Format, Serialized, Toml},
     value::{Dict, Value},
 };
 
-use crate::{config::sections::Sections, store::DatabaseUrl};
+use crate::{
+    config::{environment, faults::Faults, sections::Sections, values::SettingValues},
+    store::DatabaseUrl,
+};
 
 /// The defaults, compiled into the program.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
-/// The faults that were found, each with the path of its setting.
-#[derive(Default)]
-pub struct Faults(Vec<(String, String)>);
-
-impl Faults {
-    fn add(&mut self, path: impl Display, what: impl Display) {
-        self.0.push((path.to_string(), what.to_string()));
-    }
-
-    /// Reports `what` under the first of `paths` if `is_valid` is false, unless one of the settings
-    /// has a fault already.
-    pub fn require(&mut self, is_valid: bool, paths: &[&str], what: impl Display) {
-        if !is_valid && !self.0.iter().any(|(path, _)| paths.contains(&path.as_str())) {
-            self.add(paths[0], what);
-        }
-    }
-
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub fn into_lines(self) -> Vec<String> {
-        self.0.into_iter().map(|(path, what)| format!("{path}: {what}")).collect()
-    }
-}
-
-/// Returns `None` only after a fault.
-pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -> Option<Sections> {
+/// Returns the sections, and the values that they were read from. Returns `None` only after a
+/// fault.
+pub(super) fn read_sections(
+    file: Option<&Path>,
+    set: &[String],
+    faults: &mut Faults,
+) -> Option<(Sections, SettingValues)> {
     let defaults = Figment::from(Toml::string(DEFAULTS));
     let known: Dict = defaults.extract().ok()?;
     let mut sources = defaults;
@@ -55,8 +37,7 @@ pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -
             Err(error) => faults.add(file.display(), format_args!("failed to read: {error}; check --config")),
         }
     }
-    // Environment variables, such as KEYSWAP__SERVER__BIND.
-    sources = sources.merge(Env::prefixed("KEYSWAP__").split("__"));
+    sources = environment::merge(sources, &known, faults);
     for setting in set {
         match setting.split_once('=') {
             Some((path, value)) if path.split('.').all(|name| !name.is_empty()) => {
@@ -67,10 +48,11 @@ pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -
                     faults.add(
                         "--set database.url",
                         "contains a password, which other users of this machine can see; use a file, or the environment \
-                         variable KEYSWAP__DATABASE__URL",
+                         variable KEYSWAP__DATABASE__URL or KEYSWAP__DATABASE__URL_FILE",
                     );
                     continue;
                 }
+                faults.show_value(path);
                 sources = sources.merge(Serialized::global(path, value));
             }
             // The value may be a password, and a text without `=` may be a value.
@@ -85,7 +67,8 @@ pub fn read_sections(file: Option<&Path>, set: &[String], faults: &mut Faults) -
     }
     let mut given = sources.extract().map_err(|error| faults.add("configuration", error)).ok()?;
     retain_known(&known, &mut given, "", faults);
-    deserialize(given, &known, faults)
+    let values = SettingValues::of(&given);
+    Some((deserialize(given, &known, faults)?, values))
 }
 
 /// Returns whether a `--set` option contains the password of the database.
@@ -111,12 +94,8 @@ fn retain_known(known: &Dict, given: &mut Dict, parent: &str, faults: &mut Fault
     given.retain(|name, value| {
         let path = if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
         let Some(default) = known.get(name) else {
-            let meant = find_similar(name, known.keys().map(String::as_str));
             let parent = path.strip_suffix(name.as_str()).unwrap_or_default();
-            match meant {
-                Some(meant) => faults.add(&path, format_args!("unknown setting; did you mean {parent}{meant}?")),
-                None => faults.add(&path, "unknown setting; remove it or correct its name"),
-            }
+            faults.add(&path, describe_unknown(name, parent, known));
             return false;
         };
         match (default.as_dict(), value.as_dict()) {
@@ -132,6 +111,19 @@ fn retain_known(known: &Dict, given: &mut Dict, parent: &str, faults: &mut Fault
         }
         value.as_str() != Some("")
     });
+}
+
+/// States what an unknown setting of the section `known` was probably meant to be.
+fn describe_unknown(name: &str, parent: &str, known: &Dict) -> String {
+    let files: Vec<_> = environment::file_names(known).collect();
+    match find_similar(name, known.keys().chain(&files).map(String::as_str)) {
+        Some(meant) if known.contains_key(meant) => format!("unknown setting; did you mean {parent}{meant}?"),
+        Some(meant) => {
+            let variable = environment::variable_of(&format!("{parent}{meant}"));
+            format!("unknown setting; did you mean the environment variable {variable}?")
+        }
+        None => "unknown setting; remove it or correct its name".to_owned(),
+    }
 }
 
 fn deserialize(mut given: Dict, known: &Dict, faults: &mut Faults) -> Option<Sections> {

@@ -1,10 +1,15 @@
 //! Configuration. Precedence, lowest first: defaults, file, environment, `--set`. All faults are
 //! reported together, each once, with the path of its setting.
 
+mod environment;
+mod faults;
 pub mod findings;
+pub mod guard_location;
+pub mod live;
 mod merge;
 pub mod sections;
 mod validation;
+mod values;
 
 use std::path::{Path, PathBuf};
 
@@ -12,11 +17,12 @@ pub use merge::DEFAULTS;
 
 use crate::{
     config::{
-        merge::Faults,
+        faults::Faults,
         sections::{
             AccessRecords, ApiKeys, Bootstrap, BruteForce, Log, MasterKeySettings, Portal, Quotas, Sections, Server,
             ServiceClients, SigningKeys, StatusLists, Usage,
         },
+        values::SettingValues,
     },
     domain::{access::audience::Identifier, exchange::key_context::Limits, signing::rotation::RotationTiming},
     outbound::OutboundGuard,
@@ -24,7 +30,7 @@ use crate::{
 };
 
 /// The settings of a process: the sections of the configuration, and the values that follow from
-/// several of them.
+/// several of them. Those that a running server reloads are private: `LiveSettings` has them.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub server: Server,
@@ -35,11 +41,11 @@ pub struct Settings {
     pub api_keys: ApiKeys,
     pub status_lists: StatusLists,
     pub portal: Portal,
-    /// The section `limits`.
-    pub quotas: Quotas,
+    /// The section `limits`. It can change: see `reloadable`.
+    quotas: Quotas,
     pub service_clients: ServiceClients,
     pub usage: Usage,
-    pub brute_force: BruteForce,
+    brute_force: BruteForce,
     pub webhooks: OutboundGuard,
     pub bootstrap: Bootstrap,
     pub log: Log,
@@ -48,6 +54,7 @@ pub struct Settings {
     pub timing: RotationTiming,
     /// The built-in audience for management permissions.
     pub management_audience: Identifier,
+    values: SettingValues,
 }
 
 /// All faults of a configuration, one line each.
@@ -59,15 +66,15 @@ impl Settings {
     /// Loads the configuration. Each element of `set` has the form `server.bind=0.0.0.0:80`.
     pub fn load(file: Option<&Path>, set: &[String]) -> Result<Self, InvalidConfiguration> {
         let mut faults = Faults::default();
-        let sections = merge::read_sections(file, set, &mut faults);
-        if let Some(sections) = &sections {
+        let read = merge::read_sections(file, set, &mut faults);
+        if let Some((sections, _)) = &read {
             validation::validate(sections, &mut faults);
         }
-        let settings = sections.and_then(|sections| Self::new(sections, &mut faults));
+        let settings = read.and_then(|(sections, values)| Self::new(sections, values, &mut faults));
         settings.filter(|_| faults.is_empty()).ok_or_else(|| InvalidConfiguration(faults.into_lines()))
     }
 
-    fn new(sections: Sections, faults: &mut Faults) -> Option<Self> {
+    fn new(sections: Sections, values: SettingValues, faults: &mut Faults) -> Option<Self> {
         let Sections { server, tokens, signing_keys, api_keys, .. } = &sections;
         let management_audience: Identifier = match format!("{}/v1", server.public_url).parse() {
             Ok(audience) => audience,
@@ -107,6 +114,7 @@ impl Settings {
                 max_ttl: tokens.max_ttl,
             },
             management_audience,
+            values,
             server: sections.server,
             database: sections.database,
             keys: sections.keys,

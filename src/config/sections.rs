@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::{
+    config::guard_location::GuardLocation,
     domain::{
         access::{audience::Identifier, owner::OwnerType, resource_template::ResourceTemplate},
         common::{address::deserialize_networks, origin::Origin, time::Span},
@@ -45,11 +46,12 @@ pub struct Server {
     pub public_url: String,
     pub admin_bind: Option<SocketAddr>,
     #[serde(deserialize_with = "deserialize_networks")]
-    pub trusted_proxies: Vec<IpNet>,
-    pub forwarded_header: ForwardedHeader,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) forwarded_header: ForwardedHeader,
     pub max_connections: u32,
-    pub tls_certificate: Option<PathBuf>,
-    pub tls_key: Option<PathBuf>,
+    pub(super) tls_certificate: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
+    pub drain_delay: Span,
     pub shutdown_timeout: Span,
 }
 
@@ -84,7 +86,11 @@ impl MasterKeySettings {
     /// Returns the file of the rollback guard, which records the last observed state of the
     /// database.
     pub fn rollback_guard(&self) -> PathBuf {
-        self.rollback_guard.clone().unwrap_or_else(|| self.dir.join("rollback_guard"))
+        self.rollback_guard_location().file
+    }
+
+    pub fn rollback_guard_location(&self) -> GuardLocation {
+        GuardLocation::find(self.rollback_guard.as_deref(), &self.dir)
     }
 }
 
@@ -142,14 +148,14 @@ pub struct StatusLists {
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Portal {
-    pub allowed_origins: Vec<Origin>,
+    pub(super) allowed_origins: Vec<Origin>,
     pub public_url: Option<Origin>,
     pub session_ttl: Span,
     pub choices: BTreeSet<KeyFormOption>,
 }
 
 /// The section `limits`. 0 means no limit.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Quotas {
     pub keys_per_owner: u32,
     pub keys_per_organization: u32,
@@ -171,7 +177,7 @@ pub struct Usage {
     pub flush_interval: Span,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct BruteForce {
     pub per_source: u32,
     pub per_credential: u32,

@@ -7,21 +7,17 @@ use url::{Host, Url};
 
 use crate::{
     config::{
-        merge::Faults,
+        faults::Faults,
         sections::{Sections, Server},
     },
     domain::{common::time::Span, credentials::format::Prefix, portal::session::KeyFormOption},
-    store::DatabaseUrl,
+    store::{DatabaseSettings, DatabaseUrl},
 };
 
 pub fn validate(sections: &Sections, faults: &mut Faults) {
     let Sections { server, database, tokens, api_keys, portal, limits, brute_force, log, .. } = sections;
     validate_server(server, faults);
-    faults.require(
-        !matches!(&database.url, DatabaseUrl::Sqlite(path) if path.contains(":memory:")),
-        &["database.url"],
-        "must be a file, such as sqlite://data/keyswap.db: each connection would have its own database in memory",
-    );
+    validate_database(database, faults);
     faults.require(
         !api_keys.owner_types.is_empty(),
         &["api_keys.owner_types"],
@@ -75,6 +71,26 @@ pub fn validate(sections: &Sections, faults: &mut Faults) {
     );
 }
 
+fn validate_database(database: &DatabaseSettings, faults: &mut Faults) {
+    faults.require(
+        !matches!(&database.url, DatabaseUrl::Sqlite(path) if path.contains(":memory:")),
+        &["database.url"],
+        "must be a file, such as sqlite://data/keyswap.db: each connection would have its own database in memory",
+    );
+    faults.require(
+        database.url.target_session_attrs().is_none_or(|value| value == "read-write"),
+        &["database.url"],
+        "target_session_attrs must be read-write or absent: a server that cannot write may lack the latest changes, \
+         such as the revocation of a key",
+    );
+    faults.require(
+        !database.url.has_hosts_in_parameters(),
+        &["database.url"],
+        "must list several hosts before the database name, such as postgres://db1:5432,db2:5432/keyswap, and not in the \
+         parameters host, hostaddr and port: each host is asked which one is the primary",
+    );
+}
+
 fn validate_server(server: &Server, faults: &mut Faults) {
     if let Some(fault) = validate_public_url(&server.public_url) {
         faults.require(false, &["server.public_url"], fault);
@@ -97,14 +113,16 @@ fn validate_server(server: &Server, faults: &mut Faults) {
 }
 
 fn validate_durations(sections: &Sections, faults: &mut Faults) {
-    let Sections { database, tokens, signing_keys, portal, brute_force, .. } = sections;
+    let Sections { server, database, tokens, signing_keys, portal, brute_force, .. } = sections;
     let [second, minute, hour] = [1, 60, 3600].map(Duration::from_secs);
     let day = 24 * hour;
     let max_lifetime = sections.api_keys.max_lifetime.map_or(day, Span::duration);
     let rotation_period = signing_keys.rotation_period.map_or(day, Span::duration);
     for (path, value, range, text) in [
+        ("server.drain_delay", server.drain_delay.duration(), Duration::ZERO..=5 * minute, "must be from 0s to 5m"),
         ("database.connect_timeout", database.connect_timeout, second..=minute, "must be from 1s to 60s"),
         ("database.statement_timeout", database.statement_timeout, second..=minute, "must be from 1s to 60s"),
+        ("database.lease", database.lease, second..=30 * second, "must be from 1s to 30s"),
         ("tokens.default_ttl", tokens.default_ttl.duration(), second..=Duration::MAX, "must be at least 1s"),
         (
             "signing_keys.replica_staleness",
@@ -117,6 +135,13 @@ fn validate_durations(sections: &Sections, faults: &mut Faults) {
             rotation_period,
             second..=Duration::MAX,
             "must be at least 1s, or empty to disable automatic rotation",
+        ),
+        (
+            "signing_keys.clock_skew",
+            signing_keys.clock_skew.duration(),
+            second..=Duration::MAX,
+            "must be at least 1s: with less, the time that one reading of the database clock takes counts as a clock \
+             jump, and signing keys are never rotated",
         ),
         (
             "api_keys.max_lifetime",
@@ -176,5 +201,35 @@ fn validate_public_url_text(url: &str) -> Option<&'static str> {
             Some("must not have an empty part, `.` or `..` in its path")
         }
         Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Settings;
+
+    #[test]
+    fn durations_with_which_a_server_does_not_work_are_refused() {
+        for (path, too_short, shortest) in [
+            ("database.connect_timeout", "999ms", "1s"),
+            ("database.statement_timeout", "999ms", "1s"),
+            ("tokens.default_ttl", "0s", "1s"),
+            ("tokens.max_ttl", "0s", "10m"),
+            ("signing_keys.replica_staleness", "0s", "1s"),
+            ("signing_keys.rotation_period", "0s", "1s"),
+            ("signing_keys.clock_skew", "0s", "1s"),
+            ("signing_keys.clock_skew", "999ms", "1s"),
+            ("api_keys.max_lifetime", "0s", "1s"),
+            ("status_lists.ttl", "0s", "1s"),
+            ("portal.session_ttl", "59s", "1m"),
+            ("usage.flush_interval", "0s", "100ms"),
+            ("brute_force.refill", "0s", "1ms"),
+        ] {
+            let load =
+                |value: &str| Settings::load(None, &[format!("{path}={value}")]).map_err(|error| error.to_string());
+            let refused = load(too_short).map(|_| "accepted").unwrap_err();
+            assert!(refused.contains(path), "{path}={too_short}: {refused}");
+            assert_eq!(load(shortest).map(|_| ()), Ok(()), "{path}={shortest}");
+        }
     }
 }

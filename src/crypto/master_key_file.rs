@@ -1,7 +1,10 @@
 //! A master key, and its file.
 
 use crate::{
-    crypto::hex,
+    crypto::{
+        hex,
+        secret_file::{SecretFileError, read_secret},
+    },
     domain::common::entropy::{Entropy, EntropyUnavailable},
 };
 use base64::Engine as _;
@@ -9,7 +12,6 @@ use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
@@ -61,7 +63,7 @@ pub fn create_or_read_key(
     match write_secret(&path, text.as_bytes(), IfExists::Fail) {
         Ok(()) => Ok((key, true)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((read(&path)?, false)),
-        Err(error) => Err(MasterKeyError::Unwritable(path, error)),
+        Err(error) => Err(MasterKeyError::unwritable(path, error)),
     }
 }
 
@@ -127,12 +129,7 @@ pub(crate) fn parse_file_version(path: &Path) -> Option<i32> {
 }
 
 pub(crate) fn read(path: &Path) -> Result<MasterKey, MasterKeyError> {
-    let unreadable = |error| MasterKeyError::Unreadable(path.to_owned(), error);
-    let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(MasterKeyError::InsecurePermissions(path.to_owned(), mode));
-    }
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(unreadable)?);
+    let text = read_secret(path)?;
     let decoded = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| MasterKeyError::NoKey(path.to_owned()))?);
     let bytes = decoded.as_slice().try_into().map_err(|_| MasterKeyError::NoKey(path.to_owned()))?;
     Ok(MasterKey(Zeroizing::new(bytes)))
@@ -141,12 +138,14 @@ pub(crate) fn read(path: &Path) -> Result<MasterKey, MasterKeyError> {
 /// Why master keys cannot be loaded or created. File errors name the file.
 #[derive(Debug, thiserror::Error)]
 pub enum MasterKeyError {
-    #[error("cannot read {}: {}", .0.display(), .1)]
+    #[error("failed to read {}: {}", .0.display(), .1)]
     Unreadable(PathBuf, io::Error),
-    #[error("cannot write {}: {}", .0.display(), .1)]
+    #[error("failed to write {}: {}", .0.display(), .1)]
     Unwritable(PathBuf, io::Error),
-    #[error("{} is open to others (mode {:03o}): run chmod 600 on it", .0.display(), .1)]
-    InsecurePermissions(PathBuf, u32),
+    #[error("failed to create {}, because its directory is not writable: create it in the Secret or volume that the directory is mounted from, with `head -c 32 /dev/urandom | base64`, and repeat the command", .0.display())]
+    DirectoryNotWritable(PathBuf),
+    #[error(transparent)]
+    File(#[from] SecretFileError),
     #[error("{} holds no master key: 32 bytes in base64 are expected; restore it from your backup", .0.display())]
     NoKey(PathBuf),
     #[error("{} is missing: the database was encrypted with it. Restore it from your backup; without it no key can be used", .0.display())]
@@ -157,4 +156,14 @@ pub enum MasterKeyError {
     Wrong { path: PathBuf, found: String, expected: String },
     #[error(transparent)]
     NoEntropy(#[from] EntropyUnavailable),
+}
+
+impl MasterKeyError {
+    pub(crate) fn unwritable(path: PathBuf, error: io::Error) -> Self {
+        if matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied) {
+            Self::DirectoryNotWritable(path)
+        } else {
+            Self::Unwritable(path, error)
+        }
+    }
 }

@@ -1,5 +1,4 @@
-//! Master keys: files `master.<version>` in `keys.dir` with mode 0600. Each file holds 32 random
-//! bytes in base64.
+//! Master keys: files `master.<version>` in `keys.dir`. Each file holds 32 random bytes in base64.
 
 use std::{
     collections::BTreeMap,
@@ -45,7 +44,7 @@ pub struct MasterKeySnapshot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingMasterKey {
     pub state: MasterKeyState,
-    /// The reason, without the path of the file, because `/readyz` publishes it.
+    /// The reason, without the path of the file, because `/readyz` returns it.
     pub reason: String,
 }
 
@@ -214,7 +213,7 @@ impl MasterKeys {
 
     /// Creates `master.1` in `dir`, or loads the file if another process has just created it.
     pub fn create(dir: &Path, entropy: &dyn Entropy) -> Result<Self, MasterKeyError> {
-        fs::create_dir_all(dir).map_err(|error| MasterKeyError::Unwritable(path_of(dir, 1), error))?;
+        fs::create_dir_all(dir).map_err(|error| MasterKeyError::unwritable(path_of(dir, 1), error))?;
         let (key, _) = create_or_read_key(dir, 1, entropy)?;
         Ok(Self::new(Some(dir.to_owned()), (1, key), BTreeMap::new()))
     }

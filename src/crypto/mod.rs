@@ -8,6 +8,7 @@ pub mod key_import;
 pub mod master_key_file;
 pub mod master_keys;
 pub mod random;
+pub mod secret_file;
 pub mod signer;
 pub mod tls;
 pub mod token;

@@ -17,6 +17,7 @@ use crate::{
         exchange::{refusal::TargetError, usage::RateLimitWindow},
     },
     http::exchange::rate_limit,
+    service::Conflict,
 };
 
 /// The error format of a handler.
@@ -99,9 +100,28 @@ impl<B: ErrorBody> ResponseError for ErrorResponse<B> {
 
 pub const THROTTLED: &str = "the credential is not accepted, and too many attempts have failed; check the credential and retry after Retry-After";
 pub const LIMITED: &str = "the key has spent its exchanges of this minute; keep a token until it expires, and wait as long as Retry-After says";
-pub const ROLLED_BACK: &str =
-    "the database was rolled back, and no credential is accepted: run `keyswap restore status` on the server";
 pub const INTERNAL: &str = "the cause is in the log, under the id in the X-Request-Id header";
+
+const ROW_ALTERED: &str = "the object was altered outside of Keyswap and is refused: ask an operator of the server";
+const ROW_OLDER: &str =
+    "an older version of the object was put back outside of Keyswap and is not changed: ask an operator of the server";
+
+/// Describes a conflict to a client. For a row that was altered, the remedy is a command on the
+/// server. Only the log names it, because a client of any owner can cause the error.
+pub fn describe_conflict(conflict: &Conflict) -> String {
+    let description = if matches!(conflict, Conflict::RowAltered { .. }) {
+        ROW_ALTERED
+    } else if matches!(conflict, Conflict::RowOlder { .. }) {
+        ROW_OLDER
+    } else {
+        return conflict.to_string();
+    };
+    tracing::error!(
+        %conflict,
+        "refused a change of a row that was altered outside of Keyswap; run `keyswap integrity list`"
+    );
+    description.to_owned()
+}
 
 pub fn describe_lifetime(longest: Span) -> String {
     format!("expires_in may be {} seconds at most for this key and these audiences", longest.as_secs())

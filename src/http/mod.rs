@@ -24,6 +24,7 @@ mod routes;
 pub mod server;
 mod signing;
 mod status_lists;
+pub mod tls;
 mod webhooks;
 
 pub use api_keys::bodies::ApiKeyBody;

@@ -157,17 +157,20 @@ impl Problem {
             .with(WWW_AUTHENTICATE, format!(r#"{BEARER_CHALLENGE}, error="invalid_token""#))
     }
 
-    fn unavailable(detail: &'static str) -> Self {
+    /// The same for every cause, because callers that are not authenticated see it.
+    fn unavailable() -> Self {
+        let detail = "the request failed temporarily and probably changed nothing; try again in a moment";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available right now", detail)
             .with(RETRY_AFTER, 1)
     }
 
     fn unavailable_because(cause: &dyn fmt::Display) -> Self {
         tracing::warn!(%cause, "failed to serve a request for a temporary reason; answered 503");
-        Self::unavailable("the request failed temporarily and probably changed nothing; try again in a moment")
+        Self::unavailable()
     }
 
-    fn internal(cause: &dyn fmt::Display) -> Self {
+    /// A fault of Keyswap, whose cause is logged.
+    pub fn internal(cause: &dyn fmt::Display) -> Self {
         tracing::error!(%cause, "internal error");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error", INTERNAL)
     }

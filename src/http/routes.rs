@@ -7,26 +7,23 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use crate::{
-    domain::common::origin::Origin,
-    http::{
-        access::{access_records, audiences, permissions, roles},
-        api_keys::{self, service_clients, usage},
-        cors,
-        credentials::caller,
-        directory::{import, members, organizations, users},
-        events,
-        exchange::{self, token},
-        extract::{access::Endpoint, access::on},
-        introspection::{check_access, introspect, revoke, validate},
-        oauth_error::OAuthError,
-        openapi::pages,
-        operations,
-        portal::{assets, branding, console_page, key_statistics, portal_page, sessions},
-        problem::{Problem, is_oauth_path},
-        signing::{signing_keys, well_known},
-        status_lists, webhooks,
-    },
+use crate::http::{
+    access::{access_records, audiences, permissions, roles},
+    api_keys::{self, service_clients, usage},
+    cors,
+    credentials::caller,
+    directory::{import, members, organizations, users},
+    events,
+    exchange::{self, token},
+    extract::{access::Endpoint, access::on},
+    introspection::{check_access, introspect, revoke, validate},
+    oauth_error::OAuthError,
+    openapi::pages,
+    operations,
+    portal::{assets, branding, console_page, key_statistics, portal_page, sessions},
+    problem::{Problem, is_oauth_path},
+    signing::{signing_keys, well_known},
+    status_lists, webhooks,
 };
 
 /// Paths, each with its endpoints.
@@ -149,22 +146,19 @@ fn public_routes() -> RouteTable {
 
 /// Operations routes on the public listener, for deployments without an operator listener.
 fn public_operations_routes() -> RouteTable {
-    let mut routes = health_routes();
-    routes.extend(routes! { "/metrics": GET operations::get_public_metrics as get_metrics; });
-    routes
+    routes! {
+        "/healthz": GET operations::get_public_healthz as get_health;
+        "/readyz": GET operations::get_public_readyz as get_readiness;
+        "/metrics": GET operations::get_public_metrics as get_metrics;
+    }
 }
 
 /// Operations routes on the operator listener.
 fn operator_routes() -> RouteTable {
-    let mut routes = health_routes();
-    routes.extend(routes! { "/metrics": GET operations::metrics as get_metrics; });
-    routes
-}
-
-fn health_routes() -> RouteTable {
     routes! {
         "/healthz": GET operations::healthz as get_health;
         "/readyz": GET operations::readyz as get_readiness;
+        "/metrics": GET operations::metrics as get_metrics;
     }
 }
 
@@ -175,13 +169,13 @@ pub fn all_routes() -> RouteTable {
 
 /// Configures the public listener. If the issuer has a path, the routes are served below that path
 /// and at the root, because a proxy may or may not strip the path.
-pub fn configure_public(config: &mut ServiceConfig, issuer_path: &str, origins: &[Origin], with_operations: bool) {
+pub fn configure_public(config: &mut ServiceConfig, issuer_path: &str, with_operations: bool) {
     if with_operations {
-        register_routes(public_operations_routes(), config, "", &[]);
+        register_routes(public_operations_routes(), config, "");
     }
     let prefixes: &[&str] = if issuer_path.is_empty() { &[""] } else { &[issuer_path, ""] };
     for prefix in prefixes {
-        register_routes(public_routes(), config, prefix, origins);
+        register_routes(public_routes(), config, prefix);
     }
     if !issuer_path.is_empty() {
         // RFC 8414 §3.1: the well-known part is inserted between host and path.
@@ -206,18 +200,18 @@ pub fn configure_public(config: &mut ServiceConfig, issuer_path: &str, origins: 
 
 /// Configures the operator listener.
 pub fn configure_operations(config: &mut ServiceConfig) {
-    register_routes(operator_routes(), config, "", &[]);
+    register_routes(operator_routes(), config, "");
     config.default_service(web::to(not_found));
 }
 
-/// Registers all paths below `prefix`. Pages of `origins` may call `/v1`.
-fn register_routes(routes: RouteTable, config: &mut ServiceConfig, prefix: &str, origins: &[Origin]) {
+/// Registers all paths below `prefix`.
+fn register_routes(routes: RouteTable, config: &mut ServiceConfig, prefix: &str) {
     for (path, endpoints) in routes {
         let resource = build_resource(&format!("{prefix}{path}"), endpoints);
         if cors::is_public_document(path) {
             config.service(resource.wrap(from_fn(cors::serve_public_document)));
-        } else if path.starts_with("/v1/") && !origins.is_empty() {
-            config.service(resource.wrap(cors::build_v1_cors(origins)));
+        } else if path.starts_with("/v1/") {
+            config.service(resource.wrap(from_fn(cors::serve_allowed_origins)));
         } else {
             config.service(resource);
         }

@@ -4,7 +4,6 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     num::NonZero,
-    path::Path,
     sync::Arc,
     thread::available_parallelism,
 };
@@ -16,12 +15,10 @@ use actix_web::{
     web,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use socket2::{Domain, Socket, Type};
 
 use crate::{
     config::sections::Server as ServerSettings,
-    crypto,
     http::{
         connection::{self, registry::Connections},
         extract::{client_address::TrustedProxies, request::attach_request_context},
@@ -29,6 +26,7 @@ use crate::{
         portal::assets::Assets,
         problem::path_of,
         routes,
+        tls::{self, Certificates, TlsError},
     },
     service::Services,
 };
@@ -38,10 +36,8 @@ use crate::{
 pub enum ServeError {
     #[error("failed to listen on {0}: {1}")]
     Bind(SocketAddr, io::Error),
-    #[error("failed to read {}: {}", .0.display(), .1)]
-    TlsFile(std::path::PathBuf, String),
-    #[error("the TLS certificate and key do not match: {0}")]
-    Tls(rustls::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("the server stopped: {0}")]
     Io(#[from] io::Error),
 }
@@ -89,6 +85,7 @@ const LISTEN_BACKLOG: i32 = 4096;
 pub struct Servers {
     public: Server,
     admin: Option<Server>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 impl std::fmt::Debug for Servers {
@@ -103,8 +100,14 @@ impl Servers {
         std::iter::once(&self.public).chain(&self.admin).map(Server::handle).collect()
     }
 
-    /// Runs until SIGTERM. The servers then accept no connections, and requests in flight complete
-    /// within `shutdown_timeout`. SIGINT stops the servers at once.
+    /// The TLS certificates of the public server.
+    pub fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.certificates.clone()
+    }
+
+    /// Runs until a handle stops the servers. They then accept no connections, and if the stop is
+    /// graceful, requests in flight complete within `shutdown_timeout`. Signals are caught by the
+    /// command line.
     pub async fn run(self) -> Result<(), ServeError> {
         match self.admin {
             None => self.public.await?,
@@ -124,19 +127,20 @@ pub fn serve(bound: BoundListeners, services: Arc<Services>) -> Result<Servers, 
     let pages = web::Data::new(DocsPages::new(services.issuer()));
     let assets = web::Data::new(Assets::new());
     let settings = services.settings.server.clone();
-    let origins = services.settings.portal.allowed_origins.clone();
+    let live = services.live.clone();
     let services = web::Data::from(services);
-    let trusted = web::Data::new(TrustedProxies::new(&settings));
+    let trusted = web::Data::new(TrustedProxies::new(live.clone()));
     let shutdown = settings.shutdown_timeout.as_secs();
     let limit = raise_connection_limit(settings.max_connections, services.settings.database.pool_size);
     let operations_here = bound.admin_socket.is_none();
-    let tls = settings.tls_certificate.as_deref().zip(settings.tls_key.as_deref());
-    let tls = tls.map(|(certificate, key)| configure_tls(certificate, key)).transpose()?;
+    let certificates = live.load().tls.as_ref().map(Certificates::load).transpose()?.map(Arc::new);
+    let tls = certificates.clone().map(tls::configure).transpose()?;
     let builder = |workers: usize, limit: usize| {
         // Connections that are being closed for others still have a descriptor. The listener waits
         // for their end when there are too many of them.
         let limit = (limit + MAX_CLOSING_CONNECTIONS).div_ceil(workers);
-        Server::build().workers(workers).max_concurrent_connections(limit).shutdown_timeout(shutdown)
+        let builder = Server::build().workers(workers).max_concurrent_connections(limit);
+        builder.shutdown_timeout(shutdown).disable_signals()
     };
     // A connection whose handshake stalls is closed like any other. The default of 256 would stop
     // the listener long before the limit.
@@ -151,7 +155,7 @@ pub fn serve(bound: BoundListeners, services: Arc<Services>) -> Result<Servers, 
             .app_data(pages.clone())
             .app_data(assets.clone())
             .wrap(from_fn(attach_request_context))
-            .configure(|config| routes::configure_public(config, &issuer_path, &origins, operations_here))
+            .configure(|config| routes::configure_public(config, &issuer_path, operations_here))
     };
     let socket = start_listening(bound.socket, bound.address)?;
     let public = connection::listener::listen(builder(workers, limit), socket, tls, connections, app)?.run();
@@ -170,7 +174,7 @@ pub fn serve(bound: BoundListeners, services: Arc<Services>) -> Result<Servers, 
             Some(connection::listener::listen(builder(1, MAX_ADMIN_CONNECTIONS), socket, None, connections, app)?.run())
         }
     };
-    Ok(Servers { public, admin })
+    Ok(Servers { public, admin, certificates })
 }
 
 /// Maximum number of connections of the operator listener.
@@ -203,18 +207,4 @@ fn raise_connection_limit(configured: u32, pool_size: u32) -> usize {
         );
     }
     usize::try_from(connections).unwrap_or(usize::MAX)
-}
-
-/// Supports TLS 1.2 and 1.3, the defaults of rustls.
-fn configure_tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, ServeError> {
-    let unreadable =
-        |path: &Path, error: &dyn std::fmt::Display| ServeError::TlsFile(path.to_owned(), error.to_string());
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable(certificate, &error))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
-    rustls::ServerConfig::builder_with_provider(crypto::tls::crypto_provider())
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(ServeError::Tls)
 }

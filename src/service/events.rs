@@ -21,7 +21,7 @@ const MAX_WAIT: Span = Span::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Returns the events that follow the sequence number `after` in the requested order. If there are
-/// none, waits up to `wait` for new ones.
+/// none, waits up to `wait` for new ones. The end of the process ends the wait.
 pub async fn list(
     services: &Services,
     filter: EventFilter,
@@ -36,6 +36,7 @@ pub async fn list(
         return Err(Error::invalid("wait", format!("must be at most {MAX_WAIT}")));
     }
     let deadline = Instant::now() + wait.duration();
+    let mut phase_changes = services.lifecycle.changes();
     loop {
         let filter = filter.clone();
         let page =
@@ -44,7 +45,10 @@ pub async fn list(
         if !page.data.is_empty() || now >= deadline {
             return Ok(page);
         }
-        sleep_until(deadline.min(now + POLL_INTERVAL)).await;
+        tokio::select! {
+            () = sleep_until(deadline.min(now + POLL_INTERVAL)) => {}
+            () = phase_changes.next() => return Ok(page),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Deletion of rows whose retention has ended.
 
 use crate::{
-    service::{Error, Services},
+    service::{Error, Services, lifecycle::Phase},
     store::{self, NoEvent},
 };
 
@@ -9,6 +9,8 @@ use crate::{
 /// writers.
 const BATCH_SIZE: i64 = 500;
 
+/// Deletes what has expired. It ends early when the process stops, because the members of a large
+/// deleted organization take minutes.
 pub async fn delete_expired_rows(services: &Services) -> Result<(), Error> {
     let timing = services.settings.timing;
     // The longest time after its expiry at which a verifier may accept a token.
@@ -25,13 +27,14 @@ pub async fn delete_expired_rows(services: &Services) -> Result<(), Error> {
         store::credentials::revoked_tokens::delete_expired(tx, late)
     });
     expired.await?;
-    loop {
+    while services.lifecycle.phase() < Phase::Stopping {
         let orphaned = services.store.run_internal(NoEvent::Cleanup, |tx| {
             let records = store::access::access_records::delete_orphaned(tx, BATCH_SIZE)?;
             Ok(records + store::directory::members::delete_orphaned(tx, BATCH_SIZE)?)
         });
         if orphaned.await? == 0 {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }

@@ -3,32 +3,36 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    config::Settings,
+    config::{Settings, live::LiveSettings},
     crypto::{master_keys::MasterKeys, random::SystemEntropy},
     outbound::Outbound,
     service::{
         Error,
         caller::Caller,
-        common::{change_limiter::ChangeRateLimiter, verified_events::VerifiedEvents},
+        common::{change_limiter::ChangeRateLimiter, job_monitor::JobMonitor, verified_events::VerifiedEvents},
         credentials::{
             brute_force::BruteForceLimiter, decoy::DecoyCredential, spent_limits::SpentLimits,
             use_buffer::UsageRecorder,
         },
         encryption::database_progress::RollbackGuard,
         exchange::{counts::FlushedExchangeCounts, large_tokens::LoggedLargeTokens},
+        lifecycle::Lifecycle,
         portal::key_statistics::KeyStatisticsCache,
         replicas::registration::ReplicaRegistration,
         signing::{ClockMonitor, key_cache::KeyCache, live_tokens::LiveTokenCounts},
         status_lists::cache::StatusLists,
     },
-    store::{Outcome, Store, Tx},
+    store::{Outcome, RetryReason, Store, Tx},
     telemetry::metrics::Metrics,
 };
 
 /// The state of a Keyswap process.
 pub struct Services {
     pub store: Store,
+    /// The settings of the start.
     pub settings: Settings,
+    /// The settings that can change while the process runs.
+    pub live: LiveSettings,
     pub master_keys: MasterKeys,
     pub entropy: SystemEntropy,
     pub keys: KeyCache,
@@ -56,6 +60,8 @@ pub struct Services {
     pub rollback_guard: RollbackGuard,
     /// How far the background check has verified the audit log.
     pub verified_events: VerifiedEvents,
+    pub job_monitor: JobMonitor,
+    pub lifecycle: Lifecycle,
 }
 
 impl fmt::Debug for Services {
@@ -66,11 +72,12 @@ impl fmt::Debug for Services {
 
 impl Services {
     /// Runs a change of `caller` in a transaction, unless its owner or organization has made too
-    /// many changes. Then the database is not called.
+    /// many changes. Then the database is not called. The change may run more than once, as
+    /// `Store::run_transaction` describes.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
         caller: &Caller,
-        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Send + 'static,
+        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Clone + Send + 'static,
     ) -> Result<T, Error> {
         self.change_limiter.count_change(&caller.authority.tenant_scope)?;
         self.run_transaction(caller, change).await
@@ -82,7 +89,7 @@ impl Services {
     pub(crate) async fn end_access<T: Send + 'static>(
         &self,
         caller: &Caller,
-        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Send + 'static,
+        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Clone + Send + 'static,
     ) -> Result<T, Error> {
         self.change_limiter.count_end(&caller.authority.tenant_scope)?;
         self.run_transaction(caller, change).await
@@ -91,10 +98,17 @@ impl Services {
     async fn run_transaction<T: Send + 'static>(
         &self,
         caller: &Caller,
-        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Send + 'static,
+        change: impl FnOnce(&mut Tx<'_>, &Caller) -> Result<Outcome<T>, Error> + Clone + Send + 'static,
     ) -> Result<T, Error> {
         let caller = caller.clone();
         self.store.run_transaction(caller.origin.clone(), move |tx| change(tx, &caller)).await
+    }
+
+    /// Copies the counts of the store to the metrics, which are about to be scraped.
+    pub fn update_database_metrics(&self) {
+        for reason in RetryReason::ALL {
+            self.metrics.database.set_transaction_retries(reason.as_str(), self.store.retries().count(reason));
+        }
     }
 
     pub fn issuer(&self) -> &str {

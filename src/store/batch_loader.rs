@@ -13,6 +13,7 @@ use crate::{
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     store::{
         credentials::{key_context::LookupDetail, key_details},
+        database_lease::UnverifiedRead,
         dialect,
         error::StoreError,
         lookup_queue::{LookupResult, MAX_BATCH_SIZE, MAX_WAITING_LOOKUPS, PendingLookup},
@@ -110,6 +111,12 @@ impl LookupWorker {
         self.pool_state.record_response();
         let mut connection = connected?;
         while let Some(lookups) = self.pool_state.batch_loader.take_batch() {
+            if let Err(error) = follow_lease(&self.pool_state, &mut connection) {
+                for lookup in lookups {
+                    let _ = lookup.result_sender.send(Err(error.clone()));
+                }
+                return Err(error);
+            }
             let resolved = resolve_batch(&self.pool_state, &mut connection, lookups);
             self.pool_state.record_response();
             self.pool_state.record_batch();
@@ -125,6 +132,15 @@ fn connect(pool_state: &PoolState) -> Result<PooledConn, StoreError> {
     let mut connection = pool_state.pool.get().map_err(StoreError::unavailable)?;
     dialect::set_lookup_mode(&mut connection, true)?;
     Ok(connection)
+}
+
+/// Replaces a connection that leads to another server than the one that the lease is on. The loader
+/// keeps its connection for as long as there are lookups, so the pool does not check it.
+fn follow_lease(pool_state: &PoolState, connection: &mut PooledConn) -> Result<(), StoreError> {
+    if pool_state.lease.is_on_other_server(connection.server()) {
+        *connection = connect(pool_state)?;
+    }
+    Ok(())
 }
 
 /// The waiting requests, by level of detail and audiences, then by credential. Nearly all lookups
@@ -155,6 +171,7 @@ fn resolve_batch(
             });
             state = found.as_ref().map(|_| ()).map_err(Clone::clone);
         }
+        let server = connection.server();
         for (credential, mut result_senders) in group {
             let result = match &mut found {
                 Ok(found) => Ok(found.remove(&credential)),
@@ -165,6 +182,7 @@ fn resolve_batch(
                 }
                 Err(error) => Err(error.clone()),
             };
+            let result = result.map(|lookup| UnverifiedRead::new(lookup, server));
             // Sending fails if the request no longer waits. The last one needs no copy.
             let last = result_senders.pop();
             for result_sender in result_senders {

@@ -92,6 +92,24 @@ pub enum OpenError {
     Connect(diesel::ConnectionError),
     #[error("failed to set up the database connection: {0}")]
     Setup(DieselError),
+    #[error(
+        "failed to keep a session: a pooler between Keyswap and PostgreSQL gives it to other connections; set \
+         pool_mode = session in PgBouncer, or set database.url to the address of PostgreSQL itself"
+    )]
+    SharedSession,
+    #[error(transparent)]
+    NoEntropy(#[from] EntropyUnavailable),
+    #[error(
+        "the database server is read-only: it is a standby, or default_transaction_read_only is on; set database.url to \
+         the primary or list all hosts, or turn the setting off"
+    )]
+    ReadOnly,
+    #[error("failed to connect to the database: its hosts do not respond")]
+    NoResponse,
+    #[error("failed to start a thread that connects to the database: {0}")]
+    Thread(io::Error),
+    #[error("the connection leads to another database server than the one that acknowledges heartbeats")]
+    OtherServer,
     #[error("SQLite {0} can corrupt its write-ahead log; version 3.51.3 or later is required")]
     UnsupportedSqliteVersion(String),
     #[error("failed to run the migrations: {0}")]

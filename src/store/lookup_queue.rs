@@ -4,6 +4,7 @@ use crate::{
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     store::{
         credentials::{key_context::LookupDetail, key_details::CredentialLookup},
+        database_lease::UnverifiedRead,
         error::StoreError,
     },
 };
@@ -28,7 +29,7 @@ pub(crate) const MAX_WAITING_LOOKUPS: usize = 2048;
 /// How long an idle loader thread keeps its connection.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 
-pub(crate) type LookupResult = Result<Option<CredentialLookup>, StoreError>;
+pub(crate) type LookupResult = Result<UnverifiedRead<Option<CredentialLookup>>, StoreError>;
 
 /// A waiting lookup, with the channel for its result.
 pub(crate) struct PendingLookup {

@@ -3,62 +3,87 @@
 
 pub mod access;
 pub mod api_keys;
+pub mod backup;
 mod batch_loader;
 mod column_types;
 mod columns;
 mod commit;
 pub mod common;
+mod connection;
 pub mod credentials;
+mod database_lease;
 mod dialect;
 pub mod directory;
 pub mod encryption;
 mod error;
 pub mod events;
 pub mod exchange_counts;
+mod heartbeat;
 mod lock;
 mod lookup_queue;
 mod migrate;
 mod operation_limits;
+mod own_commits;
 mod pending_changes;
 mod pool;
 mod pool_state;
 pub mod portal;
 mod prelude;
+mod primary;
 mod query;
+mod reads;
+mod replication;
+mod retry;
 mod row_encryption;
 pub mod row_versions;
 mod rows;
 mod schema;
+mod session;
 mod settings;
 pub mod signing;
+mod sqlite;
 pub mod status_lists;
 mod transaction;
 pub mod webhooks;
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{Arc, OnceLock, Weak, mpsc},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::time::timeout;
 
 use crate::{
     domain::{
-        access::audience::Identifier,
-        common::{derived_id::CredentialId, encryption::RowCipher, entropy::Entropy, time::Timestamp},
-        events::{Digest, Origin},
+        common::{encryption::RowCipher, entropy::Entropy},
+        events::Digest,
     },
     store::{
+        database_lease::{DatabaseLease, Trust, UnverifiedRead, monotonic_now},
         operation_limits::{OperationKind, OperationPermits},
+        own_commits::OwnCommits,
         pool_state::PoolState,
     },
 };
 
+pub use connection::Conn;
 pub use credentials::{key_context::LookupDetail, key_details::CredentialLookup};
-pub use dialect::durability_faults;
+pub use database_lease::DatabaseLeaseError;
+pub use dialect::{
+    durability_faults,
+    server::{Replication, ReplicationMode},
+};
 pub use error::{OpenError, StoreError};
 pub use lock::Lock;
-pub use pool::{Conn, SqliteSettings, read_sqlite_settings};
+pub use own_commits::CommittedEvent;
+pub use replication::{read_replication, read_system_id, read_timeline};
+pub use retry::{ChangeError, RetryCounts, RetryReason};
 pub use row_encryption::{AuthenticatedRow, RowEncryption};
 pub use settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl, SystemClock};
+pub use sqlite::{SqliteSettings, read_sqlite_settings};
 pub use transaction::{NoEvent, Outcome, Tx, now};
 
 /// A handle to the database. Clones share the connection pool.
@@ -74,6 +99,11 @@ pub struct Store {
     operation_timeout: Duration,
     entropy: Arc<dyn Entropy>,
     encryption: Arc<RowEncryption>,
+    retries: Arc<RetryCounts>,
+    own_commits: Arc<OwnCommits>,
+    /// The heartbeats of a server end when the last clone of the store is dropped. The reference is
+    /// valid as long as their thread runs.
+    heartbeats: Arc<OnceLock<(mpsc::Sender<Infallible>, Weak<()>)>>,
 }
 
 impl fmt::Debug for Store {
@@ -94,7 +124,7 @@ impl Store {
         entropy: Arc<dyn Entropy>,
         digest: Digest,
     ) -> Result<Self, OpenError> {
-        let pool_factory = pool::open(settings, if_missing, clock)?;
+        let pool_factory = pool::open(settings, if_missing, clock, &*entropy)?;
         Ok(Self {
             pool_state: Arc::new(ArcSwap::from_pointee(PoolState::new(&pool_factory))),
             pool_factory,
@@ -103,7 +133,14 @@ impl Store {
             operation_timeout: settings.connect_timeout + settings.statement_timeout,
             entropy,
             encryption: Arc::new(RowEncryption::new(digest)),
+            retries: Arc::default(),
+            own_commits: Arc::default(),
+            heartbeats: Arc::default(),
         })
+    }
+
+    const fn lease(&self) -> &Arc<DatabaseLease> {
+        self.pool_factory.lease()
     }
 
     /// Gives the store the master keys. Changes of keys fail before.
@@ -136,120 +173,20 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.run_blocking(OperationKind::Read, move |_, connection| body(connection)).await
+        self.run_blocking(OperationKind::Read, Trust::RollbackChecked, move |_, connection| body(connection)).await
     }
 
-    /// Loads a credential and the existing audiences among `targets`, in the level of detail that
-    /// `detail` selects. The data is read after this call begins. The batch loader combines
-    /// concurrent calls into one query.
-    pub async fn load_credential(
-        &self,
-        credential: CredentialId,
-        targets: BTreeSet<Identifier>,
-        detail: LookupDetail,
-    ) -> Result<Option<CredentialLookup>, StoreError> {
-        let pool_state = self.pool_state.load_full();
-        let busy = || StoreError::unavailable("too many requests wait for it");
-        let pending = batch_loader::submit_lookup(&pool_state, credential, targets, detail).ok_or_else(busy)?;
-        match timeout(self.operation_timeout, pending.wait_for_result()).await {
-            Ok(Some(answer)) => answer,
-            Ok(None) => Err(StoreError::unavailable("a look-up was given up")),
-            Err(_) => {
-                // One unresponsive connection suffices, because all lookups wait for it.
-                if pool_state.is_unresponsive(self.operation_timeout)
-                    || pool_state.has_no_response_since(&pool_state.last_batch_ms, self.operation_timeout)
-                {
-                    self.replace_pool(&pool_state);
-                }
-                Err(StoreError::unavailable("it does not answer"))
-            }
-        }
+    /// Returns how many changes were repeated since the start.
+    pub fn retries(&self) -> &RetryCounts {
+        &self.retries
     }
 
-    /// Stops the batch loader and releases its connections, so that dropping the store closes every
-    /// connection. This is the last call on a store.
-    pub async fn close(&self) {
-        self.pool_state.load_full().batch_loader.close().await;
-    }
-
-    /// Runs `body` in a write transaction. This is the only way to write. The rows that `body`
-    /// writes and the events it returns commit together or not at all. When this function returns
-    /// `Ok`, the commit is durable on disk (invariant 3).
-    ///
-    /// If the operation times out after it has started, or the connection is lost during the
-    /// commit, the outcome is unknown, because the transaction may still commit. Clients send an
-    /// `Idempotency-Key` so that a retry is safe. After any other error nothing has changed.
-    pub async fn run_transaction<T, E>(
-        &self,
-        origin: Origin,
-        body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        self.run_transaction_as(OperationKind::Change, origin, body).await
-    }
-
-    async fn run_transaction_as<T, E>(
-        &self,
-        kind: OperationKind,
-        origin: Origin,
-        body: impl FnOnce(&mut Tx<'_>) -> Result<Outcome<T>, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        self.run_blocking(kind, move |store, connection| {
-            commit::run(connection, store.entropy.as_ref(), &store.encryption, &origin, body)
-        })
-        .await
-    }
-
-    /// Like `read`, with the time of the database before it.
-    pub async fn read_at<T, E>(
-        &self,
-        body: impl FnOnce(&mut Conn, Timestamp) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        self.read(move |connection| {
-            let now = now(connection)?;
-            body(connection, now)
-        })
-        .await
-    }
-
-    /// Runs a change of Keyswap itself that appends no event, for the reason given.
-    pub async fn run_internal<T: Send + 'static>(
-        &self,
-        reason: NoEvent,
-        body: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.run_transaction(Origin::SYSTEM, move |tx| Ok(Outcome::without_event(body(tx)?, reason))).await
-    }
-
-    /// Like `run_internal`, for changes that clients cause at will, with connections of their own.
-    pub async fn run_count<T: Send + 'static>(
-        &self,
-        reason: NoEvent,
-        body: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let count = move |tx: &mut Tx<'_>| Ok(Outcome::without_event(body(tx)?, reason));
-        self.run_transaction_as(OperationKind::Count, Origin::SYSTEM, count).await
-    }
-
-    /// Returns the time of the database.
-    pub async fn now(&self) -> Result<Timestamp, StoreError> {
-        self.read(transaction::now).await
-    }
-
+    /// Runs `body` with a pooled connection on a blocking thread. What it returns, errors included,
+    /// is trusted only if the lease is held afterwards. A change requires it before as well.
     async fn run_blocking<T, E>(
         &self,
         kind: OperationKind,
+        trust: Trust,
         body: impl FnOnce(&Self, &mut Conn) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
@@ -272,11 +209,15 @@ impl Store {
             // A connection error is also a response. The pool is replaced only if there is no
             // response.
             taken.record_response();
-            let mut connection = connection.map_err(|error| E::from(StoreError::unavailable(error)))?;
+            let mut connection = connection.map_err(StoreError::unavailable)?;
+            if kind != OperationKind::Read {
+                // A commit cannot be undone when the lease turns out to have ended.
+                store.lease().check(connection.server(), trust, monotonic_now()).map_err(StoreError::unavailable)?;
+            }
             let result = body(&store, &mut connection);
             taken.record_response();
             drop(permit);
-            result
+            Ok::<_, StoreError>(UnverifiedRead::new(result, connection.server()))
         });
         // This timeout covers a database host or network that accepts data and never responds. The
         // database's own timeouts have no effect then.
@@ -286,11 +227,13 @@ impl Store {
             }
             return Err(unavailable("it does not answer"));
         };
-        done.map_err(|error| E::from(StoreError::unavailable(error)))?
+        done.map_err(StoreError::unavailable)
+            .flatten()
+            .and_then(|result| result.accept(self.lease(), trust))
+            .map_err(E::from)?
     }
 
-    /// Replaces the pool. The unresponsive connections stay with the threads that are blocked on
-    /// them.
+    /// Replaces the pool. Threads that are blocked on unresponsive connections keep them.
     fn replace_pool(&self, unresponsive: &Arc<PoolState>) {
         if Arc::ptr_eq(&self.pool_state.load(), unresponsive) {
             tracing::warn!("the database does not respond; replacing the connection pool");

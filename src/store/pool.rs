@@ -1,38 +1,39 @@
-//! Connections to PostgreSQL and SQLite, selected by the scheme of the URL, and the connection
-//! pool.
+//! Opens connections to PostgreSQL and SQLite, selected by the scheme of the URL, and pools them.
 
-use std::{fmt, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt, fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use diesel::{
-    Connection as _, PgConnection, RunQueryDsl, SqliteConnection,
+    Connection as _, PgConnection, SqliteConnection,
     connection::SimpleConnection,
     declare_sql_function,
-    dsl::sql,
     r2d2::{ManageConnection, Pool as R2d2Pool, PooledConnection, R2D2Connection},
-    sql_types::{Integer, Text},
 };
 
 use tokio::time::Instant;
 
-use crate::store::{
-    error::{OpenError, StoreError},
-    settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl},
+use crate::{
+    domain::common::entropy::Entropy,
+    store::{
+        connection::ServerConn,
+        database_lease::DatabaseLease,
+        dialect::server,
+        error::OpenError,
+        primary::PrimarySearch,
+        session::{self, SessionIds},
+        settings::{Clock, CreationPolicy, DatabaseSettings, DatabaseUrl},
+        sqlite::require_supported_sqlite,
+    },
 };
 
-#[derive(diesel::MultiConnection)]
-pub enum Conn {
-    Sqlite(SqliteConnection),
-    Postgres(PgConnection),
-}
-
-impl fmt::Debug for Conn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sqlite(_) => "Conn(SQLite)",
-            Self::Postgres(_) => "Conn(PostgreSQL)",
-        })
-    }
-}
+pub use crate::store::connection::{Conn, MultiBackend};
 
 #[declare_sql_function]
 extern "SQL" {
@@ -42,10 +43,22 @@ extern "SQL" {
     fn keyswap_now() -> diesel::sql_types::BigInt;
 }
 
+/// How much longer than its timeouts a new connection may take.
+const CONNECTION_MARGIN: Duration = Duration::from_secs(10);
+
 /// Creates the connections of the pool.
+#[derive(Clone)]
 pub struct ConnectionManager {
     settings: DatabaseSettings,
     clock: Arc<dyn Clock>,
+    session_ids: Arc<SessionIds>,
+    /// Whether new connections are checked for a pooler that shares sessions: the first one, and
+    /// the first one after a connection or its session was lost, because a pooler that is restarted
+    /// can change its mode.
+    suspects_pooler: Arc<AtomicBool>,
+    lease: Arc<DatabaseLease>,
+    /// The host of the primary when the database was opened. It is used until the first heartbeat.
+    first_url: DatabaseUrl,
 }
 
 impl fmt::Debug for ConnectionManager {
@@ -54,16 +67,32 @@ impl fmt::Debug for ConnectionManager {
     }
 }
 
-/// The minimum version of SQLite. In earlier versions two connections that write can corrupt the
-/// write-ahead log.
-const MIN_SQLITE_VERSION: (u32, u32, u32) = (3, 51, 3);
-
 impl ConnectionManager {
-    pub fn new(settings: DatabaseSettings, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, clock }
+    pub const fn url(&self) -> &DatabaseUrl {
+        &self.settings.url
     }
 
-    fn connect_sqlite(&self, path: &str) -> Result<Conn, OpenError> {
+    /// Returns how long a new connection may take: libpq gives up earlier, unless the name of the
+    /// host has many addresses, and the statements that prepare a session have a timeout.
+    pub fn connection_limit(&self) -> Duration {
+        let connect = self.settings.url.connect_timeout().unwrap_or_else(|| self.connect_timeout());
+        connect + self.settings.statement_timeout + CONNECTION_MARGIN
+    }
+
+    /// libpq does not accept less than two seconds.
+    fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.settings.connect_timeout.as_secs().max(2))
+    }
+
+    /// Connects to `url`, which is the configured one or names one of its hosts.
+    pub fn connect_to(&self, url: &DatabaseUrl) -> Result<ServerConn, OpenError> {
+        match url {
+            DatabaseUrl::Sqlite(path) => self.connect_sqlite(path),
+            DatabaseUrl::Postgres(url) => self.connect_postgres(url),
+        }
+    }
+
+    fn connect_sqlite(&self, path: &str) -> Result<ServerConn, OpenError> {
         let mut connection = SqliteConnection::establish(path).map_err(OpenError::Connect)?;
         // `synchronous` is FULL, because with NORMAL a power failure can roll back acknowledged
         // commits (invariant 3).
@@ -76,7 +105,7 @@ impl ConnectionManager {
         let clock = Arc::clone(&self.clock);
         keyswap_now_utils::register_nondeterministic_impl(&connection, move || clock.now().millis())
             .map_err(OpenError::Setup)?;
-        Ok(Conn::Sqlite(connection))
+        Ok(ServerConn::new(Conn::Sqlite(connection), None, String::new()))
     }
 
     /// Switches a new database file to WAL mode. The switch needs an exclusive lock, and SQLite
@@ -94,8 +123,8 @@ impl ConnectionManager {
         }
     }
 
-    fn connect_postgres(&self, url: &str) -> Result<Conn, OpenError> {
-        let connect = self.settings.connect_timeout.as_secs().max(2);
+    fn connect_postgres(&self, url: &str) -> Result<ServerConn, OpenError> {
+        let connect = self.connect_timeout().as_secs();
         let statement = self.settings.statement_timeout.as_millis();
         let mut url = url.to_owned();
         // Parameters in the configured URL take precedence. By default libpq sets no timeouts.
@@ -106,55 +135,58 @@ impl ConnectionManager {
             ("keepalives_interval", "3".to_owned()),
             ("keepalives_count", "3".to_owned()),
             ("application_name", "keyswap".to_owned()),
+            // A standby and a server that is read-only are not trusted (invariant 17).
+            ("target_session_attrs", "read-write".to_owned()),
         ] {
             if !url.contains(&format!("{name}=")) {
                 url.push(if url.contains('?') { '&' } else { '?' });
                 url.push_str(&format!("{name}={value}"));
             }
         }
-        let mut connection = PgConnection::establish(&url).map_err(redact_connection_error)?;
-        connection
-            .batch_execute(&format!(
-                "SET statement_timeout = {statement}; SET lock_timeout = {statement}; \
-                 SET idle_in_transaction_session_timeout = {statement};"
-            ))
-            .map_err(OpenError::Setup)?;
-        Ok(Conn::Postgres(connection))
+        let mut connection = PgConnection::establish(&url).map_err(session::describe_connection_error)?;
+        let id = self.session_ids.issue();
+        session::prepare(&mut connection, &id, self.settings.statement_timeout)?;
+        let server = server::read_identity(&mut connection).map_err(OpenError::Setup)?;
+        Ok(ServerConn::new(Conn::Postgres(connection), Some(server), id))
     }
-}
-
-/// Replaces an error for a URL that libpq cannot parse, because its message quotes the URL with the
-/// password.
-fn redact_connection_error(error: diesel::ConnectionError) -> OpenError {
-    let said_by_server = |text: &str| {
-        text.contains("connection to server")
-            || text.contains("could not translate host name")
-            || text.contains("timeout expired")
-    };
-    let quotes_url = matches!(&error, diesel::ConnectionError::BadConnection(text) if !said_by_server(text));
-    if quotes_url { OpenError::UnreadableUrl } else { OpenError::Connect(error) }
 }
 
 impl ManageConnection for ConnectionManager {
-    type Connection = Conn;
+    type Connection = ServerConn;
     type Error = OpenError;
 
-    fn connect(&self) -> Result<Conn, OpenError> {
-        match &self.settings.url {
-            DatabaseUrl::Sqlite(path) => self.connect_sqlite(path),
-            DatabaseUrl::Postgres(url) => self.connect_postgres(url),
+    /// Connects to the server that the lease is on. It is one of the hosts of the configured URL,
+    /// and another host may name a former primary.
+    fn connect(&self) -> Result<ServerConn, OpenError> {
+        let url = self.lease.url().unwrap_or_else(|| self.first_url.clone());
+        let mut connection = self.connect_to(&url)?;
+        if self.lease.is_on_other_server(connection.server()) {
+            return Err(OpenError::OtherServer);
         }
+        if self.suspects_pooler.load(Ordering::Relaxed) {
+            connection.require_own_sessions(&mut self.connect_to(&url)?)?;
+            self.suspects_pooler.store(false, Ordering::Relaxed);
+        }
+        Ok(connection)
     }
 
-    fn is_valid(&self, connection: &mut Conn) -> Result<(), OpenError> {
-        match connection {
-            Conn::Sqlite(_) => Ok(()),
-            Conn::Postgres(inner) => inner.batch_execute("SELECT 1").map_err(OpenError::Setup),
+    fn is_valid(&self, connection: &mut ServerConn) -> Result<(), OpenError> {
+        if self.lease.is_on_other_server(connection.server()) {
+            return Err(OpenError::OtherServer);
         }
+        let checked = connection.check_session();
+        if checked.is_err() {
+            self.suspects_pooler.store(true, Ordering::Relaxed);
+        }
+        checked
     }
 
-    fn has_broken(&self, connection: &mut Conn) -> bool {
-        is_broken(connection)
+    fn has_broken(&self, connection: &mut ServerConn) -> bool {
+        let is_lost = is_broken(connection);
+        if is_lost {
+            self.suspects_pooler.store(true, Ordering::Relaxed);
+        }
+        is_lost || self.lease.is_on_other_server(connection.server())
     }
 }
 
@@ -169,41 +201,60 @@ pub type PooledConn = PooledConnection<ConnectionManager>;
 /// Creates connection pools for one database: one at startup, and another each time the connections
 /// stop responding.
 #[derive(Clone)]
-pub struct PoolFactory {
-    settings: DatabaseSettings,
-
-    clock: Arc<dyn Clock>,
-}
+pub struct PoolFactory(ConnectionManager);
 
 impl PoolFactory {
     /// Returns how many operations may use a connection at once, not counting the batch loader.
     pub const fn max_concurrent_operations(&self) -> usize {
-        self.settings.pool_size as usize
+        self.0.settings.pool_size as usize
+    }
+
+    pub const fn lease(&self) -> &Arc<DatabaseLease> {
+        &self.0.lease
+    }
+
+    pub fn connection_manager(&self) -> ConnectionManager {
+        self.0.clone()
     }
 
     pub fn create_pool(&self) -> Pool {
         Pool::builder()
-            .max_size(self.settings.pool_size + MAX_LOADER_THREADS)
+            .max_size(self.0.settings.pool_size + MAX_LOADER_THREADS)
             .min_idle(Some(1))
-            .connection_timeout(self.settings.connect_timeout)
+            .connection_timeout(self.0.settings.connect_timeout)
             .error_handler(Box::new(ConnectionErrorLogger))
-            .build_unchecked(ConnectionManager::new(self.settings.clone(), Arc::clone(&self.clock)))
+            .build_unchecked(self.0.clone())
     }
 }
 
-/// Opens one connection, so that an invalid URL is reported at startup, and checks the version of
-/// SQLite.
+/// Opens one connection to SQLite, or two to the primary of PostgreSQL, so that an invalid URL, an
+/// unsupported version of SQLite and a pooler that shares sessions are reported at startup.
 pub fn open(
     settings: &DatabaseSettings,
     if_missing: CreationPolicy,
     clock: Arc<dyn Clock>,
+    entropy: &dyn Entropy,
 ) -> Result<PoolFactory, OpenError> {
+    let is_sqlite = matches!(settings.url, DatabaseUrl::Sqlite(_));
     if let DatabaseUrl::Sqlite(path) = &settings.url {
         ensure_sqlite_directory(Path::new(path), if_missing)?;
     }
-    let mut first = ConnectionManager::new(settings.clone(), Arc::clone(&clock)).connect()?;
+    let mut manager = ConnectionManager {
+        settings: settings.clone(),
+        clock,
+        session_ids: Arc::new(SessionIds::new(entropy)?),
+        suspects_pooler: Arc::new(AtomicBool::new(!is_sqlite)),
+        lease: Arc::new(DatabaseLease::new(settings.lease)),
+        first_url: settings.url.clone(),
+    };
+    let search = PrimarySearch::new(&settings.url);
+    if search.has_several_hosts() {
+        let connecting = manager.clone();
+        (_, manager.first_url) = search.connect(manager.connection_limit(), move |url| connecting.connect_to(url))?;
+    }
+    let mut first = manager.connect()?;
     require_supported_sqlite(&mut first)?;
-    Ok(PoolFactory { settings: settings.clone(), clock })
+    Ok(PoolFactory(manager))
 }
 
 /// Logs connection errors. The pool retries on its own; the waiting request receives
@@ -228,43 +279,6 @@ fn ensure_sqlite_directory(path: &Path, if_missing: CreationPolicy) -> Result<()
             None => Ok(()),
         },
     }
-}
-
-fn require_supported_sqlite(connection: &mut Conn) -> Result<(), OpenError> {
-    let Conn::Sqlite(_) = connection else { return Ok(()) };
-    let version =
-        read_sqlite_version(connection).map_err(|error| OpenError::UnsupportedSqliteVersion(error.to_string()))?;
-    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    let mut next = || parts.next().unwrap_or(0);
-    if (next(), next(), next()) < MIN_SQLITE_VERSION {
-        Err(OpenError::UnsupportedSqliteVersion(version))
-    } else {
-        Ok(())
-    }
-}
-
-fn read_sqlite_version(connection: &mut Conn) -> Result<String, StoreError> {
-    Ok(sql::<Text>("SELECT sqlite_version()").get_result(connection)?)
-}
-
-/// The effective settings of SQLite on a pooled connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SqliteSettings {
-    pub version: String,
-    pub journal_mode: String,
-    /// 2 means FULL.
-    pub synchronous: i32,
-    pub foreign_keys: i32,
-}
-
-/// Reads the settings of an SQLite connection. Fails on PostgreSQL.
-pub fn read_sqlite_settings(connection: &mut Conn) -> Result<SqliteSettings, StoreError> {
-    Ok(SqliteSettings {
-        version: read_sqlite_version(connection)?,
-        journal_mode: sql::<Text>("SELECT journal_mode FROM pragma_journal_mode").get_result(connection)?,
-        synchronous: sql::<Integer>("SELECT synchronous FROM pragma_synchronous").get_result(connection)?,
-        foreign_keys: sql::<Integer>("SELECT foreign_keys FROM pragma_foreign_keys").get_result(connection)?,
-    })
 }
 
 /// The maximum number of loader threads, each with a connection of its own. A second thread starts

@@ -1,8 +1,13 @@
 //! A connection pool with the operations that wait for it and the batch loader that uses it.
 
-use crate::store::{lookup_queue::BatchLoader, operation_limits::OperationPermits, pool};
+use crate::store::{
+    database_lease::DatabaseLease, lookup_queue::BatchLoader, operation_limits::OperationPermits, pool,
+};
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::Instant;
@@ -10,6 +15,7 @@ use tokio::time::Instant;
 /// A connection pool with the operations that wait for it and the batch loader that uses it.
 pub(crate) struct PoolState {
     pub(crate) pool: pool::Pool,
+    pub(crate) lease: Arc<DatabaseLease>,
     /// One permit per connection, not counting the connections of the batch loader. An operation
     /// waits here without occupying a thread.
     pub(crate) permits: OperationPermits,
@@ -28,6 +34,7 @@ impl PoolState {
         let permits = OperationPermits::divide(make.max_concurrent_operations());
         Self {
             pool,
+            lease: Arc::clone(make.lease()),
             permits,
             batch_loader: BatchLoader::default(),
             created_at: Instant::now(),

@@ -466,6 +466,12 @@ diesel::table! {
     }
 }
 diesel::table! {
+    replica_heartbeats (replica_id) {
+        replica_id -> Text,
+        heartbeats -> BigInt,
+    }
+}
+diesel::table! {
     clock_monitor (id) {
         id -> Integer,
         last_observed_at -> BigInt,

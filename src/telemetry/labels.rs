@@ -195,6 +195,32 @@ impl EncodeLabelValue for LargeTokenResult {
     }
 }
 
+/// The result of a reload of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReloadResult {
+    Applied,
+    /// The configuration or the TLS certificate is invalid, or the certificate does not match its
+    /// key. The previous one stays in use.
+    Refused,
+}
+
+impl ReloadResult {
+    pub(crate) const ALL: [Self; 2] = [Self::Applied, Self::Refused];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl EncodeLabelValue for ReloadResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
+        EncodeLabelValue::encode(&self.as_str(), encoder)
+    }
+}
+
 /// A kind of rows that Keyswap authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

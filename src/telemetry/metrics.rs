@@ -1,6 +1,6 @@
 //! Prometheus metrics. Label values come from fixed sets and never from client input.
 
-use std::{collections::BTreeMap, fmt, sync::atomic::AtomicU64, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use prometheus_client::{
     encoding::text,
@@ -9,31 +9,25 @@ use prometheus_client::{
 };
 
 use crate::telemetry::{
+    database::DatabaseMetrics,
     labels::{AuthenticatedTable, ExchangeLabels, ExchangeResult, LargeTokenResult, RequestForm, WebhookAttemptResult},
-    registration::{add, add_seconds},
+    process_metrics::ProcessMetrics,
+    registration::{FloatGauge, Label, add, add_seconds},
+    reload_metrics::ReloadMetrics,
+    signing_keys::SigningKeys,
 };
-
-/// The values of the signing key gauges, from one snapshot.
-#[derive(Debug, Default)]
-pub struct SigningKeys {
-    /// By algorithm and state, how long the oldest key in that state has been in it.
-    pub ages: BTreeMap<(&'static str, &'static str), Duration>,
-    /// By kind of a step, the seconds until the next one is due. Negative when it is overdue.
-    pub steps: BTreeMap<&'static str, f64>,
-}
-
-/// One label: its name and its value.
-type Label<V> = [(&'static str, V); 1];
-type FloatGauge = Gauge<f64, AtomicU64>;
 
 /// The metrics of one server.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    pub database: DatabaseMetrics,
+    pub process: ProcessMetrics,
     requests: RequestMetrics,
     signing: SigningMetrics,
     webhooks: WebhookMetrics,
     status_lists: StatusListMetrics,
+    pub reloads: ReloadMetrics,
 }
 
 #[derive(Debug)]
@@ -78,10 +72,13 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("keyswap");
         Self {
+            database: DatabaseMetrics::register(&mut registry),
+            process: ProcessMetrics::register(&mut registry),
             requests: RequestMetrics::register(&mut registry),
             signing: SigningMetrics::register(&mut registry),
             webhooks: WebhookMetrics::register(&mut registry),
             status_lists: StatusListMetrics::register(&mut registry),
+            reloads: ReloadMetrics::register(&mut registry),
             registry,
         }
     }
@@ -292,6 +289,7 @@ impl Metrics {
 
     /// Returns the metrics in the OpenMetrics 1.0 text format, which Prometheus scrapes.
     pub fn encode(&self) -> Result<String, fmt::Error> {
+        self.process.sample();
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
         Ok(out)

@@ -35,6 +35,7 @@ class Server:
         settings = {
             "server.bind": f"127.0.0.1:{port}",
             "server.public_url": self.issuer,
+            "server.drain_delay": "0s",
             "database.url": database_url,
             "keys.dir": directory / "keys",
             "keys.create": "true",

@@ -73,6 +73,9 @@ class Deployment:
         self.settings = {
             "server.public_url": self.issuer,
             "database.url": database_url,
+            # Longer than replicas are suspended: here, only the age of their signing keys counts. The tests of failovers
+            # are those of the lease.
+            "database.lease": "10s",
             "keys.dir": directory / "keys",
             "keys.create": "true",
             "signing_keys.algorithm": "ES256",

@@ -24,7 +24,8 @@ class Replica:
         self.stale = 0
         self.ready = False
         self.was_ready = False
-        settings = {**settings, "server.bind": f"127.0.0.1:{self.port}", "keys.rollback_guard": directory / f"{name}.rollback-guard"}
+        own = {"server.bind": f"127.0.0.1:{self.port}", "keys.rollback_guard": directory / f"{name}.rollback-guard"}
+        settings = {**settings, **own, "server.drain_delay": "0s"}
         flags = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYSWAP")}
         with open(self.log, "ab") as log:

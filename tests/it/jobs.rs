@@ -78,6 +78,27 @@ both! {
         receiver.wait(2).await;
     }
 
+    async fn liveness_reports_a_job_that_does_not_run(server: Server, "jobs=by_hand") {
+        let monitor = &server.services.job_monitor;
+        let probe = async || {
+            let probed = server.get("/healthz").send().await.unwrap();
+            (probed.status().as_u16(), probed.text().await.unwrap())
+        };
+        assert_eq!(probe().await, (200, "ok\n".to_owned()), "the test runs the jobs itself");
+        monitor.expect_jobs();
+        let must_restart = (503, "the process must be restarted\n".to_owned());
+        assert_eq!(probe().await, must_restart);
+        let describe_fault = || monitor.find_fault().unwrap().to_string();
+        assert_eq!(describe_fault(), "the background jobs were not started; restart the server");
+        let job = monitor.add_job("count the stars", LONG);
+        assert_eq!(probe().await.0, 200);
+        drop(job);
+        assert_eq!(probe().await, must_restart);
+        assert_eq!(describe_fault(), "background job \"count the stars\" has ended; restart the server");
+        monitor.stop();
+        assert_eq!(probe().await.0, 200, "the server stops");
+    }
+
     async fn old_rows_are_deleted_at_start_and_full_use_buffers_flushed_early(server: Server, "jobs=by_hand") {
         server.database.sql("INSERT INTO key_usage (key_id, day, uses) VALUES ('key', 0, 1)");
         let server = Server::on(server.stop().await, &["usage.flush_interval=1h"]).await;

@@ -1,7 +1,11 @@
 //! The contract of the store, tested on both databases.
 
-use std::{sync::mpsc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    time::{Duration, Instant},
+};
 
+use diesel::{Connection as _, PgConnection, connection::SimpleConnection as _};
 use keyswap::{
     crypto::sha256,
     domain::{
@@ -13,10 +17,10 @@ use keyswap::{
         events::{Actor, Event, EventType, NewEvent, Origin},
     },
     service::events,
-    store::{self, Lock, NoEvent, Outcome, StoreError, Tx},
+    store::{self, DatabaseLeaseError, Lock, NoEvent, Outcome, StoreError, Tx},
 };
 
-use crate::support::{Kind, both};
+use crate::support::{Kind, MANUAL_JOBS, Server, both};
 
 fn permission(name: &str) -> Permission {
     Permission {
@@ -222,10 +226,13 @@ both! {
         let store = server.services.store.clone();
         let (started, running) = tokio::sync::oneshot::channel();
         let (release, released) = mpsc::channel::<()>();
+        // A change can be repeated, so what it captures can be cloned.
+        let channels = Arc::new(Mutex::new((Some(started), released)));
         let writer = tokio::spawn(async move {
             let change = store.run_transaction(cli(), move |tx| {
                 store::access::permissions::insert(tx, &permission("slow:one"))?;
-                started.send(()).unwrap();
+                let (started, released) = &mut *channels.lock().unwrap();
+                started.take().unwrap().send(()).unwrap();
                 // The write lock is held until the reader has its result.
                 released.recv_timeout(Duration::from_secs(30)).expect("the reader waited for the writer");
                 Ok::<_, StoreError>(Outcome::event((), NewEvent::new(EventType::PermissionCreated, "slow:one")))
@@ -240,6 +247,69 @@ both! {
         release.send(()).unwrap();
         writer.await.unwrap();
     }
+}
+
+/// Waits until an exchange of `key` is answered with `status`.
+async fn until_exchange_is(server: &Server, key: &str, status: u16) {
+    let started = Instant::now();
+    while server.exchange(key).await.status() != status {
+        assert!(started.elapsed() < Duration::from_secs(60), "not answered {status}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn stuck_heartbeat_ends_the_lease() {
+    Server::run(Kind::Postgres, &["database.lease=2s"], |server| async move {
+        let key = server.generic_key(&["a:b"]).await.value;
+        until_exchange_is(&server, &key, 200).await;
+        assert_eq!(server.services.store.lease_fault(), None);
+        // Reads work. Only the commit of the heartbeat waits.
+        let mut other = PgConnection::establish(&server.database.url).unwrap();
+        other.batch_execute("BEGIN; SELECT heartbeats FROM replica_heartbeats FOR UPDATE").unwrap();
+        until_exchange_is(&server, &key, 503).await;
+        assert!(server.services.store.now().await.is_err(), "no read is trusted");
+        assert!(matches!(server.services.store.lease_fault(), Some(DatabaseLeaseError::Expired { .. })));
+        let change = server.services.store.run_transaction(cli(), |tx| {
+            store::access::permissions::insert(tx, &permission("a:late"))?;
+            Ok::<_, StoreError>(Outcome::event((), NewEvent::new(EventType::PermissionCreated, "a:late")))
+        });
+        assert!(change.await.is_err());
+        other.batch_execute("COMMIT").unwrap();
+        until_exchange_is(&server, &key, 200).await;
+        let name: PermissionName = "a:late".parse().unwrap();
+        let found = server.services.store.read(move |connection| store::access::permissions::find(connection, &name));
+        assert!(found.await.unwrap().is_none(), "no change begins without the lease");
+    });
+}
+
+/// A server whose identity was read without one of its parts, because of an error that passes, would
+/// look like another server.
+#[test]
+fn system_id_is_absent_only_if_the_server_refuses_it() {
+    Server::run(Kind::Postgres, &[MANUAL_JOBS], |server| async move {
+        // A function of a schema before `pg_catalog` takes the place of that of the server.
+        let read = |sqlstate: &'static str| {
+            server.services.store.read(move |connection| {
+                connection.batch_execute(&format!(
+                    "CREATE SCHEMA IF NOT EXISTS other; \
+                     CREATE OR REPLACE FUNCTION other.pg_control_system() RETURNS TABLE (system_identifier BIGINT) \
+                     LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$; \
+                     SET search_path = other, pg_catalog, public"
+                ))?;
+                let found = store::read_system_id(connection);
+                connection.batch_execute("RESET search_path")?;
+                found
+            })
+        };
+        for sqlstate in ["42501", "42883", "0A000"] {
+            assert_eq!(read(sqlstate).await.unwrap(), None, "{sqlstate}");
+        }
+        for sqlstate in ["57014", "40001", "25006", "53200"] {
+            assert!(read(sqlstate).await.is_err(), "{sqlstate}");
+        }
+        assert!(server.services.store.read(store::read_system_id).await.unwrap().is_some());
+    });
 }
 
 #[test]

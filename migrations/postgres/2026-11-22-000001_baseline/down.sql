@@ -6,6 +6,7 @@ DROP TABLE webhooks;
 DROP TABLE event_chain_head;
 DROP TABLE events;
 DROP TABLE clock_monitor;
+DROP TABLE replica_heartbeats;
 DROP TABLE replicas;
 DROP TABLE signing_key_tokens;
 DROP TABLE signing_key_manifest;

@@ -135,20 +135,22 @@ CREATE TABLE access_record_statement_roles (
 );
 CREATE INDEX access_record_statement_roles_role ON access_record_statement_roles (role, record_id);
 
--- The parts of a record as JSON, so that one statement reads a whole record. Statements have the current permissions of their roles.
+-- The parts of a record as JSON, each with its position, so that one statement reads a whole record. The reader puts them in order.
+-- Statements have the current permissions of their roles.
 CREATE VIEW access_record_parts AS
 SELECT
     a.id AS record_id,
     COALESCE((
-        SELECT json_agg(json_build_object('kind', p.kind, 'id', p.principal_id, 'unique_id', p.unique_id) ORDER BY p.position)::TEXT
+        SELECT json_agg(json_build_array(p.position, json_build_object('kind', p.kind, 'id', p.principal_id, 'unique_id', p.unique_id)))::TEXT
         FROM access_record_principals p WHERE p.record_id = a.id
     ), '[]') AS principals,
     COALESCE((
-        SELECT json_agg(json_build_object('user', d.user_id, 'generation_id', d.generation_id) ORDER BY d.position)::TEXT
+        SELECT json_agg(json_build_array(d.position, json_build_object('user', d.user_id, 'generation_id', d.generation_id)))::TEXT
         FROM access_record_admins d WHERE d.record_id = a.id
     ), '[]') AS admins,
     COALESCE((
-        SELECT json_agg(
+        SELECT json_agg(json_build_array(
+            t.position,
             json_build_object(
                 'resources', t.resources,
                 'roles', COALESCE((
@@ -159,8 +161,8 @@ SELECT
                     SELECT string_agg(g.permission, ' ') FROM access_record_statement_roles q JOIN role_permissions g ON g.role = q.role
                     WHERE q.record_id = t.record_id AND q.position = t.position
                 ), '')
-            ) ORDER BY t.position
-        )::TEXT
+            )
+        ))::TEXT
         FROM access_record_statements t WHERE t.record_id = a.id
     ), '[]') AS statements
 FROM access_records a;
@@ -581,6 +583,12 @@ CREATE TABLE replicas (
     clock_skew BIGINT NOT NULL,
     max_ttl BIGINT NOT NULL
 );
+
+-- The heartbeats of each server, each of which proves that the database can write. Only PostgreSQL has rows.
+CREATE TABLE replica_heartbeats (
+    replica_id TEXT NOT NULL PRIMARY KEY,
+    heartbeats BIGINT NOT NULL
+) WITH (fillfactor = 50);
 
 -- One row: the last observed time, and since when the clock has been steady.
 CREATE TABLE clock_monitor (

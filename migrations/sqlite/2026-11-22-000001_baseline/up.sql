@@ -1,5 +1,8 @@
 -- Times are milliseconds since 1970-01-01 UTC. A set of names in one column has one space between the names; other structured
 -- values are JSON. The database clock, keyswap_now(), is registered by each connection (src/store/pool.rs).
+--
+-- SQLite 3.40 (Debian 12) must be able to read the schema: a view that it cannot parse keeps tools that copy the database from
+-- opening it. Newer are for example ORDER BY in an aggregate and string_agg (3.44).
 
 
 -- Encryption
@@ -44,7 +47,7 @@ CREATE TABLE role_permissions (
 CREATE INDEX role_permissions_permission ON role_permissions (permission, role);
 
 CREATE VIEW roles_with_permissions AS
-SELECT r.name, r.description, r.created_at, r.version, COALESCE((SELECT string_agg(g.permission, ' ') FROM role_permissions g WHERE g.role = r.name), '') AS permissions
+SELECT r.name, r.description, r.created_at, r.version, COALESCE((SELECT group_concat(g.permission, ' ') FROM role_permissions g WHERE g.role = r.name), '') AS permissions
 FROM roles r;
 
 CREATE TABLE audiences (
@@ -131,32 +134,34 @@ CREATE TABLE access_record_statement_roles (
 ) WITHOUT ROWID;
 CREATE INDEX access_record_statement_roles_role ON access_record_statement_roles (role, record_id);
 
--- The parts of a record as JSON, so that one statement reads a whole record. Statements have the current permissions of their roles.
+-- The parts of a record as JSON, each with its position, so that one statement reads a whole record. The reader puts them in order.
+-- Statements have the current permissions of their roles.
 CREATE VIEW access_record_parts AS
 SELECT
     a.id AS record_id,
     COALESCE((
-        SELECT json_group_array(json_object('kind', p.kind, 'id', p.principal_id, 'unique_id', p.unique_id) ORDER BY p.position)
+        SELECT json_group_array(json_array(p.position, json_object('kind', p.kind, 'id', p.principal_id, 'unique_id', p.unique_id)))
         FROM access_record_principals p WHERE p.record_id = a.id
     ), '[]') AS principals,
     COALESCE((
-        SELECT json_group_array(json_object('user', d.user_id, 'generation_id', d.generation_id) ORDER BY d.position)
+        SELECT json_group_array(json_array(d.position, json_object('user', d.user_id, 'generation_id', d.generation_id)))
         FROM access_record_admins d WHERE d.record_id = a.id
     ), '[]') AS admins,
     COALESCE((
-        SELECT json_group_array(
+        SELECT json_group_array(json_array(
+            t.position,
             json_object(
                 'resources', t.resources,
                 'roles', COALESCE((
-                    SELECT string_agg(q.role, ' ') FROM access_record_statement_roles q
+                    SELECT group_concat(q.role, ' ') FROM access_record_statement_roles q
                     WHERE q.record_id = t.record_id AND q.position = t.position
                 ), ''),
                 'permissions', COALESCE((
-                    SELECT string_agg(g.permission, ' ') FROM access_record_statement_roles q JOIN role_permissions g ON g.role = q.role
+                    SELECT group_concat(g.permission, ' ') FROM access_record_statement_roles q JOIN role_permissions g ON g.role = q.role
                     WHERE q.record_id = t.record_id AND q.position = t.position
                 ), '')
-            ) ORDER BY t.position
-        )
+            )
+        ))
         FROM access_record_statements t WHERE t.record_id = a.id
     ), '[]') AS statements
 FROM access_records a;
@@ -198,7 +203,7 @@ CREATE TABLE user_roles (
 CREATE INDEX user_roles_role ON user_roles (role, user_id);
 
 CREATE VIEW users_with_roles AS
-SELECT u.id, u.generation_id, u.blocked_at, u.locked_at, u.lock_reason, u.profile, u.metadata, u.created_at, u.version, COALESCE((SELECT string_agg(q.role, ' ') FROM user_roles q WHERE q.user_id = u.id), '') AS roles FROM users u;
+SELECT u.id, u.generation_id, u.blocked_at, u.locked_at, u.lock_reason, u.profile, u.metadata, u.created_at, u.version, COALESCE((SELECT group_concat(q.role, ' ') FROM user_roles q WHERE q.user_id = u.id), '') AS roles FROM users u;
 
 -- A row is valid while the organization has the generation that it names. A job deletes the rows of deleted organizations; those
 -- of a deleted user are deleted with the user.
@@ -227,7 +232,7 @@ CREATE INDEX member_roles_role ON member_roles (role, organization_id, user_id);
 
 CREATE VIEW members_with_roles AS
 SELECT m.organization_id, m.user_id, m.generation_id, m.organization_generation_id, m.metadata, m.created_at, m.version, COALESCE((
-    SELECT string_agg(q.role, ' ') FROM member_roles q WHERE q.organization_id = m.organization_id AND q.user_id = m.user_id
+    SELECT group_concat(q.role, ' ') FROM member_roles q WHERE q.organization_id = m.organization_id AND q.user_id = m.user_id
 ), '') AS roles
 FROM members m;
 
@@ -424,15 +429,15 @@ SELECT
     CASE
         -- The permissions of this key that may be assigned to keys of an organization.
         WHEN k.user_id IS NULL AND k.organization_id IS NOT NULL THEN (
-            SELECT string_agg(p.name, ' ') FROM permissions p
+            SELECT group_concat(p.name, ' ') FROM permissions p
             WHERE p.name IN (SELECT value FROM json_each('["' || replace(k.permissions, ' ', '","') || '"]')) AND ' ' || p.assignable_to || ' ' LIKE '% organization %'
         )
         WHEN k.organization_id IS NOT NULL THEN (
-            SELECT string_agg(g.permission, ' ') FROM member_roles q JOIN role_permissions g ON g.role = q.role
+            SELECT group_concat(g.permission, ' ') FROM member_roles q JOIN role_permissions g ON g.role = q.role
             WHERE q.organization_id = k.organization_id AND q.user_id = k.user_id
         )
         WHEN k.user_id IS NOT NULL THEN (
-            SELECT string_agg(g.permission, ' ') FROM user_roles q JOIN role_permissions g ON g.role = q.role WHERE q.user_id = k.user_id
+            SELECT group_concat(g.permission, ' ') FROM user_roles q JOIN role_permissions g ON g.role = q.role WHERE q.user_id = k.user_id
         )
     END AS owner_permissions,
     -- Whether an access record names the key or its owner. Few do, and only these are read.
@@ -577,6 +582,12 @@ CREATE TABLE replicas (
     clock_skew BIGINT NOT NULL,
     max_ttl BIGINT NOT NULL
 );
+
+-- The heartbeats of each server, each of which proves that the database can write. Only PostgreSQL has rows.
+CREATE TABLE replica_heartbeats (
+    replica_id TEXT NOT NULL PRIMARY KEY,
+    heartbeats BIGINT NOT NULL
+) WITHOUT ROWID;
 
 -- One row: the last observed time, and since when the clock has been steady.
 CREATE TABLE clock_monitor (

@@ -7,12 +7,14 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
 use crate::service::{
     Error, Services,
     api_keys::expiry_notifications::{record_expiry_notifications, record_owner_deletions},
+    common::job_monitor::RunningJob,
+    database_server,
     encryption::{master_keys, rollback_guard},
     integrity, retention, signing, status_lists,
 };
@@ -26,21 +28,30 @@ const INTEGRITY_INTERVAL: Duration = Duration::from_secs(600);
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(3600);
 const MIN_BUILD_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_REFRESH_INTERVAL: Duration = Duration::from_secs(2);
+/// Time after which a run is not expected to complete any more. Each step of a run has a timeout of
+/// seconds, and the longest runs, which build all status lists, take a few minutes.
+const MAX_RUN_TIME: Duration = Duration::from_secs(15 * 60);
+/// The same for jobs that go over all rows in batches, with pauses: the check of ten million rows
+/// takes about ten minutes.
+const MAX_BATCHED_RUN_TIME: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the stop waits for the jobs. Each ends with the step of its run that is in progress.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The running jobs of a server.
 #[derive(Debug)]
 pub struct Jobs {
     services: Arc<Services>,
-    running: Vec<JoinHandle<()>>,
+    running: Vec<(&'static str, JoinHandle<()>)>,
     stop: watch::Sender<bool>,
 }
 
 impl Jobs {
     pub fn start(services: &Arc<Services>) -> Self {
         let stop = watch::Sender::new(false);
-        let deliveries = webhooks::run(services.clone(), stop.subscribe());
         let mut jobs = Self { services: services.clone(), running: Vec::new(), stop };
-        jobs.spawn("deliver events to webhooks", deliveries);
+        let (all, stopped) = (services.clone(), jobs.stop.subscribe());
+        jobs.spawn("deliver events to webhooks", MAX_RUN_TIME, |job| webhooks::run(all, job, stopped));
         let build = services.settings.timing.replica_staleness.duration() / 3;
         let refresh = build.min(MAX_REFRESH_INTERVAL);
         let flush = services.settings.usage.flush_interval.duration();
@@ -51,6 +62,7 @@ impl Jobs {
         jobs.run_every(ROLLBACK_GUARD_INTERVAL, "update the rollback guard", |all| async move {
             rollback_guard::update(&all).await
         });
+        jobs.run_new_server_check();
         jobs.run_every(refresh, "refresh the status lists", |all| async move { status_lists::refresh(&all).await });
         // A list is signed again at half of its `ttl`, also if that is shorter.
         let build = build.min(Duration::from_secs(status_lists::build::ttl(services)) / 4).max(MIN_BUILD_INTERVAL);
@@ -64,10 +76,13 @@ impl Jobs {
         jobs.run_every(NOTIFICATION_INTERVAL, "record expiry notifications", |all| async move {
             record_notifications(&all).await
         });
-        jobs.run_every(INTEGRITY_INTERVAL, "check the integrity of the rows", |all| async move {
-            integrity::run_background_check(&all).await
-        });
-        jobs.run_every(CLEANUP_INTERVAL, "delete expired rows", |all| async move {
+        jobs.run_limited(
+            INTEGRITY_INTERVAL,
+            MAX_BATCHED_RUN_TIME,
+            "check the integrity of the rows",
+            |all| async move { integrity::run_background_check(&all).await },
+        );
+        jobs.run_limited(CLEANUP_INTERVAL, MAX_BATCHED_RUN_TIME, "delete expired rows", |all| async move {
             retention::delete_expired_rows(&all).await
         });
         jobs
@@ -75,11 +90,19 @@ impl Jobs {
 
     /// Stops the jobs, and writes what they would have written next.
     pub async fn stop(self) {
+        self.stop_within(STOP_TIMEOUT).await;
+    }
+
+    async fn stop_within(self, timeout: Duration) {
         // The jobs are signalled and not aborted, because an aborted flush would lose the data that
         // it holds.
+        self.services.job_monitor.stop();
         let _ = self.stop.send(true);
-        for job in self.running {
-            let _ = job.await;
+        let deadline = Instant::now() + timeout;
+        for (task, job) in self.running {
+            if timeout_at(deadline, job).await.is_err() {
+                tracing::warn!(?timeout, "the job that should {task} did not end in time; stopping without it");
+            }
         }
         let services = &*self.services;
         log_failure_at_shutdown("flush last-used times", services.last_used.flush().await);
@@ -102,15 +125,44 @@ impl Jobs {
         F: Future<Output = Result<(), E>> + Send,
         E: Display + Send,
     {
+        self.run_limited(period, MAX_RUN_TIME, task, job);
+    }
+
+    /// Like `run_every`, with the time after which liveness reports a run that has not ended.
+    fn run_limited<F, E>(
+        &mut self,
+        period: Duration,
+        max_run_time: Duration,
+        task: &'static str,
+        job: impl Fn(Arc<Services>) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<(), E>> + Send,
+        E: Display + Send,
+    {
         let (services, mut stopped) = (self.services.clone(), self.stop.subscribe());
-        self.spawn(task, async move {
+        self.spawn(task, max_run_time, |running| async move {
             let mut ticks = interval(period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     // `changed` fails when the sender is dropped. That also means stop.
                     _ = stopped.changed() => break,
-                    _ = ticks.tick() => log_failure(task, job(services.clone()).await),
+                    _ = ticks.tick() => run_once(&services, &running, job(services.clone())).await,
+                }
+            }
+        });
+    }
+
+    /// Runs the rollback check of each new database server, after which it is trusted.
+    fn run_new_server_check(&mut self) {
+        let (services, mut stopped) = (self.services.clone(), self.stop.subscribe());
+        self.spawn("check the new database server for a rollback", MAX_RUN_TIME, |running| async move {
+            loop {
+                tokio::select! {
+                    _ = stopped.changed() => break,
+                    () = services.store.wait_for_new_server() => {
+                        run_once(&services, &running, database_server::check_new(&services)).await;
+                    }
                 }
             }
         });
@@ -119,32 +171,32 @@ impl Jobs {
     /// Flushes last-used times whenever many are buffered.
     fn run_early_flush(&mut self) {
         let (services, mut stopped) = (self.services.clone(), self.stop.subscribe());
-        let task = "flush last-used times early";
-        self.spawn(task, async move {
+        self.spawn("flush last-used times early", MAX_RUN_TIME, |running| async move {
             loop {
                 tokio::select! {
                     _ = stopped.changed() => break,
                     () = services.last_used.early_flush() => {
-                        log_failure(task, services.last_used.flush_excess().await);
+                        run_once(&services, &running, services.last_used.flush_excess()).await;
                     }
                 }
             }
         });
     }
 
-    fn spawn(&mut self, task: &'static str, job: impl Future<Output = ()> + Send + 'static) {
-        self.running.push(spawn_logged(task, job));
+    fn spawn<F>(&mut self, task: &'static str, max_run_time: Duration, job: impl FnOnce(RunningJob) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.services.metrics.process.add_job(task);
+        let running = self.services.job_monitor.add_job(task, max_run_time);
+        self.running.push((task, tokio::spawn(job(running))));
     }
 }
 
-/// Runs a job until it ends. A panic ends the job and not the process, and is logged.
-fn spawn_logged(task: &'static str, job: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    let job = tokio::spawn(job);
-    tokio::spawn(async move {
-        if let Err(error) = job.await {
-            tracing::error!(%error, "a background job panicked: failed to {task}; it does not run again until the server restarts");
-        }
-    })
+async fn run_once<E: Display>(services: &Services, job: &RunningJob, run: impl Future<Output = Result<(), E>>) {
+    if let Some(result) = job.run(&services.metrics, run).await {
+        log_failure(job.name(), result);
+    }
 }
 
 fn log_failure(task: &str, result: Result<(), impl Display>) {
@@ -180,36 +232,60 @@ pub async fn record_notifications(services: &Services) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Mutex};
+    use std::{
+        path::Path,
+        sync::atomic::{AtomicU32, Ordering},
+    };
 
     use super::*;
+    use crate::{
+        app::startup::{self, StartMode},
+        config::Settings,
+        service::{common::job_monitor::JobFault, health},
+        store::SystemClock,
+    };
 
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+    async fn start_services(dir: &Path) -> Arc<Services> {
+        let path = |name: &str| dir.join(name).display().to_string();
+        let set = [format!("database.url=sqlite://{}", path("keyswap.db")), format!("keys.dir={}", path("keys"))];
+        let settings = Settings::load(None, &set).unwrap();
+        Arc::new(startup::start(settings, StartMode::Serve, Arc::new(SystemClock)).await.unwrap())
     }
 
     #[tokio::test]
-    async fn panic_of_a_job_is_logged_and_the_others_go_on() {
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        let _guard = tracing::subscriber::set_default(subscriber);
-        let other = spawn_logged("do nothing", async {});
-        spawn_logged("deliver events", async { panic!("a fault of the job") }).await.unwrap();
-        other.await.unwrap();
-        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(log.lines().count(), 1, "{log}");
-        for text in ["ERROR", "a background job panicked: failed to deliver events", "a fault of the job"] {
-            assert!(log.contains(text), "{text}: {log}");
+    async fn job_that_panics_runs_again_and_a_job_that_ends_is_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        let services = start_services(dir.path()).await;
+        let mut jobs = Jobs { services: services.clone(), running: Vec::new(), stop: watch::Sender::new(false) };
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = runs.clone();
+        jobs.run_every(Duration::from_millis(5), "count", move |_| {
+            let run = counted.fetch_add(1, Ordering::Relaxed);
+            async move { if run == 0 { panic!("a fault of the job") } else { Ok::<_, Error>(()) } }
+        });
+        while runs.load(Ordering::Relaxed) < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        let metrics = services.metrics.encode().unwrap();
+        assert!(metrics.contains("keyswap_job_panics_total{job=\"count\"} 1\n"), "{metrics}");
+        assert_eq!(health::find_liveness_fault(&services), None);
+
+        jobs.spawn("end", MAX_RUN_TIME, |_| async {});
+        while health::find_liveness_fault(&services).is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(health::find_liveness_fault(&services), Some(JobFault::Ended("end")));
+        jobs.stop().await;
+        assert_eq!(health::find_liveness_fault(&services), None);
+    }
+
+    #[tokio::test]
+    async fn stop_does_not_wait_for_a_job_that_does_not_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let services = start_services(dir.path()).await;
+        let mut jobs = Jobs { services, running: Vec::new(), stop: watch::Sender::new(false) };
+        jobs.spawn("hang", MAX_RUN_TIME, |_| std::future::pending());
+        let stopped = tokio::time::timeout(Duration::from_secs(10), jobs.stop_within(Duration::from_millis(20)));
+        assert!(stopped.await.is_ok());
     }
 }

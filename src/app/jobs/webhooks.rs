@@ -13,6 +13,7 @@ use crate::{
     domain::common::id::WebhookId,
     service::{
         Error, Services,
+        common::job_monitor::RunningJob,
         webhooks::{delivery_worker, fan_out},
     },
 };
@@ -35,8 +36,8 @@ const MAX_BATCHES: usize = 16;
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Delivers events until the jobs are stopped.
-pub async fn run(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
-    let mut delivery_worker = DeliveryWorker::new(services);
+pub async fn run(services: Arc<Services>, job: RunningJob, mut stopped: watch::Receiver<bool>) {
+    let mut delivery_worker = DeliveryWorker::new(services.clone());
     let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -50,17 +51,24 @@ pub async fn run(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
                     // removed. Running tasks continue. A second task for the same webhook sends
                     // nothing twice, because each delivery is leased.
                     Err(error) => {
+                        services.metrics.process.record_job_panic(job.name());
                         tracing::error!(%error, "a delivery to a webhook panicked; will retry after its lease expires");
                         delivery_worker.serving.clear();
                     }
                 }
             }
-            _ = ticks.tick() => {
-                if let Err(error) = delivery_worker.poll().await {
+            _ = ticks.tick() => match job.run(&services.metrics, delivery_worker.poll()).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
                     tracing::warn!(%error, "failed to look up due webhook deliveries; will retry");
                     ticks.reset_after(ERROR_PAUSE);
                 }
-            }
+                None => {
+                    // The poll may have entered a webhook without starting its task.
+                    delivery_worker.serving.clear();
+                    ticks.reset_after(ERROR_PAUSE);
+                }
+            },
         }
     }
     let _ = timeout(STOP_TIMEOUT, async { while delivery_worker.tasks.join_next().await.is_some() {} }).await;

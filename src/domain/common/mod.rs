@@ -4,6 +4,7 @@ pub mod derived_id;
 pub mod encoding;
 pub mod encryption;
 pub mod entropy;
+pub mod file_access;
 pub mod id;
 pub mod json;
 pub mod key_text;

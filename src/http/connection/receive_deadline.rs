@@ -20,6 +20,9 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// The deadline for the next request. actix-http has one for the head of the first request and for
 /// idle connections, but none for a connection that has sent a part of a later request, or less of
 /// a body than it has announced and the handler has not read.
+///
+/// In HTTP/2, a client sends more than requests, such as PING. Once it has sent a request, only the
+/// time without any progress counts.
 #[derive(Debug, Default)]
 pub struct ReceiveDeadline {
     /// The number of requests that had begun at the last call.
@@ -32,7 +35,8 @@ pub struct ReceiveDeadline {
 impl ReceiveDeadline {
     pub fn record_bytes(&mut self, state: &ConnectionState) {
         self.forget_earlier_requests(state);
-        if !state.is_handling() {
+        let waits_between_requests = state.is_http2() && state.requests() > 0;
+        if !state.is_handling() && !waits_between_requests {
             self.receiving_since.get_or_insert_with(Instant::now);
         }
     }
@@ -78,6 +82,16 @@ mod tests {
                 return started.elapsed().as_secs();
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_between_requests_of_http2_are_no_request() {
+        let state = Arc::new(ConnectionState::new(Instant::now()));
+        state.set_http2();
+        let mut deadline = ReceiveDeadline::default();
+        assert_eq!(seconds_with_bytes(&state, &mut deadline, 2).await, 6, "no request at all");
+        drop(state.begin_handling());
+        assert_eq!(seconds_with_bytes(&state, &mut deadline, 7).await, 76, "they are no progress either");
     }
 
     #[tokio::test(start_paused = true)]

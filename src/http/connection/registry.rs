@@ -3,9 +3,10 @@
 use std::{
     cmp::Reverse,
     collections::HashMap,
+    future::pending,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::Context,
     time::Duration,
@@ -23,8 +24,9 @@ pub struct Connections {
     limit: usize,
     started: Instant,
     open: Mutex<OpenConnections>,
-    /// Records the connections, unless they are those of operators.
-    metrics: Option<Arc<Services>>,
+    /// Records the connections, and ends them when the process drains, unless they are those of
+    /// operators.
+    services: Option<Arc<Services>>,
 }
 
 /// An entry of `Connections`. Dropping it removes the entry.
@@ -35,17 +37,30 @@ pub struct Registration {
     pub state: Arc<ConnectionState>,
 }
 
+/// What a request can learn about its connection.
+#[derive(Debug, Clone)]
+pub struct ServedConnection {
+    pub state: Arc<ConnectionState>,
+    /// Whether TLS ends here, and not at a proxy.
+    pub is_tls: bool,
+}
+
 /// What the server knows about an open connection.
 #[derive(Debug)]
 pub struct ConnectionState {
     /// The start of the listener.
     started: Instant,
-    /// When a request began or ended, or bytes of a response were accepted, in milliseconds since
-    /// `started`. Received bytes are no progress, because a client can send one now and then.
+    /// When a request began or ended, a handler read a part of a body over HTTP/2, or bytes of a
+    /// response were accepted, in milliseconds since `started`. Received bytes are no progress,
+    /// because a client can send one now and then.
     last_progress_ms: AtomicU64,
+    /// Bytes that were received since then. Counted in HTTP/2 only.
+    received: AtomicUsize,
     /// How many requests have begun.
     requests: AtomicU64,
-    is_handling: AtomicBool,
+    /// How many requests are being handled. In HTTP/1.1 at most one.
+    handling: AtomicUsize,
+    is_http2: AtomicBool,
     is_shed: AtomicBool,
     waker: AtomicWaker,
 }
@@ -65,12 +80,12 @@ struct OpenConnections {
 const SHED_PART: usize = 64;
 
 impl Connections {
-    pub fn new(limit: usize, metrics: Option<Arc<Services>>) -> Arc<Self> {
-        Arc::new(Self { limit, started: Instant::now(), open: Mutex::default(), metrics })
+    pub fn new(limit: usize, services: Option<Arc<Services>>) -> Arc<Self> {
+        Arc::new(Self { limit, started: Instant::now(), open: Mutex::default(), services })
     }
 
     fn record(&self, open: usize, shed: usize) {
-        if let Some(services) = &self.metrics {
+        if let Some(services) = &self.services {
             services.metrics.record_open_connections(open);
             services.metrics.record_shed_connections(shed);
         }
@@ -86,6 +101,14 @@ impl Connections {
         self.record(open.states.len(), shed);
         drop(open);
         Registration { id, connections: Arc::clone(self), state }
+    }
+
+    /// Returns once the process drains or stops. Connections of operators are only closed.
+    pub async fn wait_for_drain(&self) {
+        match &self.services {
+            Some(services) => services.lifecycle.wait_for_drain().await,
+            None => pending().await,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenConnections> {
@@ -132,8 +155,10 @@ impl ConnectionState {
         let state = Self {
             started,
             last_progress_ms: AtomicU64::new(0),
+            received: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
-            is_handling: AtomicBool::new(false),
+            handling: AtomicUsize::new(0),
+            is_http2: AtomicBool::new(false),
             is_shed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         };
@@ -144,6 +169,12 @@ impl ConnectionState {
     pub fn record_progress(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_progress_ms.store(now, Ordering::Relaxed);
+        self.received.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts received bytes, and returns how many there were since the last progress.
+    pub fn record_received(&self, bytes: usize) -> usize {
+        self.received.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
     }
 
     pub fn last_progress(&self) -> Instant {
@@ -155,7 +186,16 @@ impl ConnectionState {
     }
 
     pub fn is_handling(&self) -> bool {
-        self.is_handling.load(Ordering::Relaxed)
+        self.handling.load(Ordering::Relaxed) > 0
+    }
+
+    /// Records that TLS has negotiated HTTP/2.
+    pub fn set_http2(&self) {
+        self.is_http2.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_http2(&self) -> bool {
+        self.is_http2.load(Ordering::Relaxed)
     }
 
     /// The least value is closed first.
@@ -171,7 +211,7 @@ impl ConnectionState {
 
     pub fn begin_handling(self: &Arc<Self>) -> HandlingGuard {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.is_handling.store(true, Ordering::Relaxed);
+        self.handling.fetch_add(1, Ordering::Relaxed);
         self.record_progress();
         HandlingGuard(Arc::clone(self))
     }
@@ -181,7 +221,7 @@ impl Drop for HandlingGuard {
     fn drop(&mut self) {
         // The response is written after this.
         self.0.record_progress();
-        self.0.is_handling.store(false, Ordering::Relaxed);
+        self.0.handling.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The longest time without any progress.
-const MAX_STALL: Duration = Duration::from_secs(20);
+pub const MAX_STALL: Duration = Duration::from_secs(20);
 /// The slowest sustained rate of a reader, in bytes per second.
 const MIN_RATE: u32 = 4096;
 

@@ -21,6 +21,13 @@ use crate::http::connection::{
 /// Bytes that the kernel queues for a peer before it has sent them. Without a limit, it queues
 /// several megabytes for each slow reader.
 const MAX_UNSENT: u32 = 128 * 1024;
+/// How much a client of HTTP/2 may send while no request begins or ends, no handler reads a part of
+/// a body, and no response is sent. This is more than the windows and the headers of a hundred
+/// requests take. A flood of PING, SETTINGS, PRIORITY, WINDOW_UPDATE or empty DATA exceeds it.
+const MAX_WITHOUT_PROGRESS: usize = 1024 * 1024;
+/// How much is read in HTTP/2 before the requests of the connection take what has arrived. It
+/// bounds the memory for the frames of one read, which take up to thirty times their size in `h2`.
+const MAX_BATCH: usize = 16 * 1024;
 
 /// A TCP connection that ends when its peer neither sends nor reads what it should, or when it is
 /// closed for another one.
@@ -30,6 +37,8 @@ pub struct ConnectionStream {
     registration: Registration,
     receive_deadline: ReceiveDeadline,
     stall_budget: StallBudget,
+    /// Bytes that were read since the requests of the connection ran. Counted in HTTP/2 only.
+    batch: usize,
 }
 
 impl ConnectionStream {
@@ -41,6 +50,7 @@ impl ConnectionStream {
             registration: connections.register(),
             receive_deadline: ReceiveDeadline::default(),
             stall_budget: StallBudget::default(),
+            batch: 0,
         }
     }
 
@@ -65,13 +75,30 @@ impl AsyncRead for ConnectionStream {
         }
         let this = &mut *self;
         let state = &this.registration.state;
+        if this.batch >= MAX_BATCH {
+            this.batch = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
         match Pin::new(&mut this.tcp).poll_read(context, buffer) {
             Poll::Ready(read) => {
                 this.receive_deadline.record_bytes(state);
+                if state.is_http2() {
+                    let count = buffer.filled().len() - before;
+                    this.batch += count;
+                    if state.record_received(count) > MAX_WITHOUT_PROGRESS {
+                        // As if the peer had closed the connection.
+                        buffer.set_filled(before);
+                    }
+                }
                 Poll::Ready(read)
             }
-            // As if the peer had closed the connection.
-            Poll::Pending => this.receive_deadline.poll_passed(state, context).map(Ok),
+            Poll::Pending => {
+                this.batch = 0;
+                // As if the peer had closed the connection.
+                this.receive_deadline.poll_passed(state, context).map(Ok)
+            }
         }
     }
 }
@@ -85,7 +112,11 @@ impl AsyncWrite for ConnectionStream {
         match Pin::new(&mut this.tcp).poll_write(context, bytes) {
             Poll::Ready(Ok(written)) => {
                 this.stall_budget.record_write(written);
-                this.registration.state.record_progress();
+                // In HTTP/2, this may be the answer to a PING. The sender of a response records its
+                // progress.
+                if !this.registration.state.is_http2() {
+                    this.registration.state.record_progress();
+                }
                 Poll::Ready(Ok(written))
             }
             Poll::Ready(failed) => Poll::Ready(failed),

@@ -8,27 +8,22 @@ use std::{
 use actix_web::http::header::HeaderMap;
 use ipnet::IpNet;
 
-use crate::config::sections::{ForwardedHeader, Server};
+use crate::config::{live::LiveSettings, sections::ForwardedHeader};
 
-/// The networks of trusted proxies, and the header that they set.
+/// The configured proxies, whose header is trusted.
 #[derive(Debug)]
 pub struct TrustedProxies {
-    networks: Vec<IpNet>,
-    header: ForwardedHeader,
+    live: LiveSettings,
     untrusted_header_seen: Once,
 }
 
 impl TrustedProxies {
-    pub fn new(settings: &Server) -> Self {
-        Self {
-            networks: settings.trusted_proxies.clone(),
-            header: settings.forwarded_header,
-            untrusted_header_seen: Once::new(),
-        }
+    pub const fn new(live: LiveSettings) -> Self {
+        Self { live, untrusted_header_seen: Once::new() }
     }
 
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.contains(&address.to_canonical()))
+        is_in(&self.live.load().trusted_proxies, address)
     }
 
     /// The client address: the peer, or, if the peer is a trusted proxy, the last address in the
@@ -36,15 +31,17 @@ impl TrustedProxies {
     /// from the client and prove nothing (RFC 9700 §4.13). The other header is never read: a proxy
     /// that sets one of them passes the other one on.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let live = self.live.load();
+        let (networks, header) = (&live.trusted_proxies, live.forwarded_header);
         let mut client = peer.to_canonical();
-        let mut lines = headers.get_all(self.header.name()).map(|line| line.to_str().unwrap_or_default()).peekable();
-        if lines.peek().is_some() && !self.contains(client) {
-            self.warn_of_untrusted_header(client);
+        let mut lines = headers.get_all(header.name()).map(|line| line.to_str().unwrap_or_default()).peekable();
+        if lines.peek().is_some() && !is_in(networks, client) {
+            self.warn_of_untrusted_header(header, client);
         }
         let elements: Vec<_> = lines.flat_map(|line| line.split(',')).collect();
         for element in elements.into_iter().rev() {
-            match parse_element(self.header, element.trim()) {
-                Some(address) if self.contains(client) => client = address.to_canonical(),
+            match parse_element(header, element.trim()) {
+                Some(address) if is_in(networks, client) => client = address.to_canonical(),
                 Some(_) | None => break,
             }
         }
@@ -53,8 +50,8 @@ impl TrustedProxies {
 
     /// A proxy that is not configured looks like this, but so does a client that sends the header
     /// itself. Therefore the message appears once.
-    fn warn_of_untrusted_header(&self, peer: IpAddr) {
-        let header = self.header.name();
+    fn warn_of_untrusted_header(&self, header: ForwardedHeader, peer: IpAddr) {
+        let header = header.name();
         self.untrusted_header_seen.call_once(|| {
             tracing::warn!(
                 %peer,
@@ -63,6 +60,10 @@ impl TrustedProxies {
             );
         });
     }
+}
+
+fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address.to_canonical()))
 }
 
 /// Parses one element of a header. No address contains a comma or a semicolon, so an unbalanced
@@ -95,8 +96,9 @@ mod tests {
 
     /// The client address of a request with both headers, of which the configured one is `lines`.
     fn client(header: ForwardedHeader, peer: &str, lines: &[&str]) -> String {
-        let networks = vec!["10.0.0.0/8".parse().unwrap()];
-        let trusted = TrustedProxies { networks, header, untrusted_header_seen: Once::new() };
+        let forwarded_header = format!("server.forwarded_header={}", header.name());
+        let settings = LiveSettings::with(&["server.trusted_proxies=[\"10.0.0.0/8\"]", &forwarded_header]);
+        let trusted = TrustedProxies::new(settings);
         let mut headers = HeaderMap::new();
         for (name, value) in [("x-forwarded-for", "203.0.113.99"), ("forwarded", "for=203.0.113.99")] {
             if name != header.name() {
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_proxies_are_believed() {
+    fn only_headers_of_trusted_proxies_are_used() {
         let client = |peer: &str, lines: &[&str]| client(ForwardedHeader::XForwardedFor, peer, lines);
         assert_eq!(client("192.0.2.1", &["198.51.100.9"]), "192.0.2.1", "a stranger cannot name another");
         assert_eq!(client("10.0.0.1", &["198.51.100.9"]), "198.51.100.9");

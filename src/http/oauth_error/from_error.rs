@@ -9,7 +9,8 @@ use crate::{
     domain::{credentials::error::CredentialError, exchange::refusal::ScopeError},
     http::{
         error::{
-            INTERNAL, LIMITED, ROLLED_BACK, THROTTLED, describe_lifetime, describe_target_error, describe_token_size,
+            INTERNAL, LIMITED, THROTTLED, describe_conflict, describe_lifetime, describe_target_error,
+            describe_token_size,
         },
         extract::body::BodyError,
         oauth_error::{OAuthError, RejectedKeyError},
@@ -22,11 +23,12 @@ impl OAuthError {
         match error {
             // RFC 6749 §5.2 has no error for a conflict. Quotes and backslashes are not in the
             // character set of a description.
-            Error::Conflict(conflict) => Self::invalid_request(conflict.to_string().replace(['"', '\\'], "'")),
+            Error::Conflict(conflict) => Self::invalid_request(describe_conflict(conflict).replace(['"', '\\'], "'")),
             Error::TooManyChanges(refused) => {
                 Self::too_many_requests(refused.to_string()).throttled_for(refused.retry_after)
             }
-            Error::Unavailable(Unavailable::RolledBack) => Self::temporarily_unavailable(ROLLED_BACK),
+            // The rollback guard has logged it once.
+            Error::Unavailable(Unavailable::RolledBack) => Self::temporarily_unavailable(),
             Error::Unavailable(cause) => Self::unavailable(cause),
             Error::NotFound(_)
             | Error::Forbidden(_)
@@ -78,16 +80,18 @@ impl OAuthError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", description)
     }
 
-    fn temporarily_unavailable(description: &'static str) -> Self {
+    fn temporarily_unavailable() -> Self {
+        let description = "try again in a moment";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description).with(RETRY_AFTER, 1)
     }
 
     fn unavailable(cause: &dyn std::fmt::Display) -> Self {
         tracing::warn!(%cause, "failed to serve a request for a temporary reason; answered 503");
-        Self::temporarily_unavailable("try again in a moment")
+        Self::temporarily_unavailable()
     }
 
-    fn server_error(cause: &dyn std::fmt::Display) -> Self {
+    /// A fault of Keyswap, whose cause is logged.
+    pub fn server_error(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "internal error");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", INTERNAL)
     }

@@ -226,6 +226,11 @@ macro_rules! fixed_responses {
 fixed_responses! {
     /// Response of `/metrics`.
     Metrics => ["200" { "description": "The metrics.", "content": { "text/plain": { "schema": { "type": "string" } }, "application/openmetrics-text": { "schema": { "type": "string" } } } }];
+    /// Response of liveness.
+    Liveness => [
+        "200" { "description": "The process and its background jobs run.", "content": { "text/plain": { "schema": { "type": "string" } } } },
+        "503" { "description": "A background job has ended or does not complete its run. The process must be restarted.", "content": { "text/plain": { "schema": { "type": "string" } } } }
+    ];
     /// Response of a directory import.
     ReportLines => ["200" { "description": REPORT_LINES, "content": { "application/x-ndjson": { "schema": { "type": "string" } } } }];
     /// A script, stylesheet or image.

@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use crate::{
     domain::exchange::refusal::ScopeError,
     http::{
-        error::{LIMITED, ROLLED_BACK, THROTTLED, describe_lifetime, describe_target_error, describe_token_size},
+        error::{LIMITED, THROTTLED, describe_conflict, describe_lifetime, describe_target_error, describe_token_size},
         extract::body::BodyError,
         problem::Problem,
     },
@@ -33,7 +33,7 @@ impl From<Error> for Problem {
             Error::Forbidden(permission) => Self::forbidden(&[permission]),
             Error::NotAllowed(rule) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", rule.to_string()),
             Error::Invalid(faults) => Self::invalid(faults),
-            Error::Conflict(conflict) => Self::conflict("conflict", conflict.to_string()),
+            Error::Conflict(conflict) => Self::conflict("conflict", describe_conflict(&conflict)),
             Error::LimitReached(quota) => {
                 Self::new(StatusCode::CONFLICT, "limit_reached", "A limit is reached", quota.to_string())
             }
@@ -56,7 +56,8 @@ impl From<Error> for Problem {
                 "too_early",
                 format!("the next signing key may sign from {from}: before that, some verifier may not know it"),
             ),
-            Error::Unavailable(Unavailable::RolledBack) => Self::unavailable(ROLLED_BACK),
+            // The rollback guard has logged it once.
+            Error::Unavailable(Unavailable::RolledBack) => Self::unavailable(),
             Error::Unavailable(cause) => Self::unavailable_because(&cause),
             Error::Internal(cause) => Self::internal(&cause),
         }

@@ -46,6 +46,7 @@ pub struct AudiencePatch {
 
 /// Prerequisites for creating or changing audiences. They are prepared before the transaction
 /// begins.
+#[derive(Clone)]
 pub(crate) struct AudienceChangeContext {
     max_ttl: Span,
     publisher: KeyPublisher,

@@ -1,7 +1,7 @@
 //! Creates a key and its credential within a transaction.
 
 use crate::{
-    config::Settings,
+    config::{Settings, sections::Quotas},
     crypto::{credential, master_keys::MasterKeys, random::SystemEntropy},
     domain::{
         common::{derived_id::CredentialId, id::KeyId},
@@ -34,17 +34,21 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct KeyFactory {
     pub(crate) settings: Settings,
+    pub(super) quotas: Quotas,
     pub(crate) master: MasterKeys,
     pub(crate) entropy: SystemEntropy,
 }
 
 impl KeyFactory {
     pub(crate) fn of(services: &Services) -> Self {
-        Self::new(&services.settings, &services.master_keys, &services.entropy)
+        let quotas = services.live.load().quotas;
+        Self { quotas, ..Self::new(&services.settings, &services.master_keys, &services.entropy) }
     }
 
+    /// With the quotas of the start.
     pub(crate) fn new(settings: &Settings, master: &MasterKeys, entropy: &SystemEntropy) -> Self {
-        Self { settings: settings.clone(), master: master.clone(), entropy: entropy.clone() }
+        let quotas = settings.reloadable().quotas;
+        Self { settings: settings.clone(), quotas, master: master.clone(), entropy: entropy.clone() }
     }
 
     pub(crate) fn create(
@@ -55,7 +59,7 @@ impl KeyFactory {
         caller: &Caller,
     ) -> Result<(IssuedApiKey, NewEvent), Error> {
         Error::if_any(self.find_faults(tx, owner, &attributes, caller)?)?;
-        require_key_quota(tx, &self.settings.quotas, &owner.owner, &owner.owner_scope)?;
+        require_key_quota(tx, &self.quotas, &owner.owner, &owner.owner_scope)?;
         let (credential, value) = self.generate_credential(tx)?;
         let (api_key, event) = self.insert(tx, attributes, owner, &credential)?;
         require_within_caller_resources(tx, &self.settings, caller, &api_key.key)?;

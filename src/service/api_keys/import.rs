@@ -77,7 +77,7 @@ impl KeyFactory {
         }
         faults.extend(self.find_faults(tx, &owner, &new.attributes, caller)?);
         Error::if_any(faults)?;
-        require_key_quota(tx, &self.settings.quotas, &owner.owner, &owner.owner_scope)?;
+        require_key_quota(tx, &self.quotas, &owner.owner, &owner.owner_scope)?;
         // One key per digest, even while two replicas encrypt under different master keys.
         tx.lock(import_lock(&import.sha256))?;
         refresh_if_stale(tx, &self.master)?;

@@ -44,7 +44,7 @@ pub async fn patch(
     patch: ApiKeyPatch,
     preconditions: Preconditions,
 ) -> Result<ApiKeyView, Error> {
-    let settings = services.settings.clone();
+    let (settings, quotas) = (services.settings.clone(), services.live.load().quotas);
     services
         .change(caller, move |tx, caller| {
             if patch.expires_at.is_some() {
@@ -58,7 +58,7 @@ pub async fn patch(
                 return Ok(Outcome::without_event(ApiKeyView::new(key, tx.now(), &settings), NoEvent::Unchanged));
             }
             if is_later(key.attributes.expires_at, before.attributes.expires_at) {
-                require_key_quota_of_existing(tx, &settings.quotas, &before)?;
+                require_key_quota_of_existing(tx, &quotas, &before)?;
             }
             let permissions = &before.attributes.permissions;
             last_administrator::keep_administrator(tx, caller, &settings, permissions, |tx| save(tx, &mut key))?;

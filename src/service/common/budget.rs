@@ -24,13 +24,34 @@ const ROW_CELLS: usize = 1 << 16;
 /// with a probability of about (n / 65,536)²: 2 in a million for 100 keys. In one row it would be
 /// 1 in 655. The hashes are seeded, so an attacker cannot choose a collision. A key that shares one
 /// cell with a spent one may spend up to twice its budget.
+///
+/// A change of the rate keeps what is spent, as the time until it is restored.
 pub struct Budget {
     rows: [Row; 2],
     started: Instant,
+}
+
+/// How much a budget holds, and how fast it is restored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BudgetRate {
     /// Cost of one unit in microseconds.
     unit_micros: u64,
     /// Maximum distance of a cell from the current time in microseconds.
     capacity_micros: u64,
+}
+
+impl BudgetRate {
+    /// `burst` units, each of which is restored in the time `refill`.
+    pub(crate) fn new(burst: u32, refill: Duration) -> Self {
+        let unit_micros = micros(refill).max(1);
+        Self { unit_micros, capacity_micros: unit_micros.saturating_mul(u64::from(burst)) }
+    }
+
+    /// Returns the time until a cell has room for one unit: 0 if it has.
+    fn wait_micros(self, cell: u64, now: u64) -> u64 {
+        let after = cell.max(now).saturating_add(self.unit_micros);
+        after.saturating_sub(now.saturating_add(self.capacity_micros))
+    }
 }
 
 /// Cells, and the hash that selects one of them.
@@ -60,50 +81,40 @@ impl fmt::Debug for Budget {
     }
 }
 
-impl Budget {
-    /// Creates budgets of `burst` units, each of which is restored in the time `refill`.
-    pub(crate) fn new(burst: u32, refill: Duration) -> Self {
-        let unit_micros = micros(refill).max(1);
-        Self {
-            rows: [Row::new(), Row::new()],
-            started: Instant::now(),
-            unit_micros,
-            capacity_micros: unit_micros.saturating_mul(u64::from(burst)),
-        }
+impl Default for Budget {
+    /// Creates budgets of which nothing is spent.
+    fn default() -> Self {
+        Self { rows: [Row::new(), Row::new()], started: Instant::now() }
     }
+}
 
+impl Budget {
     fn now(&self) -> u64 {
         micros(self.started.elapsed())
     }
 
-    pub(crate) fn is_spent(&self, key: &impl Hash) -> bool {
-        self.require_unspent(key).is_err()
+    pub(crate) fn is_spent(&self, rate: BudgetRate, key: &impl Hash) -> bool {
+        self.require_unspent(rate, key).is_err()
     }
 
     /// If the budget has no room for one unit, returns the time until it has.
-    pub(crate) fn require_unspent(&self, key: &impl Hash) -> Result<(), Span> {
+    pub(crate) fn require_unspent(&self, rate: BudgetRate, key: &impl Hash) -> Result<(), Span> {
         let now = self.now();
-        let waits = self.rows.each_ref().map(|row| self.wait_micros(row.cell_of(key).load(Ordering::Relaxed), now));
+        let waits = self.rows.each_ref().map(|row| rate.wait_micros(row.cell_of(key).load(Ordering::Relaxed), now));
         admit_without_wait(waits)
     }
 
     /// Spends one unit. If the budget has no room for it, returns the time until it has, and spends
     /// nothing.
-    pub(crate) fn spend(&self, key: &impl Hash) -> Result<(), Span> {
+    pub(crate) fn spend(&self, rate: BudgetRate, key: &impl Hash) -> Result<(), Span> {
         let now = self.now();
         let after =
-            |cell: u64| (self.wait_micros(cell, now) == 0).then(|| cell.max(now).saturating_add(self.unit_micros));
+            |cell: u64| (rate.wait_micros(cell, now) == 0).then(|| cell.max(now).saturating_add(rate.unit_micros));
         let waits = self.rows.each_ref().map(|row| {
             let spent = row.cell_of(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
-            spent.map_or_else(|cell| self.wait_micros(cell, now), |_| 0)
+            spent.map_or_else(|cell| rate.wait_micros(cell, now), |_| 0)
         });
         admit_without_wait(waits)
-    }
-
-    /// Returns the time until a cell has room for one unit: 0 if it has.
-    fn wait_micros(&self, cell: u64, now: u64) -> u64 {
-        let after = cell.max(now).saturating_add(self.unit_micros);
-        after.saturating_sub(now.saturating_add(self.capacity_micros))
     }
 }
 
@@ -123,6 +134,10 @@ fn micros(span: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    fn rate(burst: u32) -> BudgetRate {
+        BudgetRate::new(burst, Duration::from_secs(30))
+    }
+
     /// Returns a key that shares the cell of key 0 in this row, and no other cell.
     fn neighbour(budget: &Budget, row: usize) -> u32 {
         let shares = |key: u32| budget.rows.each_ref().map(|one| one.position_of(&key) == one.position_of(&0_u32));
@@ -133,28 +148,38 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn key_is_refused_only_if_both_of_its_cells_are_spent() {
         for row in [0, 1] {
-            let budget = Budget::new(2, Duration::from_secs(30));
+            let (budget, rate) = (Budget::default(), rate(2));
             let neighbour = neighbour(&budget, row);
-            assert_eq!([budget.spend(&neighbour), budget.spend(&neighbour)], [Ok(()), Ok(())]);
-            assert!(budget.is_spent(&neighbour) && !budget.is_spent(&0_u32));
-            assert_eq!([budget.spend(&0_u32), budget.spend(&0_u32)], [Ok(()), Ok(())]);
-            assert_eq!(budget.spend(&0_u32), Err(Span::from_secs(30)));
+            assert_eq!([budget.spend(rate, &neighbour), budget.spend(rate, &neighbour)], [Ok(()), Ok(())]);
+            assert!(budget.is_spent(rate, &neighbour) && !budget.is_spent(rate, &0_u32));
+            assert_eq!([budget.spend(rate, &0_u32), budget.spend(rate, &0_u32)], [Ok(()), Ok(())]);
+            assert_eq!(budget.spend(rate, &0_u32), Err(Span::from_secs(30)));
         }
-        let budget = Budget::new(1, Duration::from_secs(30));
+        let budget = Budget::default();
         for row in [0, 1] {
-            assert_eq!(budget.spend(&neighbour(&budget, row)), Ok(()));
+            assert_eq!(budget.spend(rate(1), &neighbour(&budget, row)), Ok(()));
         }
-        assert!(budget.is_spent(&0_u32), "both cells are spent by others");
+        assert!(budget.is_spent(rate(1), &0_u32), "both cells are spent by others");
     }
 
     #[tokio::test(start_paused = true)]
     async fn check_spends_nothing() {
-        let budget = Budget::new(1, Duration::from_secs(30));
+        let budget = Budget::default();
         for _ in 0..3 {
-            assert_eq!(budget.require_unspent(&0_u32), Ok(()));
+            assert_eq!(budget.require_unspent(rate(1), &0_u32), Ok(()));
         }
-        assert_eq!(budget.spend(&0_u32), Ok(()));
+        assert_eq!(budget.spend(rate(1), &0_u32), Ok(()));
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(budget.require_unspent(&0_u32), Err(Span::from_secs(20)));
+        assert_eq!(budget.require_unspent(rate(1), &0_u32), Err(Span::from_secs(20)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn change_of_the_rate_keeps_what_is_spent() {
+        let budget = Budget::default();
+        assert_eq!([budget.spend(rate(2), &0_u32), budget.spend(rate(2), &0_u32)], [Ok(()), Ok(())]);
+        assert!(budget.is_spent(rate(2), &0_u32));
+        assert_eq!(budget.spend(rate(3), &0_u32), Ok(()), "one more is allowed");
+        assert_eq!(budget.spend(rate(3), &0_u32), Err(Span::from_secs(30)));
+        assert_eq!(budget.spend(rate(2), &0_u32), Err(Span::from_secs(60)), "with the earlier rate again");
     }
 }

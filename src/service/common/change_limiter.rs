@@ -1,9 +1,9 @@
 //! Quotas of changes: how many an owner and an organization may make per minute.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use crate::{
-    config::sections::Quotas,
+    config::{live::LiveSettings, sections::Quotas},
     domain::{
         access::policy::TenantScope,
         common::{
@@ -11,7 +11,7 @@ use crate::{
             time::Span,
         },
     },
-    service::common::budget::Budget,
+    service::common::budget::{Budget, BudgetRate},
 };
 
 /// A quota of changes per minute.
@@ -26,6 +26,13 @@ impl ChangeQuota {
         match self {
             Self::Owner => "an owner",
             Self::Organization => "an organization",
+        }
+    }
+
+    const fn maximum(self, quotas: &Quotas) -> u32 {
+        match self {
+            Self::Owner => quotas.changes_per_owner,
+            Self::Organization => quotas.changes_per_organization,
         }
     }
 
@@ -91,23 +98,24 @@ pub struct TooManyChanges {
 /// any number of users, and an operator must be able to end everything.
 #[derive(Debug)]
 pub struct ChangeRateLimiter {
+    live: LiveSettings,
     changes: ChangeRates,
     ends: ChangeRates,
 }
 
 impl ChangeRateLimiter {
-    pub fn new(quotas: &Quotas) -> Self {
-        Self { changes: ChangeRates::new(quotas, ChangeKind::Change), ends: ChangeRates::new(quotas, ChangeKind::End) }
+    pub fn new(live: LiveSettings) -> Self {
+        Self { live, changes: ChangeRates::new(ChangeKind::Change), ends: ChangeRates::new(ChangeKind::End) }
     }
 
     /// Counts a change of a caller in this scope.
     pub(crate) fn count_change(&self, scope: &TenantScope) -> Result<(), TooManyChanges> {
-        self.changes.count(scope)
+        self.changes.count(&self.live.load().quotas, scope)
     }
 
     /// Like `count_change`, for a change that only ends access.
     pub(crate) fn count_end(&self, scope: &TenantScope) -> Result<(), TooManyChanges> {
-        self.ends.count(scope)
+        self.ends.count(&self.live.load().quotas, scope)
     }
 }
 
@@ -119,22 +127,22 @@ struct ChangeRates {
 }
 
 impl ChangeRates {
-    fn new(quotas: &Quotas, kind: ChangeKind) -> Self {
+    const fn new(kind: ChangeKind) -> Self {
         Self {
-            owners: ChangeRate::new(ChangeQuota::Owner, kind, quotas.changes_per_owner),
-            organizations: ChangeRate::new(ChangeQuota::Organization, kind, quotas.changes_per_organization),
+            owners: ChangeRate::new(ChangeQuota::Owner, kind),
+            organizations: ChangeRate::new(ChangeQuota::Organization, kind),
         }
     }
 
-    fn count(&self, scope: &TenantScope) -> Result<(), TooManyChanges> {
+    fn count(&self, quotas: &Quotas, scope: &TenantScope) -> Result<(), TooManyChanges> {
         let TenantScope::Tenant { organization, user } = scope else { return Ok(()) };
         let organization = organization.as_ref().map(OrganizationId::as_str);
         let owner = [organization, user.as_ref().map(UserId::as_str)];
-        let Some(organization) = organization else { return self.owners.spend(owner) };
+        let Some(organization) = organization else { return self.owners.spend(quotas, owner) };
         // A change that is refused because of the organization spends nothing of its owner.
-        self.organizations.require_unspent([Some(organization), None])?;
-        self.owners.spend(owner)?;
-        self.organizations.spend([Some(organization), None])
+        self.organizations.require_unspent(quotas, [Some(organization), None])?;
+        self.owners.spend(quotas, owner)?;
+        self.organizations.spend(quotas, [Some(organization), None])
     }
 }
 
@@ -143,47 +151,59 @@ impl ChangeRates {
 struct ChangeRate {
     quota: ChangeQuota,
     kind: ChangeKind,
-    maximum: u32,
-    /// `None` if there is no limit.
-    budget: Option<Budget>,
+    /// Created by the first change that has a limit.
+    budget: OnceLock<Budget>,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl ChangeRate {
-    fn new(quota: ChangeQuota, kind: ChangeKind, changes: u32) -> Self {
-        let maximum = changes.saturating_mul(kind.factor());
-        let budget = (maximum > 0).then(|| Budget::new(maximum, MINUTE / maximum));
-        Self { quota, kind, maximum, budget }
+    const fn new(quota: ChangeQuota, kind: ChangeKind) -> Self {
+        Self { quota, kind, budget: OnceLock::new() }
     }
 
-    fn require_unspent(&self, ids: [Option<&str>; 2]) -> Result<(), TooManyChanges> {
-        let unspent = self.budget.as_ref().map_or(Ok(()), |budget| budget.require_unspent(&ids));
-        unspent.map_err(|retry_after| self.refuse(retry_after))
+    fn require_unspent(&self, quotas: &Quotas, ids: [Option<&str>; 2]) -> Result<(), TooManyChanges> {
+        self.check(quotas, |budget, rate| budget.require_unspent(rate, &ids))
     }
 
-    fn spend(&self, ids: [Option<&str>; 2]) -> Result<(), TooManyChanges> {
-        let spent = self.budget.as_ref().map_or(Ok(()), |budget| budget.spend(&ids));
-        spent.map_err(|retry_after| self.refuse(retry_after))
+    fn spend(&self, quotas: &Quotas, ids: [Option<&str>; 2]) -> Result<(), TooManyChanges> {
+        self.check(quotas, |budget, rate| budget.spend(rate, &ids))
     }
 
-    const fn refuse(&self, retry_after: Span) -> TooManyChanges {
-        TooManyChanges { quota: self.quota, kind: self.kind, maximum: self.maximum, retry_after }
+    fn check(
+        &self,
+        quotas: &Quotas,
+        check: impl FnOnce(&Budget, BudgetRate) -> Result<(), Span>,
+    ) -> Result<(), TooManyChanges> {
+        let maximum = self.quota.maximum(quotas).saturating_mul(self.kind.factor());
+        if maximum == 0 {
+            return Ok(());
+        }
+        let budget = self.budget.get_or_init(Budget::default);
+        check(budget, BudgetRate::new(maximum, MINUTE / maximum)).map_err(|retry_after| TooManyChanges {
+            quota: self.quota,
+            kind: self.kind,
+            maximum,
+            retry_after,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::config::live::ReloadableSettings;
+
     use super::*;
 
+    fn settings(changes_per_owner: u32, changes_per_organization: u32) -> LiveSettings {
+        LiveSettings::with(&[
+            &format!("limits.changes_per_owner={changes_per_owner}"),
+            &format!("limits.changes_per_organization={changes_per_organization}"),
+        ])
+    }
+
     fn limiter(changes_per_owner: u32, changes_per_organization: u32) -> ChangeRateLimiter {
-        ChangeRateLimiter::new(&Quotas {
-            keys_per_owner: 0,
-            keys_per_organization: 0,
-            sessions_per_user: 0,
-            changes_per_owner,
-            changes_per_organization,
-        })
+        ChangeRateLimiter::new(settings(changes_per_owner, changes_per_organization))
     }
 
     fn tenant(organization: Option<&str>, user: Option<&str>) -> TenantScope {
@@ -266,6 +286,19 @@ mod tests {
             assert_eq!(limiter.count_change(&TenantScope::Account), Ok(()));
             assert_eq!(limiter.count_end(&TenantScope::Account), Ok(()));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_can_change() {
+        let live = settings(2, 0);
+        let limiter = ChangeRateLimiter::new(live.clone());
+        let alice = tenant(Some("acme"), Some("alice"));
+        assert_eq!([limiter.count_change(&alice), limiter.count_change(&alice)], [Ok(()), Ok(())]);
+        assert_eq!(limiter.count_change(&alice).unwrap_err().maximum, 2);
+        live.replace(ReloadableSettings::clone(&settings(0, 0).load()));
+        assert_eq!(limiter.count_change(&alice), Ok(()), "no limit");
+        live.replace(ReloadableSettings::clone(&settings(2, 0).load()));
+        assert!(limiter.count_change(&alice).is_err(), "what was spent is not forgotten");
     }
 
     #[test]

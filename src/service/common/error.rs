@@ -10,7 +10,7 @@ use crate::{
         time::Timestamp,
     },
     service::common::{change_limiter::TooManyChanges, conflict::Conflict, quota::ExceededQuota},
-    store::StoreError,
+    store::{ChangeError, StoreError},
 };
 
 /// An error in one part of the request.
@@ -176,6 +176,12 @@ impl Error {
         Self::Invalid(
             faults.into_iter().map(|fault| InputFault::new(format!("{part}{}", fault.field), fault.message)).collect(),
         )
+    }
+}
+
+impl ChangeError for Error {
+    fn store_error(&self) -> Option<&StoreError> {
+        if let Self::Unavailable(Unavailable::Database(error)) = self { Some(error) } else { None }
     }
 }
 

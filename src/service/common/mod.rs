@@ -5,6 +5,7 @@ pub mod document;
 pub(crate) mod entry;
 pub mod error;
 pub mod idempotency;
+pub mod job_monitor;
 pub mod json_errors;
 pub mod quota;
 pub mod refresh_gate;

@@ -86,9 +86,9 @@ where
     }
 
     /// Writes a batch in a transaction of its own. Rows that cannot be written are recorded again.
-    /// The statement ends or is aborted before the transaction is given up, so these rows are not
-    /// written twice. Two tables in one transaction would have to be locked in the same order by
-    /// all replicas.
+    /// They are written twice if the transaction commits although it was reported as failed,
+    /// because it timed out or its connection was lost during the commit. Two tables in one
+    /// transaction would have to be locked in the same order by all replicas.
     pub async fn write_batch(&self, store: &Store) -> Result<(), StoreError> {
         let (rows, write) = (Arc::new(self.take_batch()), self.write);
         if rows.is_empty() {

@@ -17,9 +17,9 @@ use std::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    config::sections::BruteForce,
+    config::live::LiveSettings,
     domain::common::{derived_id::CredentialId, time::Span},
-    service::common::budget::Budget,
+    service::common::budget::{Budget, BudgetRate},
 };
 
 /// The source of a request for the brute-force limiter: an IPv4 address, or an IPv6 /64, which one
@@ -46,6 +46,7 @@ impl From<IpAddr> for Source {
 
 /// The budgets of one replica. Replicas do not share them, and a restart resets them.
 pub struct BruteForceLimiter {
+    live: LiveSettings,
     sources: Budget,
     credentials: Budget,
     /// Limits the concurrent verifications for sources whose budget is spent, so that they cannot
@@ -70,17 +71,18 @@ pub struct Throttled {
 }
 
 impl BruteForceLimiter {
-    pub fn new(settings: &BruteForce) -> Self {
+    pub fn new(live: LiveSettings) -> Self {
         Self {
-            sources: Budget::new(settings.per_source, settings.refill.duration()),
-            credentials: Budget::new(settings.per_credential, settings.refill.duration()),
+            live,
+            sources: Budget::default(),
+            credentials: Budget::default(),
             failing_sources: Semaphore::new(MAX_FAILING_VERIFICATIONS),
         }
     }
 
     /// Returns whether the budget of the source is spent.
     pub fn is_spent(&self, source: Source) -> bool {
-        source != Source::UNKNOWN && self.sources.is_spent(&source)
+        source != Source::UNKNOWN && self.sources.is_spent(self.rates().0, &source)
     }
 
     /// Counts a failed attempt. Returns an error if the budget of its source or of its credential
@@ -89,9 +91,18 @@ impl BruteForceLimiter {
         if source == Source::UNKNOWN {
             return Ok(());
         }
-        let of_source = self.sources.spend(&source);
-        let of_credential = credential.map_or(Ok(()), |credential| self.credentials.spend(credential));
+        let (per_source, per_credential) = self.rates();
+        let of_source = self.sources.spend(per_source, &source);
+        let of_credential = credential.map_or(Ok(()), |credential| self.credentials.spend(per_credential, credential));
         of_source.and(of_credential).map_err(|retry_after| Throttled { retry_after })
+    }
+
+    /// The rates of a source and of a credential.
+    fn rates(&self) -> (BudgetRate, BudgetRate) {
+        let live = self.live.load();
+        let settings = &live.brute_force;
+        let rate = |burst| BudgetRate::new(burst, settings.refill.duration());
+        (rate(settings.per_source), rate(settings.per_credential))
     }
 }
 
@@ -106,7 +117,11 @@ mod tests {
     }
 
     fn limiter(per_source: u32, per_credential: u32) -> BruteForceLimiter {
-        BruteForceLimiter::new(&BruteForce { per_source, per_credential, refill: Span::from_secs(2) })
+        BruteForceLimiter::new(LiveSettings::with(&[
+            &format!("brute_force.per_source={per_source}"),
+            &format!("brute_force.per_credential={per_credential}"),
+            "brute_force.refill=2s",
+        ]))
     }
 
     #[tokio::test(start_paused = true)]

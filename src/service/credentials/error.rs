@@ -10,6 +10,7 @@ use crate::{
         },
     },
     service::{Error, credentials::brute_force::Throttled},
+    store::{ChangeError, StoreError},
 };
 
 /// The reason why a credential was refused.
@@ -63,5 +64,11 @@ impl From<DenyReason> for AuthError {
 impl<E: Into<Error>> From<E> for AuthError {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
+    }
+}
+
+impl ChangeError for AuthError {
+    fn store_error(&self) -> Option<&StoreError> {
+        if let Self::Failed(error) = self { error.store_error() } else { None }
     }
 }

@@ -54,15 +54,15 @@ pub(crate) async fn verify<P, V>(
     let PresentedCredential { value, source, form } = presented;
     let (limiter, started) = (&services.brute_force, Instant::now());
     let result = async {
-        if services.keys.is_halted() {
-            // Credentials that were revoked since appear to be in force.
-            return Err(Unavailable::RolledBack.into());
-        }
+        require_no_rollback(services)?;
         let (id, result) = match parse(value) {
             None => (None, Err(CredentialError::Malformed.into())),
             Some((parsed, id)) => {
                 let _permit = wait_for_turn(services, source).await?;
-                (id, check(parsed).await)
+                let result = check(parsed).await;
+                // A look-up that waits during a failover is answered by the new server.
+                require_no_rollback(services)?;
+                (id, result)
             }
         };
         if let Err(AuthError::Credential(fault)) = &result {
@@ -89,6 +89,12 @@ pub(crate) async fn verify<P, V>(
         services.metrics.record_exchange(form, exchange_result(&result), started.elapsed());
     }
     result
+}
+
+/// Refuses to verify while an operator must decide: in a rolled back database, credentials that
+/// were revoked since appear to be in force.
+fn require_no_rollback(services: &Services) -> Result<(), AuthError> {
+    if services.keys.is_halted() { Err(Unavailable::RolledBack.into()) } else { Ok(()) }
 }
 
 /// Waits until few other verifications run for sources whose budget is spent. Other sources do not
@@ -146,5 +152,38 @@ const fn exchange_result<V>(result: &Result<V, AuthError>) -> ExchangeResult {
         AuthError::Limited(_) => ExchangeResult::Limited,
         AuthError::Failed(Error::Unavailable(_)) => ExchangeResult::Unavailable,
         AuthError::OnBehalfOf(_) | AuthError::Failed(_) => ExchangeResult::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        app::startup::{self, StartMode},
+        config::Settings,
+        store::SystemClock,
+    };
+
+    /// A failover to a server that lacks the latest changes, while the look-up waits for it.
+    #[tokio::test]
+    async fn rollback_that_is_detected_during_the_lookup_refuses_its_result() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let set = [format!("database.url=sqlite://{}", path("keyswap.db")), format!("keys.dir={}", path("keys"))];
+        let settings = Settings::load(None, &set).unwrap();
+        let services = startup::start(settings, StartMode::Serve, Arc::new(SystemClock)).await.unwrap();
+        let presented = PresentedCredential { value: "a key", source: Source::UNKNOWN, form: None };
+        for found in [Ok(()), Err(CredentialError::Unknown)] {
+            services.keys.set_halted(false);
+            let check = async |()| {
+                services.keys.set_halted(true);
+                found.map_err(AuthError::Credential)
+            };
+            let result = verify(&services, presented, |_| Some(((), None)), check).await;
+            let is_halted = matches!(result, Err(AuthError::Failed(Error::Unavailable(Unavailable::RolledBack))));
+            assert!(is_halted, "{found:?}: {result:?}");
+        }
     }
 }

@@ -92,7 +92,7 @@ impl RotationStart {
 async fn change<T: Send + 'static>(
     store: &Store,
     origin: Origin,
-    body: impl FnOnce(&mut Tx<'_>, Vec<MasterKeyInfo>) -> Result<Outcome<T>, Error> + Send + 'static,
+    body: impl FnOnce(&mut Tx<'_>, Vec<MasterKeyInfo>) -> Result<Outcome<T>, Error> + Clone + Send + 'static,
 ) -> Result<T, Error> {
     let body = move |tx: &mut Tx<'_>| {
         tx.lock(Lock::Setup)?;

@@ -13,6 +13,7 @@ use crate::{
     service::{
         Error, Services,
         events::{self, EventRange},
+        lifecycle::Phase,
     },
     store::{self, AuthenticatedRow, Conn, StoreError, api_keys::authentication, encryption::columns::EncryptedColumn},
     telemetry::labels::AuthenticatedTable,
@@ -102,7 +103,8 @@ pub(super) fn find_credentials(connection: &mut Conn, ids: &[String]) -> Result<
     authentication::find_to_check(connection, sha256, ids)
 }
 
-/// Checks every row that Keyswap authenticates. `pause` follows each page of rows.
+/// Checks every row that Keyswap authenticates. `pause` follows each page of rows. The check takes
+/// minutes on a large database, so it ends early when the process stops.
 pub async fn check(services: &Services, pause: Duration) -> Result<IntegrityReport, Error> {
     let mut report = IntegrityReport::default();
     check_signing_keys(services, &mut report).await?;
@@ -190,7 +192,7 @@ async fn check_table(
     pause: Duration,
 ) -> Result<(), Error> {
     let (table, mut after) = (checked.table, String::new());
-    loop {
+    while services.lifecycle.phase() < Phase::Stopping {
         let cursor = after.clone();
         let page = services.store.read(move |connection| checked.read_page(connection, &cursor)).await?;
         let Some(last) = page.ids.last() else { return Ok(()) };
@@ -213,6 +215,7 @@ async fn check_table(
         }
         tokio::time::sleep(pause).await;
     }
+    Ok(())
 }
 
 /// Returns whether a row, which seems to be older than its last event, is still the same. Otherwise

@@ -61,7 +61,7 @@ pub async fn open(
 ) -> Result<IdempotentOutcome<OpenedSession, PortalSession>, Error> {
     let opener = caller.origin.actor.source_key().filter(|_| caller.authority.may_manage_portal_sessions());
     let opened_by = opener.ok_or(Error::Forbidden(SESSIONS))?.clone();
-    let (factory, max_sessions) = (SessionFactory::of(services), services.settings.quotas.sessions_per_user);
+    let (factory, max_sessions) = (SessionFactory::of(services), services.live.load().quotas.sessions_per_user);
     let base =
         services.settings.portal.public_url.as_ref().map_or_else(|| services.issuer().to_owned(), ToString::to_string);
     services
@@ -122,6 +122,7 @@ struct SessionSource {
 }
 
 /// The dependencies of session creation.
+#[derive(Clone)]
 struct SessionFactory {
     master: MasterKeys,
     ttl: Span,

@@ -26,7 +26,7 @@ pub enum Action {
 }
 
 /// The change of one resource.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ResourceChange {
     pub action: Action,
     pub kind: &'static str,
@@ -37,7 +37,7 @@ pub struct ResourceChange {
 }
 
 /// One changed member with its old and its new value. `null`: not set.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct MemberChange {
     pub member: String,
     pub before: Value,

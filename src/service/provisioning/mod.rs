@@ -84,6 +84,7 @@ pub async fn apply(
 }
 
 /// One run of a configuration file against the database.
+#[derive(Clone)]
 struct ConfigurationRun {
     caller: Caller,
     settings: Settings,

@@ -11,7 +11,7 @@ use crate::{
         provisioning::{diff::ResourceChange, file::DesiredConfiguration},
     },
     store::{
-        Conn, StoreError, Tx,
+        ChangeError, Conn, StoreError, Tx,
         access::{audiences, permissions, roles},
         api_keys::service_clients,
     },
@@ -26,6 +26,15 @@ pub(crate) enum PlanRollback {
 impl<E: Into<Error>> From<E> for PlanRollback {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
+    }
+}
+
+impl ChangeError for PlanRollback {
+    fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Planned(_) => None,
+            Self::Failed(error) => error.store_error(),
+        }
     }
 }
 

@@ -37,6 +37,7 @@ impl ClockMonitor {
 }
 
 /// A clock reading to compare with a later one: the clock can be set between the two.
+#[derive(Clone)]
 pub(crate) struct ClockReference {
     clock: Arc<dyn Clock>,
     last: Option<ClockReading>,

@@ -1,5 +1,7 @@
 //! Imports a private signing key.
 
+use std::sync::Arc;
+
 use crate::{
     crypto::{key_import, signer::Signer},
     service::{
@@ -24,7 +26,7 @@ pub async fn import(services: &Services, caller: &Caller, text: &str) -> Result<
         key_import::parse_private_key(text, algorithm).map_err(|error| Error::invalid("key", error.to_string()))?;
     let signer = Signer::from_pkcs8(algorithm, &der).map_err(|error| Error::invalid("key", error.to_string()))?;
     let kid = signer.jwk().kid.clone();
-    let mut publisher = KeyPublisher::new(services.master_keys.clone(), vec![(algorithm, der)]);
+    let mut publisher = KeyPublisher::new(services.master_keys.clone(), vec![(algorithm, Arc::new(der))]);
     let reference = services.clock_monitor.reference();
     let imported = key_change::run(services, caller, Some(reference), move |change| {
         if change.state.find(&kid).is_some() {

@@ -37,7 +37,7 @@ pub(crate) async fn run<T: Send + 'static>(
     services: &Services,
     caller: &Caller,
     reference: Option<ClockReference>,
-    body: impl FnOnce(&mut KeyChange<'_, '_>) -> Result<T, Error> + Send + 'static,
+    body: impl FnOnce(&mut KeyChange<'_, '_>) -> Result<T, Error> + Clone + Send + 'static,
 ) -> Result<T, Error> {
     let settings = services.settings.clone();
     services

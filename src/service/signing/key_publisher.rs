@@ -1,5 +1,7 @@
 //! Publication of signing keys.
 
+use std::sync::Arc;
+
 use crate::{
     crypto::{
         encryption::private_key_row,
@@ -25,10 +27,12 @@ use crate::{
 };
 
 /// Private keys that are ready for publication. They are generated before the transaction begins:
-/// generating an RSA key takes about a second, for which no locks should be held.
+/// generating an RSA key takes about a second, for which no locks should be held. Clones share the
+/// private keys, so that a change can be repeated without copies of them.
+#[derive(Clone)]
 pub(crate) struct KeyPublisher {
     pub master_keys: MasterKeys,
-    keys: Vec<(Algorithm, PrivateKeyDer)>,
+    keys: Vec<(Algorithm, Arc<PrivateKeyDer>)>,
 }
 
 /// The state of a key after its publication.
@@ -49,7 +53,7 @@ impl Publication {
 }
 
 impl KeyPublisher {
-    pub const fn new(master_keys: MasterKeys, keys: Vec<(Algorithm, PrivateKeyDer)>) -> Self {
+    pub const fn new(master_keys: MasterKeys, keys: Vec<(Algorithm, Arc<PrivateKeyDer>)>) -> Self {
         Self { master_keys, keys }
     }
 
@@ -147,9 +151,9 @@ impl KeyPublisher {
 }
 
 /// Generates a private key on the blocking thread pool.
-pub(crate) async fn generate(algorithm: Algorithm) -> Result<PrivateKeyDer, Error> {
+pub(crate) async fn generate(algorithm: Algorithm) -> Result<Arc<PrivateKeyDer>, Error> {
     let generated = tokio::task::spawn_blocking(move || Signer::generate(algorithm)).await;
-    Ok(generated.map_err(Error::internal)??)
+    Ok(Arc::new(generated.map_err(Error::internal)??))
 }
 
 pub(crate) fn has_next(keys: &[StoredSigningKey], algorithm: Algorithm) -> bool {

@@ -17,7 +17,7 @@ use crate::{
         self, Conn, StoreError,
         signing::{replicas::Replica, stored_keys::StoredSigningKey},
     },
-    telemetry::metrics::SigningKeys,
+    telemetry::signing_keys::SigningKeys,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -91,7 +91,7 @@ pub async fn create(
     new: NewWebhook,
     once: Option<IdempotencyRequest>,
 ) -> Result<IdempotentOutcome<WebhookWithSecret, Webhook>, Error> {
-    require_allowed_url(services, &new.url)?;
+    Error::if_any(find_url_faults(services, &new.url))?;
     let master_keys = services.master_keys.clone();
     services
         .change(caller, move |tx, _| {
@@ -143,11 +143,11 @@ pub async fn patch(
     patch: WebhookPatch,
     preconditions: Preconditions,
 ) -> Result<Webhook, Error> {
-    let reachable = patch.url.as_ref().map_or(Ok(()), |url| require_allowed_url(services, url));
+    let url_faults = patch.url.as_ref().map_or_else(Vec::new, |url| find_url_faults(services, url));
     services
         .change(caller, move |tx, _| {
             let mut webhook = find_for_change(tx, &id, &preconditions)?;
-            reachable?;
+            Error::if_any(url_faults)?;
             let before = webhook.clone();
             apply_patch(&mut webhook, patch);
             if webhook == before {
@@ -271,8 +271,7 @@ fn find_for_change(tx: &mut Tx<'_>, id: &WebhookId, preconditions: &Precondition
 
 /// Reports a URL that the outbound guard would always refuse, when it is set and not at the first
 /// delivery.
-fn require_allowed_url(services: &Services, url: &WebhookUrl) -> Result<(), Error> {
-    services.outbound.guard().check(url).map_err(|faults| {
-        Error::Invalid(faults.into_iter().map(|fault| InputFault::new("url", fault.to_string())).collect())
-    })
+fn find_url_faults(services: &Services, url: &WebhookUrl) -> Vec<InputFault> {
+    let faults = services.outbound.guard().check(url).err().into_iter().flatten();
+    faults.map(|fault| InputFault::new("url", fault.to_string())).collect()
 }

@@ -41,12 +41,15 @@ pub(super) struct AccessRecordRow {
     tag: Vec<u8>,
     master_version: i32,
     #[diesel(select_expression = access_record_parts::principals)]
-    principals: Json<Vec<StoredPrincipal>>,
+    principals: Json<Vec<PositionedPart<StoredPrincipal>>>,
     #[diesel(select_expression = access_record_parts::admins)]
-    admins: Json<Vec<RecordAdmin>>,
+    admins: Json<Vec<PositionedPart<RecordAdmin>>>,
     #[diesel(select_expression = access_record_parts::statements)]
-    statements: Json<Vec<StoredStatement>>,
+    statements: Json<Vec<PositionedPart<StoredStatement>>>,
 }
+
+/// A part of a record, with its position among the parts of its kind. The view does not order them.
+type PositionedPart<T> = (i32, T);
 
 #[derive(Debug, Deserialize)]
 pub(super) struct StoredPrincipal {
@@ -106,14 +109,14 @@ impl TryFrom<AccessRecordRow> for StoredAccessRecord {
             })
         };
         let (mut principals, mut is_consistent) = (Vec::new(), true);
-        for stored in row.principals.0 {
+        for stored in sort_parts(row.principals.0) {
             let unique_id = stored.unique_id.clone();
             let principal = principal(stored)?;
             is_consistent &= principal.unique_id() == unique_id;
             principals.push(principal);
         }
         let (mut statements, mut permissions) = (Vec::new(), Vec::new());
-        for stored in row.statements.0 {
+        for stored in sort_parts(row.statements.0) {
             let resources = stored.resources.split(' ').map(|pattern| parsed("resource", pattern));
             statements.push(Statement {
                 roles: RoleSet::from_stored(&stored.roles).map_err(StoreError::invalid_data)?,
@@ -123,7 +126,7 @@ impl TryFrom<AccessRecordRow> for StoredAccessRecord {
         }
         let record = AccessRecord {
             principals,
-            admins: row.admins.0,
+            admins: sort_parts(row.admins.0).collect(),
             statements,
             organization: row.organization_id.zip(row.generation_id),
             id: row.id,
@@ -140,4 +143,10 @@ impl TryFrom<AccessRecordRow> for StoredAccessRecord {
             is_consistent,
         })
     }
+}
+
+/// Returns the parts in the order of their positions.
+fn sort_parts<T>(mut parts: Vec<PositionedPart<T>>) -> impl Iterator<Item = T> {
+    parts.sort_by_key(|(position, _)| *position);
+    parts.into_iter().map(|(_, part)| part)
 }

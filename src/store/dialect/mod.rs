@@ -1,7 +1,8 @@
 //! Hand-written SQL, and the statements that differ between PostgreSQL and SQLite.
-#![expect(clippy::disallowed_methods, reason = "the one file that writes SQL by hand")]
+#![expect(clippy::disallowed_methods, reason = "this file writes SQL by hand")]
 
 pub mod bulk;
+pub mod server;
 
 use diesel::{
     PgConnection, Queryable, QueryableByName, RunQueryDsl, SqliteConnection,

@@ -10,7 +10,10 @@ use crate::{
         },
         signing::{Algorithm, rotation::RotationTiming},
     },
-    store::{prelude::*, schema::replicas},
+    store::{
+        prelude::*,
+        schema::{replica_heartbeats, replicas},
+    },
 };
 
 /// A replica, as it reported itself.
@@ -69,5 +72,6 @@ pub fn list(connection: &mut Conn) -> Result<Vec<Replica>, StoreError> {
 }
 
 pub fn delete(tx: &mut Tx<'_>, id: &ReplicaId) -> Result<(), StoreError> {
+    diesel::delete(replica_heartbeats::table.find(id)).execute_in(tx)?;
     diesel::delete(replicas::table.find(id)).execute_in(tx)
 }

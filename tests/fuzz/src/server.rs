@@ -40,6 +40,7 @@ const SETTINGS: [&str; 13] = [
     // A machine that does other work may stall for seconds.
     "database.connect_timeout=20s",
     "database.statement_timeout=20s",
+    "database.lease=30s",
 ];
 
 pub struct Server {

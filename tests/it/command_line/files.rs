@@ -27,7 +27,7 @@ fn everything_created_is_accessible_to_the_owner_only() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path();
     let program = |arguments: &str| {
-        let settings = "--set server.bind=127.0.0.1:0 --set database.url=sqlite://state/data/keyswap.db --set keys.dir=state/keys \
+        let settings = "--set server.bind=127.0.0.1:0 --set server.drain_delay=0s --set database.url=sqlite://state/data/keyswap.db --set keys.dir=state/keys \
             --set keys.rollback_guard=guard/file --set bootstrap.admin_key_file=admin/key";
         let line = format!("umask 022; exec {} {arguments} {settings}", env!("CARGO_BIN_EXE_keyswap"));
         let mut command = Command::new("sh");
@@ -43,7 +43,9 @@ fn everything_created_is_accessible_to_the_owner_only() {
     {
         let said = program(command).end(LONG);
         assert_eq!(said.code, Some(0), "{command}: {said:?}");
-        assert!(!said.out.contains("accessible to other users"), "{command}: {said:?}");
+        for finding in ["accessible to other users", "can be read by other users", "can be written by other users"] {
+            assert!(!said.out.contains(finding), "{command}: {said:?}");
+        }
     }
     let all: Vec<_> = running.into_iter().chain(modes(dir)).collect();
     let names: Vec<_> = all.iter().map(|(path, _)| path.strip_prefix(dir).unwrap().to_str().unwrap()).collect();

@@ -1,6 +1,7 @@
 //! Properties of the whole command line: every command, every option and every way to give a wrong configuration.
 
 mod configuration_faults;
+mod environment_files;
 mod files;
 mod findings;
 mod options;
@@ -31,6 +32,7 @@ const REQUIRED: &[(&str, &str)] = &[
     ("master-key status", ""),
     ("master-key rotate", ""),
     ("master-key remove", "7"),
+    ("backup", "{absent}"),
     ("restore status", ""),
     ("restore accept", ""),
     ("integrity list", ""),

@@ -64,6 +64,7 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ),
     ("api-key revoke {limited}", "--dry-run", "\nDry run: would revoke this key"),
     ("signing-key rotate", "--dry-run", "KID"),
+    ("backup {fresh}", "--force", "The copy was checked"),
     ("apply {fresh}", "--dry-run", "1 to create"),
     ("apply {without_extension}", "--format toml", "1 created"),
     ("plan {without_extension}", "--format toml", "1 to create"),
@@ -157,6 +158,9 @@ impl Setup {
                 }
                 "{digest}" => keyswap::crypto::sha256_hex(format!("digest {number}").as_bytes()),
                 "{fresh}" => file(".toml"),
+                "{absent}" => {
+                    self.deployment.database.dir.path().join(format!("{number}.absent")).display().to_string()
+                }
                 "{without_extension}" => file(""),
                 _ => word,
             }

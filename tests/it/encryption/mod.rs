@@ -2,6 +2,7 @@
 //! which detects restored backups.
 
 mod interrupted;
+mod read_only_keys;
 mod replicas;
 mod rollback_guard;
 mod rotation;

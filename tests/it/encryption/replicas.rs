@@ -52,7 +52,7 @@ fn replica_without_a_master_key_file_reports_it_and_answers_503() {
         let report = full.deployment.json(&["master-key", "rotate"]);
         assert_eq!(report["waits_for"], "the file on every replica");
         assert!(full.deployment.keys().join("master.2").exists());
-        let lacks = || async { ready(&two).await.1.contains("master.2 is missing") };
+        let lacks = || async { ready(&two).await.1.contains("the file of a master key is missing") };
         until("the replica says what it lacks", LONG, lacks).await;
         until("it is ready: nothing is encrypted with it yet", LONG, || async { ready(&two).await.0 == 200 }).await;
         full.opens(&two, "on its way").await;

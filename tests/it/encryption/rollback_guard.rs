@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
-use keyswap::service::encryption::rollback_guard;
+use keyswap::service::encryption::{database_progress::GuardState, rollback_guard};
 use serde_json::{Value, json};
 
 use super::{on_both, quick, refused};
@@ -40,14 +40,15 @@ async fn requires_confirmation(base: &str, deployment: &Deployment, key: &str) {
     assert_eq!(ready.status(), 503);
     let ready: Value = ready.json().await.unwrap();
     let note = ready["notes"].to_string();
-    assert!(note.contains("was rolled back") && note.contains("keyswap restore accept"), "{note}");
+    assert!(note.contains("was rolled back") && !note.contains("keyswap"), "without the remedy: {note}");
     let answer = http.post(format!("{base}/v1/exchange")).bearer_auth(key).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
     for path in ["/v1/api-keys", "/v1/signing-keys"] {
         let answer = get(path, &deployment.admin()).await;
         assert_eq!(answer.status(), 503, "{path}: administrators cannot be authenticated");
-        assert!(answer.text().await.unwrap().contains("keyswap restore status"));
+        let text = answer.text().await.unwrap();
+        assert!(!text.contains("restore") && text.contains("try again"), "{path}: {text}");
     }
     let jwks: Value = get("/.well-known/jwks.json", "").await.json().await.unwrap();
     assert_eq!(jwks["keys"].as_array().unwrap().len(), 2, "what was published stays published");
@@ -137,7 +138,7 @@ fn restored_database_requires_confirmation_and_continues_after_it() {
 }
 
 /// Removes the last events, as a restore or a lagging standby does.
-fn undo_restore(deployment: &Deployment, count: i64) {
+pub fn undo_restore(deployment: &Deployment, count: i64) {
     deployment.database.sql(&format!(
         "UPDATE event_chain_head SET hash = (SELECT prev_hash FROM events WHERE seq = event_chain_head.seq - {count} + 1); \
          UPDATE event_chain_head SET seq = seq - {count}; \
@@ -215,13 +216,14 @@ on_both! {
             let answer = server.call(credential, method, path, body).await;
             assert_eq!(answer.status(), 503, "{path}");
             let said = answer.text().await.unwrap();
-            assert!(said.contains("keyswap restore status"), "{path}: {said}");
+            assert!(!said.contains("restore") && said.contains("try again"), "{path}: {said}");
         }
         for path in ["/oauth/introspect", "/oauth/revoke"] {
             let asked = server.http.post(server.url(path)).bearer_auth(&admin).header("content-type", "application/x-www-form-urlencoded");
             let answer = asked.body(format!("token={key}")).send().await.unwrap();
             assert_eq!(answer.status(), 503, "{path}");
-            assert!(answer.text().await.unwrap().contains("keyswap restore status"), "{path}");
+            let said = answer.text().await.unwrap();
+            assert!(!said.contains("restore") && said.contains("try again"), "{path}: {said}");
         }
         // The command line on the server still works.
         assert_eq!(deployment.run(&["api-key", "revoke", &id]).code, Some(0));
@@ -263,7 +265,7 @@ on_both! {
         fs::create_dir(file(&deployment)).unwrap();
         let server = deployment.serve();
         assert!(server.exchange_succeeds(&key).await);
-        let noted = || async { server.get("/readyz").await.text().await.unwrap().contains("the rollback guard: ") };
+        let noted = || async { server.get("/readyz").await.text().await.unwrap().contains("the rollback guard cannot be") };
         until("it is reported", LONG, noted).await;
         is_ready(&server).await;
         server.stop();
@@ -271,6 +273,51 @@ on_both! {
 }
 
 both! {
+    async fn running_server_detects_a_rollback_without_its_file(server: Server, "jobs=by_hand") {
+        let deployment = Deployment::on(Arc::clone(&server.database), "keys");
+        let key = server.generic_key(&[]).await.value;
+        rollback_guard::update(&server.services).await.unwrap();
+        let recorded = written(&deployment);
+        // An older file records less than the process has seen.
+        for file_is_missing in [true, false] {
+            server.generic_key(&[]).await;
+            rollback_guard::update(&server.services).await.unwrap();
+            let seen = written(&deployment)["seq"].clone();
+            if file_is_missing {
+                fs::remove_file(file(&deployment)).unwrap();
+            } else {
+                fs::write(file(&deployment), recorded.to_string()).unwrap();
+            }
+            undo_restore(&deployment, 1);
+            rollback_guard::update(&server.services).await.unwrap();
+            assert_eq!(server.exchange(&key).await.status(), 503, "missing: {file_is_missing}");
+            // The operator decides with the file, as for any rollback.
+            assert_eq!(written(&deployment)["seq"], seen);
+            assert_eq!(deployment.json(&["restore", "status"])["asks"], true);
+            assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
+            rollback_guard::update(&server.services).await.unwrap();
+            assert_eq!(*server.services.rollback_guard.state(), GuardState::Consistent);
+            server.refresh_keys().await;
+            server.fetch_token(&key).await;
+        }
+    }
+
+    /// The guard reads the database every three seconds, and a failover can happen in between.
+    async fn running_server_detects_that_its_last_change_is_lost(server: Server, "jobs=by_hand") {
+        let deployment = Deployment::on(Arc::clone(&server.database), "keys");
+        let key = server.generic_key(&[]).await;
+        rollback_guard::update(&server.services).await.unwrap();
+        server.step(&key, "revoke").await;
+        undo_restore(&deployment, 1);
+        rollback_guard::update(&server.services).await.unwrap();
+        requires_confirmation(&server.base, &deployment, &key.value).await;
+        assert_eq!(deployment.run(&["restore", "accept", "--yes"]).code, Some(0));
+        for _ in 0..2 {
+            rollback_guard::update(&server.services).await.unwrap();
+            assert_eq!(*server.services.rollback_guard.state(), GuardState::Consistent);
+        }
+    }
+
     async fn running_server_detects_a_rollback(server: Server, "jobs=by_hand") {
         let deployment = Deployment::on(Arc::clone(&server.database), "keys");
         let key = server.generic_key(&[]).await.value;

@@ -141,7 +141,7 @@ on_both! {
         // Refuses a file that other users can read, and a key that is already in use.
         fs::copy(full.deployment.keys().join("master.1"), &file).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        refused(&full.deployment.run(&["master-key", "rotate"]), &["master.2 is open to others", "chmod 600"]);
+        refused(&full.deployment.run(&["master-key", "rotate"]), &["master.2 can be read by other users", "chmod 600"]);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         refused(&full.deployment.run(&["master-key", "rotate"]), &["is or was in use already"]);
         let mine = base64::engine::general_purpose::STANDARD.encode([7; 32]);

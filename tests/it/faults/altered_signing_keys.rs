@@ -65,7 +65,7 @@ async fn published(server: &Server) -> Vec<String> {
     jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
-async fn run(server: &Server, change: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
+async fn run(server: &Server, change: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Clone + Send + 'static) {
     let run = move |tx: &mut Tx<'_>| Ok::<_, StoreError>(Outcome::without_event(change(tx)?, NoEvent::InternalState));
     server.services.store.run_transaction(Origin::SYSTEM, run).await.unwrap();
 }
@@ -167,7 +167,7 @@ both! {
             assert!(rollback_guard::update(&server.services).await.is_err(), "{alteration}");
             assert_eq!(std::fs::read(&guard).unwrap(), recorded, "{alteration}: the guard records nothing");
             let refused = server.manage("POST", "/v1/signing-keys/rotate", None, 409).await;
-            assert!(refused["detail"].as_str().unwrap().contains("signing_key_manifest"), "{refused}");
+            assert!(refused["detail"].as_str().unwrap().contains("altered outside of Keyswap"), "{refused}");
             assert_eq!(faults(&server).await, [("signing_key_manifest", IntegrityFault::Altered)], "{alteration}");
             server.database.sql(
                 "DELETE FROM signing_key_manifest; INSERT INTO signing_key_manifest SELECT * FROM saved_manifest; DROP TABLE saved_manifest",

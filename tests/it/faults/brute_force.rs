@@ -210,7 +210,7 @@ both! {
         let forms = ["client_credentials", "token_exchange", "ibm_api_key", "exchange", "explain", "management", "validation"];
         let results = [
             "granted", "malformed", "unknown", "secret_mismatch", "revoked", "expired", "suspended", "owner_blocked", "owner_deleted",
-            "client_mismatch", "opener_not_authorized", "forged", "altered", "scope", "target", "throttled", "limited", "unavailable", "internal", "issued", "refused",
+            "client_mismatch", "opener_not_authorized", "forged", "altered", "scope", "target", "throttled", "limited", "unavailable", "internal", "issued", "refused", "applied",
         ];
         let mut found = BTreeSet::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -223,7 +223,7 @@ both! {
                     "result" => results.contains(&value),
                     "status" => value.len() == 3 && value.parse::<u16>().is_ok(),
                     "algorithm" => value.parse::<keyswap::domain::signing::Algorithm>().is_ok(),
-                    "state" | "step" | "reason" | "table" => value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                    "job" | "state" | "step" | "reason" | "table" => value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
                     "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
                     _ => false,
                 };

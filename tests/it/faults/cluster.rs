@@ -16,6 +16,7 @@ use std::{
 };
 
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection, sql_types::Text};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::process::LONG;
@@ -76,6 +77,49 @@ impl Cluster {
         self.run("pg_ctl", &["-m", "immediate", "-w", "stop"]);
     }
 
+    /// Stops every process of the server with SIGSTOP, as a machine that is frozen. Connections stay
+    /// open, and the kernel acknowledges data.
+    pub fn freeze(&self) {
+        assert!(self.signal(Signal::STOP), "the server does not run");
+    }
+
+    /// Continues the processes of the server.
+    pub fn thaw(&self) {
+        assert!(self.signal(Signal::CONT), "the server does not run");
+    }
+
+    /// Sends a signal to the postmaster, and then to its children. Returns `false` if it does not
+    /// run.
+    fn signal(&self, signal: Signal) -> bool {
+        let file = fs::read_to_string(self.dir.path().join("data/postmaster.pid")).unwrap_or_default();
+        let Some(postmaster) = file.lines().next().and_then(|line| line.trim().parse().ok()) else { return false };
+        let send = |process: i32| Pid::from_raw(process).is_some_and(|pid| kill_process(pid, signal).is_ok());
+        if !send(postmaster) {
+            return false;
+        }
+        for child in children_of(postmaster) {
+            // It may have ended since.
+            send(child);
+        }
+        true
+    }
+
+    /// Copies the data of a stopped server, which `restore` puts back.
+    pub fn save(&self) {
+        self.copy("data", "saved");
+    }
+
+    /// Replaces the data of a stopped server with the saved data.
+    pub fn restore(&self) {
+        fs::remove_dir_all(self.dir.path().join("data")).unwrap();
+        self.copy("saved", "data");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let path = |name: &str| self.dir.path().join(name);
+        assert!(Command::new("cp").arg("-a").arg(path(from)).arg(path(to)).status().unwrap().success());
+    }
+
     /// Evaluates an SQL expression and returns its value as text.
     pub fn ask(&self, expression: &str) -> String {
         let mut connection = PgConnection::establish(&self.url(self.port)).unwrap();
@@ -117,11 +161,26 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        // A frozen server does not stop.
+        self.signal(Signal::CONT);
         let _ = self.command("pg_ctl", &["-m", "immediate", "-w", "stop"]).output();
     }
 }
 
-fn as_root() -> bool {
+/// The processes whose parent is `parent`.
+fn children_of(parent: i32) -> Vec<i32> {
+    let processes =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_child = |process: &i32| {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat")) else { return false };
+        // The name of the program, in parentheses, may contain spaces.
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        rest.split_whitespace().nth(1) == Some(parent.to_string().as_str())
+    };
+    processes.filter(is_child).collect()
+}
+
+pub fn as_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
@@ -207,7 +266,7 @@ impl Drop for Proxy {
 }
 
 /// Forwards one direction until either side closes or the proxy is dropped.
-fn pass(mut from: TcpStream, mut to: TcpStream, flags: [Arc<AtomicBool>; 3]) -> thread::JoinHandle<()> {
+pub fn pass(mut from: TcpStream, mut to: TcpStream, flags: [Arc<AtomicBool>; 3]) -> thread::JoinHandle<()> {
     from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     thread::spawn(move || {
         let [silent, lost, ended] = flags;

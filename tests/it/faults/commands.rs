@@ -18,6 +18,7 @@ fn commands_never_create_a_database() {
     let file = deployment.keys();
     fs::write(deployment.database.dir.path().join("key.pem"), "x").unwrap();
     let pem = deployment.database.dir.path().join("key.pem").display().to_string();
+    let backup = deployment.database.dir.path().join("backup.db").display().to_string();
     for command in [
         &["api-key", "list"][..],
         &["api-key", "create", "--name", "n"],
@@ -28,6 +29,7 @@ fn commands_never_create_a_database() {
         &["master-key", "status"],
         &["migrate", "--status"],
         &["doctor"],
+        &["backup", &backup],
     ] {
         let said = deployment.run(command);
         assert_eq!(said.code, Some(1), "{command:?}: {said:?}");
@@ -44,13 +46,19 @@ each! {
             fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
         }
         deployment.database.sql("CREATE TABLE theirs (id INTEGER)");
-        for command in [&["migrate", "--status"][..], &["api-key", "list"], &["doctor"], &["master-key", "status"]] {
+        let file = deployment.database.dir.path().join("backup").display().to_string();
+        let backup = &["backup", &file][..];
+        for command in [&["migrate", "--status"][..], &["api-key", "list"], &["doctor"], &["master-key", "status"], backup]
+        {
             let _ = deployment.run(command);
             let sqlite = "SELECT name AS line FROM sqlite_master";
             let postgres = "SELECT tablename::TEXT AS line FROM pg_tables WHERE schemaname = 'public'";
             let query = if deployment.database.kind == Kind::Sqlite { sqlite } else { postgres };
             assert_eq!(tables::lines(&deployment, query), ["theirs"], "{command:?}");
         }
+        let said = deployment.run(backup);
+        assert!(said.code == Some(1) && said.err.contains("no tables of Keyswap"), "{said:?}");
+        assert!(!fs::exists(&file).unwrap());
     }
 
     async fn migrations_are_listed_and_can_be_reverted(deployment: Deployment) {

@@ -55,7 +55,7 @@ async fn is_served(server: &Running, key: &str) -> bool {
     request.send().await.unwrap().status() == 200
 }
 
-async fn metric(server: &Running, key: &str, name: &str) -> u64 {
+pub(super) async fn metric(server: &Running, key: &str, name: &str) -> u64 {
     let text = client().get(server.url("/metrics")).bearer_auth(key).send().await.unwrap().text().await.unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")).map(str::to_owned));
     line.unwrap().parse().unwrap()

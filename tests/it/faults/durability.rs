@@ -23,7 +23,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 /// The keys are in the directory of an unused SQLite database.
-fn on(cluster: &Cluster) -> Deployment {
+fn deploy_on(cluster: &Cluster) -> Deployment {
     Deployment::new(Kind::Sqlite).with(&[&format!("database.url={}", cluster.url(cluster.port))])
 }
 
@@ -62,7 +62,7 @@ fn postgres_syncs_its_log_before_each_acknowledgment() {
         // With the default of 200 ms the WAL writer syncs five times a second, independent of
         // commits.
         cluster.set("wal_writer_delay", "10s");
-        let deployment = on(&cluster);
+        let deployment = deploy_on(&cluster);
         deployment.serve().stop();
         // The start, the background jobs and the stop sync as well.
         let idle = syncs_of_changes(&cluster, &deployment, 0).await;
@@ -110,7 +110,7 @@ fn sqlite_syncs_its_log_before_each_acknowledgment() {
 fn unsafe_durability_settings_are_reported() {
     const SETTINGS: [&str; 3] = ["fsync", "synchronous_commit", "full_page_writes"];
     let cluster = Cluster::new();
-    let deployment = on(&cluster);
+    let deployment = deploy_on(&cluster);
     let named = || {
         let log = deployment.serve().stop().err;
         let warned = log.lines().filter(|line| line.contains("WARN") && line.contains("may lose acknowledged changes"));

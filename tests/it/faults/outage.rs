@@ -33,15 +33,15 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 12 } else {
 /// Public endpoints do not wait for the database, nor for a connection to it.
 const PUBLIC_WITHIN: Duration = Duration::from_secs(if IS_RELEASE { 2 } else { 20 });
 
-fn run(test: impl Future<Output = ()>) {
+pub(super) fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
     panics::assert_none();
 }
 
 /// A deployment on a PostgreSQL server that the test can stop. The keys are in the directory of an
 /// unused SQLite database.
-fn on_postgres(url: &str) -> Deployment {
-    Deployment::new(Kind::Sqlite).with(&[&format!("database.url={url}")])
+pub(super) fn on_postgres(url: &str) -> Deployment {
+    Deployment::new(Kind::Sqlite).with(&[&format!("database.url={url}"), "database.lease=2s"])
 }
 
 /// Two invalid keys: an existing credential id with another secret, and an unknown credential id.
@@ -94,7 +94,7 @@ async fn continues(server: &Running) {
 }
 
 /// Waits until exchanges, changes and readiness have recovered, all within `RECOVERS_WITHIN`.
-async fn recovers(server: &Running, admin: &str, key: &str) {
+pub async fn wait_until_recovered(server: &Running, admin: &str, key: &str) {
     let started = Instant::now();
     let left = || RECOVERS_WITHIN.saturating_sub(started.elapsed());
     let took = until("the exchange works again", left(), || server.exchange_succeeds(key)).await;
@@ -121,7 +121,7 @@ fn service_recovers_from_stopped_postgres() {
             is_unavailable(&server, &admin, &id, &key).await;
             is_unavailable(&server, &admin, &id, &key).await;
             cluster.start();
-            recovers(&server, &admin, &key).await;
+            wait_until_recovered(&server, &admin, &key).await;
         }
         server.stop();
     });
@@ -143,7 +143,7 @@ fn service_recovers_from_unresponsive_postgres() {
         is_unavailable(&server, &admin, &id, &key).await;
         // The existing connections stay silent after `resume_responding`, so recovery requires new ones.
         proxy.resume_responding();
-        recovers(&server, &admin, &key).await;
+        wait_until_recovered(&server, &admin, &key).await;
         assert!(join_all((0..32).map(|_| server.exchange_succeeds(&key))).await.into_iter().all(|succeeded| succeeded));
         server.stop();
     });
@@ -225,7 +225,7 @@ fn service_recovers_from_locked_sqlite() {
         let neighbour = HealthyReplica::in_recovery(path);
         is_unavailable(&server, &admin, &id, &key).await;
         drop(neighbour);
-        recovers(&server, &admin, &key).await;
+        wait_until_recovered(&server, &admin, &key).await;
         server.stop();
     });
 }
@@ -256,7 +256,7 @@ fn sqlite_with_another_writer_refuses_only_changes() {
         writer.batch_execute("BEGIN IMMEDIATE").unwrap();
         cannot_change(&server, &admin, &id, &key).await;
         writer.batch_execute("ROLLBACK").unwrap();
-        recovers(&server, &admin, &key).await;
+        wait_until_recovered(&server, &admin, &key).await;
         server.stop();
     });
 }
@@ -277,7 +277,7 @@ fn full_disk_refuses_only_changes() {
         limit_files(&server, "0");
         cannot_change(&server, &admin, &id, &key).await;
         limit_files(&server, "unlimited");
-        recovers(&server, &admin, &key).await;
+        wait_until_recovered(&server, &admin, &key).await;
         assert!(server.exchange_succeeds(&key).await, "the revoke that was answered 503 did not happen");
         let said = server.stop();
         assert!(said.err.contains("unavailable"), "{}", said.err);

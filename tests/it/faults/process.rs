@@ -3,7 +3,7 @@
 mod running;
 
 use std::{
-    io::Read,
+    io::{self, Read},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -50,6 +50,9 @@ impl Deployment {
             "keys.create=true".to_owned(),
             "server.bind=127.0.0.1:0".to_owned(),
             "server.public_url=http://keyswap.test".to_owned(),
+            "server.drain_delay=0s".to_owned(),
+            // A shared machine can stall for seconds. Tests of the lease set the default.
+            "database.lease=30s".to_owned(),
             "brute_force.per_source=100000".to_owned(),
             "limits.changes_per_owner=0".to_owned(),
             "limits.changes_per_organization=0".to_owned(),
@@ -136,12 +139,17 @@ impl Process {
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let (out, reads_out) = collect_output(child.stdout.take().unwrap());
-        let (err, reads_err) = collect_output(child.stderr.take().unwrap());
+        // A test may have given standard error to another reader.
+        let (err, reads_err) = child.stderr.take().map_or_else(|| collect_output(io::empty()), collect_output);
         Self { child, out, err, readers: vec![reads_out, reads_err] }
     }
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// The standard error so far.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     cluster::on_free_port,
-    process::{Deployment, LONG, Running, client, each, until},
+    process::{Deployment, LONG, client, each, until},
 };
 use crate::support::{Kind, panics};
 
@@ -62,6 +62,8 @@ each! {
     }
 
     async fn operations_endpoints_move_to_their_own_listener(deployment: Deployment) {
+        // A rollback guard that cannot be read is a problem that `/readyz` names.
+        fs::create_dir_all(deployment.keys().join("rollback_guard")).unwrap();
         let (port, server) = on_free_port(|port| {
             let settled = deployment.with(&[&format!("server.admin_bind=127.0.0.1:{port}")]).start().settle();
             settled.map_err(|said| {
@@ -75,6 +77,8 @@ each! {
             let there = server.http.get(format!("http://{admin}{path}")).send().await.unwrap();
             assert_eq!(there.status(), 200, "{path}");
         }
+        let ready = server.http.get(format!("http://{admin}/readyz")).send().await.unwrap().text().await.unwrap();
+        assert!(ready.contains("failed to read the rollback guard"), "operators learn the cause: {ready}");
         for path in ["/v1/api-keys", "/.well-known/jwks.json"] {
             assert_eq!(server.http.get(format!("http://{admin}{path}")).send().await.unwrap().status(), 404, "{path}");
         }
@@ -164,7 +168,7 @@ async fn survives_kills(deployment: Deployment, rounds: usize) {
         let status = server.exchange(value).await.status();
         assert_eq!(status, if *revoked { 401 } else { 200 }, "{id}, revoked: {revoked}");
     }
-    let events = every_event(&server, &admin).await;
+    let events = server.event_counts(&admin).await;
     for (id, (_, revoked)) in &acknowledged {
         let count = |kind: &str| events.get(&(kind.to_owned(), id.clone())).copied().unwrap_or(0);
         assert_eq!(count("api_key.created"), 1, "{id}");
@@ -208,24 +212,6 @@ async fn change_until_killed(
             if revoked.status() == 200 {
                 acknowledged.lock().unwrap().insert(id.to_owned(), (known.0, true));
             }
-        }
-    }
-}
-
-/// The number of events by type and subject.
-async fn every_event(server: &Running, admin: &str) -> BTreeMap<(String, String), usize> {
-    let mut counts = BTreeMap::new();
-    let mut after = "0".to_owned();
-    loop {
-        let path = format!("/v1/events?limit=100&after={after}");
-        let page: Value = server.call(admin, "GET", &path, None).await.json().await.unwrap();
-        for event in page["data"].as_array().unwrap() {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            *counts.entry((text(&event["type"]), text(&event["subject"]["id"]))).or_default() += 1;
-        }
-        match page["next"].as_str() {
-            Some(next) => after = next.to_owned(),
-            None => return counts,
         }
     }
 }

@@ -52,9 +52,9 @@ each! {
             ("imported", "is not the key that the database was encrypted with", Box::new(|| write(&file, &imported, 0o600))),
             ("truncated", "holds no master key", Box::new(|| write(&file, &right[..20], 0o600))),
             ("empty", "holds no master key", Box::new(|| write(&file, b"", 0o600))),
-            ("binary", "cannot read", Box::new(|| write(&file, &[0xff; 32], 0o600))),
+            ("binary", "failed to read", Box::new(|| write(&file, &[0xff; 32], 0o600))),
             ("world-readable", "chmod 600", Box::new(|| write(&file, &right, 0o644))),
-            ("group-readable", "chmod 600", Box::new(|| write(&file, &right, 0o640))),
+            ("group-writable", "chmod 600", Box::new(|| write(&file, &right, 0o660))),
             ("missing", "is missing", Box::new(|| fs::remove_file(&file).unwrap())),
         ];
         for (what, words, spoil) in corrupted {
@@ -74,8 +74,12 @@ each! {
                 assert_eq!(status[0]["file"], expected);
             }
         }
+        // The group is one of the process, as in a Secret of Kubernetes.
         write(&file, &right, 0o600);
-        assert_eq!(deployment.json(&["master-key", "status"])[0]["file"], "present");
+        for mode in [0o400, 0o440, 0o600] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(deployment.json(&["master-key", "status"])[0]["file"], "present", "{mode:o}");
+        }
         let server = deployment.serve();
         assert!(server.knows(&admin).await, "with the right file all is as before");
         server.stop();
@@ -175,9 +179,7 @@ each! {
         assert_eq!(ready.status(), 503);
         let ready: Value = ready.json().await.unwrap();
         let kid = tables::lines(&deployment, "SELECT kid AS line FROM signing_keys WHERE state = 'active'").remove(0);
-        let note = format!(
-            "the signing key {kid} cannot be decrypted: its row was altered, or its master key is missing; rotate the key, or restore the row"
-        );
+        let note = format!("the signing key {kid} cannot be decrypted");
         assert_eq!(ready, json!({ "ready": false, "database": true, "signing_key": false, "notes": [note] }));
         let answer = server.exchange(&key).await;
         assert_eq!(answer.status(), 503, "nothing signs, and the key is not to blame");

@@ -1,6 +1,6 @@
 //! Servers that start, or whose registration is deleted, while signing keys are moved.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use keyswap::{
     domain::{events::Origin, signing::SigningKeyState},
@@ -21,11 +21,14 @@ both! {
         let new = kid_of_next(&server).await;
         let (begun, has_begun) = oneshot::channel();
         let (end, may_end) = mpsc::channel();
+        // A change can be repeated, so what it captures can be cloned.
+        let channels = Arc::new(Mutex::new((Some(begun), may_end)));
         let store = server.services.store.clone();
         // A key becomes active, with the settings of the running replicas.
         let change = move |tx: &mut Tx<'_>| {
             tx.lock(Lock::SigningKeys)?;
-            begun.send(()).unwrap();
+            let (begun, may_end) = &mut *channels.lock().unwrap();
+            begun.take().unwrap().send(()).unwrap();
             may_end.recv().unwrap();
             let (now, keys) = (tx.now(), manifest::list_for_change(tx)?);
             for (from, to) in [(SigningKeyState::Active, SigningKeyState::Retiring), (SigningKeyState::Next, SigningKeyState::Active)] {

@@ -9,7 +9,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicI64, AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use diesel::{Connection, PgConnection, RunQueryDsl, connection::SimpleConnection};
@@ -84,7 +84,12 @@ impl Database {
                 // FILE_COPY writes almost no WAL, and on tmpfs it is as fast as WAL_LOG.
                 let template = postgres_template();
                 let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY");
-                administer().batch_execute(&create).unwrap();
+                // The process that made the template may still be closing its connections.
+                let began = Instant::now();
+                while let Err(error) = administer().batch_execute(&create) {
+                    let is_in_use = error.to_string().contains("being accessed by other users");
+                    assert!(is_in_use && began.elapsed() < Duration::from_secs(60), "{error}");
+                }
             }
         }
         database
@@ -237,6 +242,7 @@ fn migrate(url: &str) {
         pool_size: 1,
         connect_timeout: Duration::from_secs(60),
         statement_timeout: Duration::from_secs(60),
+        lease: Duration::from_secs(30),
     };
     let entropy = Arc::new(SystemEntropy::default());
     let store = Store::open(&settings, CreationPolicy::Create, Arc::new(SystemClock), entropy, sha256).unwrap();

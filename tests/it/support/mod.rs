@@ -7,6 +7,7 @@ mod directory;
 mod jobs;
 pub mod keep_alive;
 mod locks;
+pub mod mount_namespaces;
 pub mod panics;
 pub mod race;
 mod raw_http;

@@ -77,6 +77,7 @@ impl Server {
             // against separate processes.
             "database.connect_timeout=20s".to_owned(),
             "database.statement_timeout=20s".to_owned(),
+            "database.lease=30s".to_owned(),
             "brute_force.per_source=10000".to_owned(),
             "brute_force.per_credential=10000".to_owned(),
             // Tests change faster than the owners of a deployment.

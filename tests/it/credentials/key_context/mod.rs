@@ -111,6 +111,7 @@ fn open(database: &Database, seed: u64) -> Store {
         pool_size: 2,
         connect_timeout: Duration::from_secs(60),
         statement_timeout: Duration::from_secs(60),
+        lease: Duration::from_secs(30),
     };
     let ids = Arc::new(Ids(Mutex::new(Random::new(seed))));
     let store = Store::open(&settings, CreationPolicy::Fail, Arc::new(Frozen), ids, sha256).unwrap();
@@ -268,7 +269,7 @@ fn every_condition_is_needed(kind: Kind) {
             assert_ne!(mutant, view, "the view has no {condition}");
             let mut found = 0;
             // Rare cases do not occur in every directory.
-            for number in 0..8 {
+            for number in 0..24 {
                 let seed = number as u64 + 1;
                 if worlds.len() == number {
                     worlds.push(Fixture::new(kind, seed, STEPS).await);

@@ -1,5 +1,7 @@
 //! A running server process and the calls that tests make to it.
 
+use std::collections::BTreeMap;
+
 use reqwest::{Client, Response};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -56,6 +58,24 @@ impl Running {
         assert_eq!(answer.status(), 201);
         let key: Value = answer.json().await.unwrap();
         (key["id"].as_str().unwrap().to_owned(), key["value"].as_str().unwrap().to_owned())
+    }
+
+    /// The number of events by type and subject.
+    pub async fn event_counts(&self, admin: &str) -> BTreeMap<(String, String), usize> {
+        let mut counts = BTreeMap::new();
+        let mut after = "0".to_owned();
+        loop {
+            let path = format!("/v1/events?limit=100&after={after}");
+            let page: Value = self.call(admin, "GET", &path, None).await.json().await.unwrap();
+            for event in page["data"].as_array().unwrap() {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                *counts.entry((text(&event["type"]), text(&event["subject"]["id"]))).or_default() += 1;
+            }
+            match page["next"].as_str() {
+                Some(next) => after = next.to_owned(),
+                None => return counts,
+            }
+        }
     }
 
     /// Sends SIGTERM and asserts a clean exit.

@@ -81,6 +81,7 @@ impl Deployment {
             pool_size: 1,
             connect_timeout: Duration::from_secs(60),
             statement_timeout: Duration::from_secs(60),
+            lease: Duration::from_secs(30),
         };
         let clock = Arc::new(Machine { time: Arc::clone(&time), off: 0, is_fooled: false });
         let entropy = Arc::new(SystemEntropy::default());
@@ -122,6 +123,7 @@ impl Deployment {
         let mut settings = vec![
             format!("database.url={}", self.database.url),
             "database.pool_size=1".to_owned(),
+            "database.lease=30s".to_owned(),
             format!("keys.dir={}", path("keys")),
             "keys.create=true".to_owned(),
             "server.public_url=http://keyswap.test".to_owned(),

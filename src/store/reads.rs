@@ -1,0 +1,89 @@
+//! Reads with the time of the database, reads for the rollback guard, and lookups of credentials.
+
+use std::collections::BTreeSet;
+
+use tokio::time::timeout;
+
+use crate::{
+    domain::{
+        access::audience::Identifier,
+        common::{derived_id::CredentialId, time::Timestamp},
+    },
+    store::{
+        Store, batch_loader,
+        connection::Conn,
+        credentials::{key_context::LookupDetail, key_details::CredentialLookup},
+        database_lease::Trust,
+        error::StoreError,
+        operation_limits::OperationKind,
+        transaction,
+    },
+};
+
+impl Store {
+    /// Like `read`, with the time of the database before it.
+    pub async fn read_at<T, E>(
+        &self,
+        body: impl FnOnce(&mut Conn, Timestamp) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.read(move |connection| {
+            let now = transaction::now(connection)?;
+            body(connection, now)
+        })
+        .await
+    }
+
+    /// Returns the time of the database.
+    pub async fn now(&self) -> Result<Timestamp, StoreError> {
+        self.read(transaction::now).await
+    }
+
+    /// Like `read`, for the rollback check, after which a server is trusted.
+    pub async fn read_for_rollback_check<T, E>(
+        &self,
+        body: impl FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.run_blocking(OperationKind::Read, Trust::Connected, move |_, connection| body(connection)).await
+    }
+
+    /// Loads a credential and the existing audiences among `targets`, in the level of detail that
+    /// `detail` selects. The data is read after this call begins. The batch loader combines
+    /// concurrent calls into one query.
+    pub async fn load_credential(
+        &self,
+        credential: CredentialId,
+        targets: BTreeSet<Identifier>,
+        detail: LookupDetail,
+    ) -> Result<Option<CredentialLookup>, StoreError> {
+        let pool_state = self.pool_state.load_full();
+        let busy = || StoreError::unavailable("too many requests wait for it");
+        let pending = batch_loader::submit_lookup(&pool_state, credential, targets, detail).ok_or_else(busy)?;
+        match timeout(self.operation_timeout, pending.wait_for_result()).await {
+            Ok(Some(answer)) => answer?.accept(self.lease(), Trust::RollbackChecked),
+            Ok(None) => Err(StoreError::unavailable("a look-up was given up")),
+            Err(_) => {
+                // One unresponsive connection suffices, because all lookups wait for it.
+                if pool_state.is_unresponsive(self.operation_timeout)
+                    || pool_state.has_no_response_since(&pool_state.last_batch_ms, self.operation_timeout)
+                {
+                    self.replace_pool(&pool_state);
+                }
+                Err(StoreError::unavailable("it does not answer"))
+            }
+        }
+    }
+
+    /// Stops the batch loader and releases its connections, so that dropping the store closes every
+    /// connection. This is the last call on a store.
+    pub async fn close(&self) {
+        self.pool_state.load_full().batch_loader.close().await;
+    }
+}
