@@ -111,7 +111,7 @@ def everything(binary, commands, tmp_path_factory):
             directory = tmp_path_factory.mktemp("verifying")
             is_sqlite = database == "sqlite"
             url = f"sqlite://{directory}/keyswap.db" if is_sqlite else new_postgres_database()
-            more = {"status_lists.ttl": "1s", "signing_keys.replica_staleness": "3s"}
+            more = {"status_lists.ttl": "2s", "signing_keys.replica_staleness": "3s"}
             server = Server(binary, directory, url, "ES256", "" if is_sqlite else "/t1", more)
             stack.callback(server.stop)
             verifiers = All(commands, server.issuer, server.resource)
@@ -216,7 +216,7 @@ def test_status(quick, verifiers):
     for change, expected in [("suspend", "refused"), ("resume", quick.client_id), ("revoke", "refused")]:
         quick.admin("POST", f"/api-keys/{key['id']}/{change}")
         # ttl + max-age + replica_staleness, and ten seconds for a busy machine.
-        said = verifiers.come_to_say(token, expected, 1 + 0 + 3 + 10)
+        said = verifiers.come_to_say(token, expected, 2 + 0 + 3 + 10)
         if expected == "refused":
             assert set(said.values()) == {"refused: revoked or suspended"}
         verifiers.say(other, quick.client_id)
