@@ -1,5 +1,7 @@
 //! Persistence layer, the only module that depends on Diesel. Most submodules cover one table.
-//! `dialect` contains the hand-written SQL, including what differs between PostgreSQL and SQLite.
+//! `dialect` contains the hand-written SQL, including what differs between PostgreSQL and SQLite,
+//! except the statements that prepare a connection (`session`, `sqlite`) and copy a database
+//! (`backup`).
 
 pub mod access;
 pub mod api_keys;
