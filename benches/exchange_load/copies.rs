@@ -133,6 +133,7 @@ impl Copies {
         let credentials = copying("credentials", &|name| {
             Some(match name {
                 "id" => "new.value ->> 1".to_owned(),
+                "number" => "CAST(new.value ->> 5 AS BIGINT)".to_owned(),
                 "key_id" => "new.value ->> 0".to_owned(),
                 "encrypted_secret" => bytes.to_owned(),
                 "status_list" => "new.value ->> 3".to_owned(),
@@ -155,7 +156,8 @@ impl Copies {
                     copy.credential.as_str(),
                     encrypted,
                     copy.status.list.as_str(),
-                    copy.status.index
+                    copy.status.index,
+                    copy.credential.number()
                 ])
             })
             .collect();

@@ -120,6 +120,7 @@ diesel::table! {
 diesel::table! {
     credentials (id) {
         id -> Text,
+        number -> BigInt,
         key_id -> Text,
         prefix -> Text,
         encrypted_secret -> Binary,

@@ -332,6 +332,8 @@ WHERE organization_id IS NOT NULL AND revoked_at IS NULL AND ended_with IS NULL;
 
 CREATE TABLE credentials (
     id TEXT NOT NULL PRIMARY KEY,
+    -- The last ten characters of the id as a base62 number.
+    number BIGINT NOT NULL,
     key_id TEXT NOT NULL REFERENCES api_keys (id),
     prefix TEXT NOT NULL,
     encrypted_secret BYTEA NOT NULL,
@@ -347,6 +349,7 @@ CREATE TABLE credentials (
     replaced_at BIGINT,
     expires_at BIGINT
 );
+CREATE UNIQUE INDEX credentials_number ON credentials (number);
 CREATE INDEX credentials_key ON credentials (key_id);
 -- Partial, because a planner with statistics ignores an index that is mostly NULL.
 CREATE UNIQUE INDEX credentials_lookup ON credentials (lookup_digest) WHERE lookup_digest IS NOT NULL;

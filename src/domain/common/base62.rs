@@ -17,6 +17,19 @@ pub fn encode_six_digits(value: u32) -> [u8; 6] {
     digits
 }
 
+/// Returns the value of at most ten digits. Other characters count as zero.
+pub fn decode(digits: &[u8]) -> i64 {
+    digits.iter().fold(0, |value, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'A'..=b'Z' => digit - b'A' + 10,
+            b'a'..=b'z' => digit - b'a' + 36,
+            _ => 0,
+        };
+        value * 62 + i64::from(digit)
+    })
+}
+
 pub fn is_base62(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
@@ -49,5 +62,13 @@ mod tests {
         assert_eq!(&encode_six_digits(crc32fast::hash(b"zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")), b"0mLq17");
         assert_eq!(&encode_six_digits(0), b"000000");
         assert_eq!(&encode_six_digits(u32::MAX), b"4gfFC3");
+    }
+
+    #[test]
+    fn decode_is_the_inverse_of_encode() {
+        for value in [0, 61, 62, 3_843, 4_294_967_295] {
+            assert_eq!(decode(&encode_six_digits(u32::try_from(value).unwrap())), value);
+        }
+        assert_eq!(decode(b"zzzzzzzzzz"), 839_299_365_868_340_223, "62¹⁰ - 1");
     }
 }

@@ -8,6 +8,9 @@ use crate::domain::common::{
 };
 use std::{fmt, str::FromStr};
 
+/// 62¹⁰ is less than 2⁶³.
+const NUMBER_DIGITS: usize = 10;
+
 /// The 16 base62 characters in an API key that identify its credential. They are not secret: they
 /// only select the row of the credential.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +27,14 @@ impl CredentialId {
     pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyUnavailable> {
         let text = base62::generate_digits(entropy, Self::LENGTH)?;
         text.as_bytes().try_into().map(Self).map_err(|_| EntropyUnavailable)
+    }
+
+    /// Returns the number under which the database has what is read or written at each exchange: an
+    /// integer primary key takes one search where a text takes two. Only the last ten characters
+    /// fit into 63 bits, so `store::api_keys::credentials` creates no two credentials with the same
+    /// number.
+    pub fn number(&self) -> i64 {
+        base62::decode(&self.0[Self::LENGTH - NUMBER_DIGITS..])
     }
 
     /// Returns an id that no credential has: `generate` returns it with a probability of 62⁻¹⁶. The

@@ -4,7 +4,7 @@ use crate::{
     config::{Settings, sections::Quotas},
     crypto::{credential, master_keys::MasterKeys, random::SystemEntropy},
     domain::{
-        common::{derived_id::CredentialId, id::KeyId},
+        common::id::KeyId,
         credentials::{
             api_key::{ApiKey, ApiKeyAttributes, Credential},
             format::{ApiKeyValue, Secret},
@@ -26,7 +26,10 @@ use crate::{
         },
         caller::Caller,
     },
-    store::{self, StoreError, Tx, api_keys::credentials::NewCredential},
+    store::{
+        self, StoreError, Tx,
+        api_keys::credentials::{self, NewCredential},
+    },
 };
 
 /// The dependencies of key creation, owned so that they can move into a transaction on another
@@ -152,9 +155,9 @@ impl KeyFactory {
         Ok(ApiKeyView::new(find_key(tx, caller, id, false, now)?, now, &self.settings))
     }
 
-    pub(super) fn generate_credential(&self, tx: &Tx<'_>) -> Result<(NewCredential, ApiKeyValue), Error> {
+    pub(super) fn generate_credential(&self, tx: &mut Tx<'_>) -> Result<(NewCredential, ApiKeyValue), Error> {
         let prefix = self.settings.api_keys.prefix.clone();
-        let id = CredentialId::generate(&self.entropy)?;
+        let id = credentials::generate_id(tx)?;
         let secret = Secret::generate(&self.entropy)?;
         let value = ApiKeyValue::format(&prefix, &id, &secret);
         let digest = credential::hash_secret(&id, &secret);

@@ -5,7 +5,6 @@ use crate::{
     crypto::{imported_key, sha256},
     domain::{
         access::policy::TenantScope,
-        common::derived_id::CredentialId,
         credentials::{api_key::Credential, imported::ImportedKeyDigest, secret_digest::SecretDigest},
         events::NewEvent,
     },
@@ -21,7 +20,10 @@ use crate::{
         credentials::parse::has_native_prefix,
         encryption::master_keys::refresh_if_stale,
     },
-    store::{self, Lock, NoEvent, Outcome, StoreError, Tx, api_keys::credentials::NewCredential},
+    store::{
+        self, Lock, NoEvent, Outcome, StoreError, Tx,
+        api_keys::credentials::{self, NewCredential},
+    },
 };
 
 /// Creates a key whose value already exists outside Keyswap. Keyswap receives only the digest of
@@ -101,8 +103,8 @@ impl KeyFactory {
         Ok((api_key, event.with_data("imported", true)))
     }
 
-    fn build_imported_credential(&self, tx: &Tx<'_>, import: Import) -> Result<NewCredential, Error> {
-        let id = CredentialId::generate(&self.entropy)?;
+    fn build_imported_credential(&self, tx: &mut Tx<'_>, import: Import) -> Result<NewCredential, Error> {
+        let id = credentials::generate_id(tx)?;
         let credential = Credential {
             id,
             prefix: self.settings.api_keys.prefix.clone(),

@@ -36,13 +36,24 @@ pub struct NewCredential {
     pub lookup_digest: Option<String>,
 }
 
+/// Returns a random id whose number no credential has.
+pub fn generate_id(tx: &mut Tx<'_>) -> Result<CredentialId, StoreError> {
+    loop {
+        let id = CredentialId::generate(tx.entropy())?;
+        let same_number: i64 = credentials::table.filter(credentials::number.eq(id.number())).count().load_one(tx)?;
+        if same_number == 0 {
+            return Ok(id);
+        }
+    }
+}
+
 /// Inserts a credential. It receives its status list index and its ciphertext at the end of the
 /// change.
 pub fn insert_credential(tx: &mut Tx<'_>, key: &KeyId, new: &NewCredential) -> Result<(), StoreError> {
     let master_version = tx.cipher()?.current_version();
     diesel::insert_into(credentials::table)
         .values(values!(credentials, new.credential =>
-            id, key_id = key, prefix, encrypted_secret = Vec::<u8>::new(), master_version = master_version,
+            id, number = new.credential.id.number(), key_id = key, prefix, encrypted_secret = Vec::<u8>::new(), master_version = master_version,
             created_at, expires_at, lookup_digest = &new.lookup_digest,
             masked_value,
         ))

@@ -339,8 +339,8 @@ both! {
         // `credentials` cannot be decrypted.
         let key = server.generic_key(&[]).await;
         server.database.sql(&format!(
-            "INSERT INTO credentials (id, key_id, prefix, encrypted_secret, master_version, created_at) \
-             SELECT substr(id, 5), '{}', 'ks', encrypted_secret, master_version, created_at FROM portal_sessions WHERE id = 'pss_{}'",
+            "INSERT INTO credentials (id, number, key_id, prefix, encrypted_secret, master_version, created_at) \
+             SELECT substr(id, 5), 1, '{}', 'ks', encrypted_secret, master_version, created_at FROM portal_sessions WHERE id = 'pss_{}'",
             key.id, &token[4..20],
         ));
         assert_eq!(refusal(&server, &token, "GET", "/v1/signing-keys").await.0, 403);

@@ -84,8 +84,8 @@ pub fn fill(database: &Database, size: Size) {
         creator = sql.ulid("key_01JH", "n / 100 + 1"),
     ));
     database.sql(&format!(
-        "INSERT INTO credentials (id, key_id, prefix, encrypted_secret, master_version, created_at, status_list, status_index) \
-         SELECT {}, {key}, 'ks', {}, 1, 1732000000000 + n, {}, \
+        "INSERT INTO credentials (id, number, key_id, prefix, encrypted_secret, master_version, created_at, status_list, status_index) \
+         SELECT {}, n, {key}, 'ks', {}, 1, 1732000000000 + n, {}, \
          CAST((n % 65536) AS BIGINT) * 40503 % 131072 FROM {}",
         sql.padded("n", 16),
         sql.bytes(),
