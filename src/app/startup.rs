@@ -16,8 +16,8 @@ use crate::{
         Conflict, Error, Services,
         common::{change_limiter::ChangeRateLimiter, job_monitor::JobMonitor, verified_events::VerifiedEvents},
         credentials::{
-            brute_force::BruteForceLimiter, decoy::DecoyCredential, spent_limits::SpentLimits,
-            use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
+            brute_force::BruteForceLimiter, decoy::DecoyCredential, shared_facts_cache::SharedFactsCache,
+            spent_limits::SpentLimits, use_buffer::UsageRecorder, verify::REFUSAL_DEADLINE,
         },
         database_server,
         encryption::database_progress::RollbackGuard,
@@ -87,6 +87,7 @@ pub async fn start(mut settings: Settings, mode: StartMode, clock: Arc<dyn Clock
         last_used: UsageRecorder::new(store.clone()),
         live_tokens: LiveTokenCounts::new(store.clone()),
         exchange_counts: FlushedExchangeCounts::default(),
+        shared_facts: SharedFactsCache::default(),
         logged_large_tokens: LoggedLargeTokens::default(),
         key_statistics: KeyStatisticsCache::default(),
         verified_events: VerifiedEvents::default(),

@@ -141,8 +141,17 @@ impl NewEvent {
     }
 }
 
+/// What servers remember from one exchange to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remembered {
+    /// The change is read at each exchange, or does not affect any.
+    Nothing,
+    /// What many keys share: permissions of roles and service clients, and audiences.
+    SharedFacts,
+}
+
 macro_rules! define_event_types {
-    ($($variant:ident = $name:literal on $subject:literal),* $(,)?) => {
+    ($($variant:ident = $name:literal on $subject:literal invalidates $remembered:ident),* $(,)?) => {
         /// Type of an event.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum EventType { $($variant),* }
@@ -159,73 +168,78 @@ macro_rules! define_event_types {
             pub const fn subject_type(self) -> &'static str {
                 match self { $(Self::$variant => $subject),* }
             }
+
+            /// Returns what servers must no longer remember after such a change.
+            pub const fn invalidates(self) -> Remembered {
+                match self { $(Self::$variant => Remembered::$remembered),* }
+            }
         }
     };
 }
 
 define_event_types! {
-    ApiKeyCreated = "api_key.created" on "api_key",
-    ApiKeyUpdated = "api_key.updated" on "api_key",
-    ApiKeyRotated = "api_key.rotated" on "api_key",
-    ApiKeySuspended = "api_key.suspended" on "api_key",
-    ApiKeyResumed = "api_key.resumed" on "api_key",
-    ApiKeyRevoked = "api_key.revoked" on "api_key",
-    ApiKeyDeleted = "api_key.deleted" on "api_key",
-    ServiceClientCreated = "service_client.created" on "service_client",
-    ServiceClientUpdated = "service_client.updated" on "service_client",
-    ServiceClientDeleted = "service_client.deleted" on "service_client",
-    PermissionCreated = "permission.created" on "permission",
-    PermissionUpdated = "permission.updated" on "permission",
-    PermissionDeleted = "permission.deleted" on "permission",
-    AudienceCreated = "audience.created" on "audience",
-    AudienceUpdated = "audience.updated" on "audience",
-    AudienceDeleted = "audience.deleted" on "audience",
-    SigningKeyPublished = "signing_key.published" on "signing_key",
-    SigningKeyActivated = "signing_key.activated" on "signing_key",
-    SigningKeyRetired = "signing_key.retired" on "signing_key",
-    SigningKeyRemoved = "signing_key.removed" on "signing_key",
-    ApiKeyRotationCancelled = "api_key.rotation_cancelled" on "api_key",
-    ApiKeyExpiring = "api_key.expiring" on "api_key",
-    ApiKeyExpired = "api_key.expired" on "api_key",
-    OrganizationCreated = "organization.created" on "organization",
-    OrganizationUpdated = "organization.updated" on "organization",
-    OrganizationDeleted = "organization.deleted" on "organization",
-    UserCreated = "user.created" on "user",
-    UserUpdated = "user.updated" on "user",
-    UserBlocked = "user.blocked" on "user",
-    UserUnblocked = "user.unblocked" on "user",
-    UserLocked = "user.locked" on "user",
-    UserUnlocked = "user.unlocked" on "user",
-    UserDeleted = "user.deleted" on "user",
-    MemberCreated = "member.created" on "member",
-    MemberUpdated = "member.updated" on "member",
-    MemberDeleted = "member.deleted" on "member",
-    RoleCreated = "role.created" on "role",
-    RoleUpdated = "role.updated" on "role",
-    RoleDeleted = "role.deleted" on "role",
-    PortalSessionCreated = "portal_session.created" on "portal_session",
-    PortalSessionEnded = "portal_session.ended" on "portal_session",
-    MasterKeyRegistered = "master_key.registered" on "master_key",
-    WebhookCreated = "webhook.created" on "webhook",
-    WebhookUpdated = "webhook.updated" on "webhook",
-    WebhookDeleted = "webhook.deleted" on "webhook",
-    WebhookDisabled = "webhook.disabled" on "webhook",
-    WebhookEnabled = "webhook.enabled" on "webhook",
-    WebhookSecretRotated = "webhook.secret_rotated" on "webhook",
-    AccessRecordCreated = "access_record.created" on "access_record",
-    AccessRecordUpdated = "access_record.updated" on "access_record",
-    AccessRecordDeleted = "access_record.deleted" on "access_record",
-    SigningKeyDestroyed = "signing_key.destroyed" on "signing_key",
-    SigningKeyRevoked = "signing_key.revoked" on "signing_key",
-    ClockJumped = "clock.jumped" on "clock",
-    TokenRevoked = "token.revoked" on "api_key",
-    MasterKeyActivated = "master_key.activated" on "master_key",
-    MasterKeyRetired = "master_key.retired" on "master_key",
-    MasterKeyRemoved = "master_key.removed" on "master_key",
-    ConsoleSessionCreated = "console_session.created" on "console_session",
-    BrandingUpdated = "branding.updated" on "branding",
-    RestoreAccepted = "restore.accepted" on "database",
-    IntegrityAccepted = "integrity.accepted" on "row",
+    ApiKeyCreated = "api_key.created" on "api_key" invalidates Nothing,
+    ApiKeyUpdated = "api_key.updated" on "api_key" invalidates Nothing,
+    ApiKeyRotated = "api_key.rotated" on "api_key" invalidates Nothing,
+    ApiKeySuspended = "api_key.suspended" on "api_key" invalidates Nothing,
+    ApiKeyResumed = "api_key.resumed" on "api_key" invalidates Nothing,
+    ApiKeyRevoked = "api_key.revoked" on "api_key" invalidates Nothing,
+    ApiKeyDeleted = "api_key.deleted" on "api_key" invalidates Nothing,
+    ServiceClientCreated = "service_client.created" on "service_client" invalidates SharedFacts,
+    ServiceClientUpdated = "service_client.updated" on "service_client" invalidates SharedFacts,
+    ServiceClientDeleted = "service_client.deleted" on "service_client" invalidates SharedFacts,
+    PermissionCreated = "permission.created" on "permission" invalidates SharedFacts,
+    PermissionUpdated = "permission.updated" on "permission" invalidates SharedFacts,
+    PermissionDeleted = "permission.deleted" on "permission" invalidates SharedFacts,
+    AudienceCreated = "audience.created" on "audience" invalidates SharedFacts,
+    AudienceUpdated = "audience.updated" on "audience" invalidates SharedFacts,
+    AudienceDeleted = "audience.deleted" on "audience" invalidates SharedFacts,
+    SigningKeyPublished = "signing_key.published" on "signing_key" invalidates Nothing,
+    SigningKeyActivated = "signing_key.activated" on "signing_key" invalidates Nothing,
+    SigningKeyRetired = "signing_key.retired" on "signing_key" invalidates Nothing,
+    SigningKeyRemoved = "signing_key.removed" on "signing_key" invalidates Nothing,
+    ApiKeyRotationCancelled = "api_key.rotation_cancelled" on "api_key" invalidates Nothing,
+    ApiKeyExpiring = "api_key.expiring" on "api_key" invalidates Nothing,
+    ApiKeyExpired = "api_key.expired" on "api_key" invalidates Nothing,
+    OrganizationCreated = "organization.created" on "organization" invalidates Nothing,
+    OrganizationUpdated = "organization.updated" on "organization" invalidates Nothing,
+    OrganizationDeleted = "organization.deleted" on "organization" invalidates Nothing,
+    UserCreated = "user.created" on "user" invalidates Nothing,
+    UserUpdated = "user.updated" on "user" invalidates Nothing,
+    UserBlocked = "user.blocked" on "user" invalidates Nothing,
+    UserUnblocked = "user.unblocked" on "user" invalidates Nothing,
+    UserLocked = "user.locked" on "user" invalidates Nothing,
+    UserUnlocked = "user.unlocked" on "user" invalidates Nothing,
+    UserDeleted = "user.deleted" on "user" invalidates Nothing,
+    MemberCreated = "member.created" on "member" invalidates Nothing,
+    MemberUpdated = "member.updated" on "member" invalidates Nothing,
+    MemberDeleted = "member.deleted" on "member" invalidates Nothing,
+    RoleCreated = "role.created" on "role" invalidates SharedFacts,
+    RoleUpdated = "role.updated" on "role" invalidates SharedFacts,
+    RoleDeleted = "role.deleted" on "role" invalidates SharedFacts,
+    PortalSessionCreated = "portal_session.created" on "portal_session" invalidates Nothing,
+    PortalSessionEnded = "portal_session.ended" on "portal_session" invalidates Nothing,
+    MasterKeyRegistered = "master_key.registered" on "master_key" invalidates Nothing,
+    WebhookCreated = "webhook.created" on "webhook" invalidates Nothing,
+    WebhookUpdated = "webhook.updated" on "webhook" invalidates Nothing,
+    WebhookDeleted = "webhook.deleted" on "webhook" invalidates Nothing,
+    WebhookDisabled = "webhook.disabled" on "webhook" invalidates Nothing,
+    WebhookEnabled = "webhook.enabled" on "webhook" invalidates Nothing,
+    WebhookSecretRotated = "webhook.secret_rotated" on "webhook" invalidates Nothing,
+    AccessRecordCreated = "access_record.created" on "access_record" invalidates Nothing,
+    AccessRecordUpdated = "access_record.updated" on "access_record" invalidates Nothing,
+    AccessRecordDeleted = "access_record.deleted" on "access_record" invalidates Nothing,
+    SigningKeyDestroyed = "signing_key.destroyed" on "signing_key" invalidates Nothing,
+    SigningKeyRevoked = "signing_key.revoked" on "signing_key" invalidates Nothing,
+    ClockJumped = "clock.jumped" on "clock" invalidates Nothing,
+    TokenRevoked = "token.revoked" on "api_key" invalidates Nothing,
+    MasterKeyActivated = "master_key.activated" on "master_key" invalidates Nothing,
+    MasterKeyRetired = "master_key.retired" on "master_key" invalidates Nothing,
+    MasterKeyRemoved = "master_key.removed" on "master_key" invalidates Nothing,
+    ConsoleSessionCreated = "console_session.created" on "console_session" invalidates Nothing,
+    BrandingUpdated = "branding.updated" on "branding" invalidates Nothing,
+    RestoreAccepted = "restore.accepted" on "database" invalidates SharedFacts,
+    IntegrityAccepted = "integrity.accepted" on "row" invalidates SharedFacts,
 }
 
 impl FromStr for EventType {

@@ -11,8 +11,8 @@ use crate::{
         caller::Caller,
         common::{change_limiter::ChangeRateLimiter, job_monitor::JobMonitor, verified_events::VerifiedEvents},
         credentials::{
-            brute_force::BruteForceLimiter, decoy::DecoyCredential, spent_limits::SpentLimits,
-            use_buffer::UsageRecorder,
+            brute_force::BruteForceLimiter, decoy::DecoyCredential, shared_facts_cache::SharedFactsCache,
+            spent_limits::SpentLimits, use_buffer::UsageRecorder,
         },
         encryption::database_progress::RollbackGuard,
         exchange::{counts::FlushedExchangeCounts, large_tokens::LoggedLargeTokens},
@@ -43,6 +43,7 @@ pub struct Services {
     pub last_used: UsageRecorder,
     pub live_tokens: LiveTokenCounts,
     pub exchange_counts: FlushedExchangeCounts,
+    pub shared_facts: SharedFactsCache,
     pub logged_large_tokens: LoggedLargeTokens,
     pub key_statistics: KeyStatisticsCache,
     /// This server's entry in the list of replicas. Empty for a command.

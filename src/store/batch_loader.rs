@@ -2,21 +2,20 @@
 //! into the next query. Each result is read after its lookup was requested, so a key that was
 //! revoked before is never reported as in force (invariant 2).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{sync::oneshot, task::yield_now};
 
 use crate::{
-    domain::{access::audience::Identifier, common::derived_id::CredentialId},
+    domain::common::derived_id::CredentialId,
     store::{
-        credentials::{key_context::LookupDetail, key_details},
+        credentials::{key_details, narrow_lookup},
         database_lease::UnverifiedRead,
         dialect,
         error::StoreError,
-        lookup_queue::{LookupResult, MAX_BATCH_SIZE, MAX_WAITING_LOOKUPS, PendingLookup},
+        lookup_queue::{
+            FoundCredential, LookupResult, LookupScope, MAX_BATCH_SIZE, MAX_WAITING_LOOKUPS, PendingLookup,
+        },
         pool::{MAX_LOADER_THREADS, PooledConn, is_broken},
         pool_state::PoolState,
     },
@@ -26,15 +25,14 @@ use crate::{
 pub(crate) fn submit_lookup(
     pool_state: &Arc<PoolState>,
     credential: CredentialId,
-    targets: BTreeSet<Identifier>,
-    detail: LookupDetail,
+    scope: LookupScope,
 ) -> Option<LookupHandle> {
     let (result_sender, result) = oneshot::channel();
     let mut state = pool_state.batch_loader.lock();
     if state.pending.len() >= MAX_WAITING_LOOKUPS {
         return None;
     }
-    state.pending.push(PendingLookup { credential, targets, detail, result_sender });
+    state.pending.push(PendingLookup { credential, scope, result_sender });
     let must_start = state.threads == 0 || (state.idle_threads == 0 && state.pending.len() > MAX_BATCH_SIZE);
     if must_start && state.threads < MAX_LOADER_THREADS {
         state.threads += 1;
@@ -143,10 +141,25 @@ fn follow_lease(pool_state: &PoolState, connection: &mut PooledConn) -> Result<(
     Ok(())
 }
 
-/// The waiting requests, by level of detail and audiences, then by credential. Nearly all lookups
-/// are for the default audience.
-type LookupsByQuery =
-    BTreeMap<(LookupDetail, BTreeSet<Identifier>), BTreeMap<CredentialId, Vec<oneshot::Sender<LookupResult>>>>;
+/// The waiting requests, by what they look up, then by credential. Nearly all are for narrow rows.
+type LookupsByQuery = BTreeMap<LookupScope, BTreeMap<CredentialId, Vec<oneshot::Sender<LookupResult>>>>;
+
+fn find_many(
+    connection: &mut PooledConn,
+    ids: &[CredentialId],
+    scope: &LookupScope,
+) -> Result<BTreeMap<CredentialId, FoundCredential>, StoreError> {
+    Ok(match scope {
+        LookupScope::Narrow => {
+            let found = narrow_lookup::find_many(connection, ids)?.into_iter();
+            found.map(|(id, found)| (id, FoundCredential::Narrow(Box::new(found)))).collect()
+        }
+        LookupScope::AllTables(detail, targets) => {
+            let found = key_details::find_many(connection, ids, targets, *detail)?.into_iter();
+            found.map(|(id, found)| (id, FoundCredential::AllTables(Box::new(found)))).collect()
+        }
+    })
+}
 
 /// Resolves a batch. Returns an error if the connection is lost and cannot be replaced; the waiting
 /// requests have received that error.
@@ -156,18 +169,18 @@ fn resolve_batch(
     lookups: Vec<PendingLookup>,
 ) -> Result<(), StoreError> {
     let mut groups = LookupsByQuery::new();
-    for PendingLookup { credential, targets, detail, result_sender } in lookups {
-        groups.entry((detail, targets)).or_default().entry(credential).or_default().push(result_sender);
+    for PendingLookup { credential, scope, result_sender } in lookups {
+        groups.entry(scope).or_default().entry(credential).or_default().push(result_sender);
     }
     let mut state = Ok(());
-    for ((detail, targets), group) in groups {
+    for (scope, group) in groups {
         let ids: Vec<_> = group.keys().cloned().collect();
-        let mut found = key_details::find_many(connection, &ids, &targets, detail);
+        let mut found = find_many(connection, &ids, &scope);
         if found.is_err() && is_broken(connection) {
             // The database closed the connection, for example because it was restarted.
             found = connect(pool_state).and_then(|new| {
                 *connection = new;
-                key_details::find_many(connection, &ids, &targets, detail)
+                find_many(connection, &ids, &scope)
             });
             state = found.as_ref().map(|_| ()).map_err(Clone::clone);
         }
@@ -177,7 +190,7 @@ fn resolve_batch(
                 Ok(found) => Ok(found.remove(&credential)),
                 // Invalid data of one key must not affect the others.
                 Err(StoreError::InvalidData(_)) => {
-                    let one = key_details::find_many(connection, &[credential], &targets, detail);
+                    let one = find_many(connection, &[credential], &scope);
                     one.map(|mut found| found.remove(&credential))
                 }
                 Err(error) => Err(error.clone()),

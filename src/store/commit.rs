@@ -16,7 +16,7 @@ use crate::{
             entropy::Entropy,
             id::{EventId, GeneratedId as _},
         },
-        events::{ActorRef, Digest, Event, NewEvent, Origin},
+        events::{ActorRef, Digest, Event, NewEvent, Origin, Remembered},
     },
     store::{
         Store,
@@ -203,6 +203,7 @@ fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Result<Option<
     // The clock is read again under the lock, so that the times of events follow their numbers.
     let at = now(tx)?;
     let mut appended = Vec::with_capacity(new.len());
+    let mut authority_event = None;
     for (seq, new) in (last - count + 1..).zip(new) {
         let event = Event {
             id: EventId::generate(at, tx.entropy)?,
@@ -220,9 +221,15 @@ fn append(tx: &mut Tx<'_>, digest: Digest, new: Vec<NewEvent>) -> Result<Option<
             prev_hash: hash,
         };
         hash = event.hash(digest).map_err(StoreError::invalid_data)?;
+        if new.kind.invalidates() == Remembered::SharedFacts {
+            authority_event = Some(event.id.clone());
+        }
         appended.push(event);
     }
     events::insert(tx, &appended)?;
     diesel::update(chain_head).set(event_chain_head::hash.eq(&hash)).execute_in(tx)?;
+    if let Some(event) = authority_event {
+        diesel::update(chain_head).set(event_chain_head::authority_event.eq(event)).execute_in(tx)?;
+    }
     Ok(Some(CommittedEvent { seq: last, hash }))
 }

@@ -3,7 +3,7 @@
 use crate::{
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     store::{
-        credentials::{key_context::LookupDetail, key_details::CredentialLookup},
+        credentials::{key_context::LookupDetail, key_details::CredentialLookup, narrow_lookup::NarrowLookup},
         database_lease::UnverifiedRead,
         error::StoreError,
     },
@@ -29,13 +29,27 @@ pub(crate) const MAX_WAITING_LOOKUPS: usize = 2048;
 /// How long an idle loader thread keeps its connection.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 
-pub(crate) type LookupResult = Result<UnverifiedRead<Option<CredentialLookup>>, StoreError>;
+pub(crate) type LookupResult = Result<UnverifiedRead<Option<FoundCredential>>, StoreError>;
+
+/// What is looked up of a credential.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LookupScope {
+    /// Its narrow row.
+    Narrow,
+    /// All tables, with the audiences that exist among these.
+    AllTables(LookupDetail, BTreeSet<Identifier>),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum FoundCredential {
+    Narrow(Box<NarrowLookup>),
+    AllTables(Box<CredentialLookup>),
+}
 
 /// A waiting lookup, with the channel for its result.
 pub(crate) struct PendingLookup {
     pub(crate) credential: CredentialId,
-    pub(crate) targets: BTreeSet<Identifier>,
-    pub(crate) detail: LookupDetail,
+    pub(crate) scope: LookupScope,
     pub(crate) result_sender: oneshot::Sender<LookupResult>,
 }
 

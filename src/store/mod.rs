@@ -21,6 +21,7 @@ mod error;
 pub mod events;
 pub mod exchange_counts;
 mod heartbeat;
+mod local_reads;
 mod lock;
 mod lookup_queue;
 mod migrate;
@@ -65,6 +66,7 @@ use crate::{
     },
     store::{
         database_lease::{DatabaseLease, Trust, UnverifiedRead, monotonic_now},
+        local_reads::LocalReaders,
         operation_limits::{OperationKind, OperationPermits},
         own_commits::OwnCommits,
         pool_state::PoolState,
@@ -93,6 +95,7 @@ pub use transaction::{NoEvent, Outcome, Tx, now};
 pub struct Store {
     pool_state: Arc<ArcSwap<PoolState>>,
     pool_factory: pool::PoolFactory,
+    local_readers: Option<Arc<LocalReaders>>,
     /// Limits the operations that wait for or use a connection. When no permit is left, an
     /// operation fails with `Unavailable` immediately. Lookups have a limit of their own.
     admission: OperationPermits,
@@ -129,6 +132,7 @@ impl Store {
         let pool_factory = pool::open(settings, if_missing, clock, &*entropy)?;
         Ok(Self {
             pool_state: Arc::new(ArcSwap::from_pointee(PoolState::new(&pool_factory))),
+            local_readers: LocalReaders::new(pool_factory.connection_manager()).map(Arc::new),
             pool_factory,
             admission: OperationPermits::each(MAX_PENDING_OPERATIONS),
             wait: settings.connect_timeout,

@@ -12,9 +12,14 @@ use crate::{
     store::{
         Store, batch_loader,
         connection::Conn,
-        credentials::{key_context::LookupDetail, key_details::CredentialLookup},
+        credentials::{
+            key_context::LookupDetail,
+            key_details::CredentialLookup,
+            narrow_lookup::{self, NarrowLookup},
+        },
         database_lease::Trust,
         error::StoreError,
+        lookup_queue::{FoundCredential, LookupScope},
         operation_limits::OperationKind,
         transaction,
     },
@@ -63,9 +68,33 @@ impl Store {
         targets: BTreeSet<Identifier>,
         detail: LookupDetail,
     ) -> Result<Option<CredentialLookup>, StoreError> {
+        match self.look_up(credential, LookupScope::AllTables(detail, targets)).await? {
+            Some(FoundCredential::AllTables(found)) => Ok(Some(*found)),
+            Some(FoundCredential::Narrow(_)) | None => Ok(None),
+        }
+    }
+
+    /// Loads the narrow row of a credential, which is read after this call begins. Returns `None`
+    /// if all tables must be read: for an unusual or unknown credential, and if SQLite is locked.
+    pub async fn load_narrow_credential(&self, credential: CredentialId) -> Result<Option<NarrowLookup>, StoreError> {
+        if let Some(readers) = &self.local_readers {
+            let found = readers.read(|connection| narrow_lookup::find_many(connection, &[credential]));
+            return Ok(found.and_then(|mut found| found.remove(&credential)));
+        }
+        match self.look_up(credential, LookupScope::Narrow).await? {
+            Some(FoundCredential::Narrow(found)) => Ok(Some(*found)),
+            Some(FoundCredential::AllTables(_)) | None => Ok(None),
+        }
+    }
+
+    async fn look_up(
+        &self,
+        credential: CredentialId,
+        scope: LookupScope,
+    ) -> Result<Option<FoundCredential>, StoreError> {
         let pool_state = self.pool_state.load_full();
         let busy = || StoreError::unavailable("too many requests wait for it");
-        let pending = batch_loader::submit_lookup(&pool_state, credential, targets, detail).ok_or_else(busy)?;
+        let pending = batch_loader::submit_lookup(&pool_state, credential, scope).ok_or_else(busy)?;
         match timeout(self.operation_timeout, pending.wait_for_result()).await {
             Ok(Some(answer)) => answer?.accept(self.lease(), Trust::RollbackChecked),
             Ok(None) => Err(StoreError::unavailable("a look-up was given up")),
@@ -85,5 +114,8 @@ impl Store {
     /// connection. This is the last call on a store.
     pub async fn close(&self) {
         self.pool_state.load_full().batch_loader.close().await;
+        if let Some(readers) = &self.local_readers {
+            readers.close();
+        }
     }
 }

@@ -162,6 +162,57 @@ diesel::table! {
         id -> Integer,
         seq -> BigInt,
         hash -> Text,
+        authority_event -> Text,
+    }
+}
+diesel::table! {
+    narrow_credentials (number) {
+        number -> BigInt,
+        credential_id -> Text,
+        key_id -> Text,
+        version -> BigInt,
+        encrypted_secret -> Binary,
+        master_version -> Integer,
+        credential_expires_at -> Nullable<BigInt>,
+        key_expires_at -> Nullable<BigInt>,
+        status_list -> Nullable<Text>,
+        status_index -> Nullable<Integer>,
+        entitlement -> BigInt,
+        owner_type -> Text,
+        owner_id -> Nullable<Text>,
+        user_id -> Nullable<Text>,
+        organization_id -> Nullable<Text>,
+        generation_id -> Nullable<Text>,
+        created_at -> BigInt,
+    }
+}
+diesel::table! {
+    narrow_lookups (number) {
+        number -> BigInt,
+        credential_id -> Text,
+        key_id -> Text,
+        version -> BigInt,
+        encrypted_secret -> Binary,
+        master_version -> Integer,
+        credential_expires_at -> Nullable<BigInt>,
+        key_expires_at -> Nullable<BigInt>,
+        status_list -> Nullable<Text>,
+        status_index -> Nullable<Integer>,
+        entitlement -> BigInt,
+        owner_type -> Text,
+        owner_id -> Nullable<Text>,
+        user_id -> Nullable<Text>,
+        organization_id -> Nullable<Text>,
+        generation_id -> Nullable<Text>,
+        created_at -> BigInt,
+        user_generation_id -> Nullable<Text>,
+        user_blocked_at -> Nullable<BigInt>,
+        member_generation_id -> Nullable<Text>,
+        member_organization_generation_id -> Nullable<Text>,
+        organization_generation_id -> Nullable<Text>,
+        roles -> Nullable<Text>,
+        has_access_records -> Integer,
+        authority_event -> Text,
     }
 }
 diesel::table! {
@@ -496,7 +547,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     api_keys,
     service_clients,
     key_owner_status,
-    audiences
+    audiences,
+    narrow_credentials
 );
 diesel::joinable!(webhook_deliveries -> webhooks (webhook_id));
 diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhooks);

@@ -227,6 +227,7 @@ impl EncodeLabelValue for ReloadResult {
 pub enum AuthenticatedTable {
     ApiKeys,
     Credentials,
+    NarrowCredentials,
     SigningKeys,
     SigningKeyManifest,
     PortalSessions,
@@ -236,9 +237,10 @@ pub enum AuthenticatedTable {
 }
 
 impl AuthenticatedTable {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::ApiKeys,
         Self::Credentials,
+        Self::NarrowCredentials,
         Self::SigningKeys,
         Self::SigningKeyManifest,
         Self::PortalSessions,
@@ -251,6 +253,7 @@ impl AuthenticatedTable {
         match self {
             Self::ApiKeys => "api_keys",
             Self::Credentials => "credentials",
+            Self::NarrowCredentials => "narrow_credentials",
             Self::SigningKeys => "signing_keys",
             Self::SigningKeyManifest => "signing_key_manifest",
             Self::PortalSessions => "portal_sessions",

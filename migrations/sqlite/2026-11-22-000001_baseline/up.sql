@@ -628,9 +628,163 @@ CREATE INDEX events_organization ON events (organization_id, seq);
 CREATE TABLE event_chain_head (
     id INTEGER NOT NULL PRIMARY KEY,
     seq BIGINT NOT NULL,
-    hash TEXT NOT NULL
+    hash TEXT NOT NULL,
+    -- The last event of a change of what exchanges remember. Empty: nothing is remembered.
+    authority_event TEXT NOT NULL
 );
-INSERT INTO event_chain_head (id, seq, hash) VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000');
+INSERT INTO event_chain_head (id, seq, hash, authority_event) VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000', '');
+
+-- What exchanges remember of these tables is no longer valid after a change. The service then writes the id of the event of the change
+-- into authority_event; the empty text, after a change by others, means that nothing is remembered.
+CREATE TRIGGER audiences_authority_insert AFTER INSERT ON audiences BEGIN UPDATE event_chain_head SET authority_event = ''; END;
+CREATE TRIGGER audiences_authority_update AFTER UPDATE ON audiences
+WHEN OLD.identifier IS NOT NEW.identifier
+    OR OLD.permissions IS NOT NEW.permissions
+    OR OLD.token_ttl IS NOT NEW.token_ttl
+    OR OLD.algorithm IS NOT NEW.algorithm
+    OR OLD.typ IS NOT NEW.typ
+    OR OLD.scope_claim IS NOT NEW.scope_claim
+    OR OLD.aud_claim IS NOT NEW.aud_claim
+    OR OLD.claims IS NOT NEW.claims
+    OR OLD.status IS NOT NEW.status
+    OR OLD.record_bound IS NOT NEW.record_bound
+    OR OLD.built_in IS NOT NEW.built_in
+    OR OLD.created_at IS NOT NEW.created_at
+    OR OLD.version IS NOT NEW.version
+    OR OLD.id IS NOT NEW.id
+BEGIN UPDATE event_chain_head SET authority_event = ''; END;
+CREATE TRIGGER audiences_authority_delete AFTER DELETE ON audiences BEGIN UPDATE event_chain_head SET authority_event = ''; END;
+CREATE TRIGGER service_clients_authority_insert AFTER INSERT ON service_clients BEGIN UPDATE event_chain_head SET authority_event = ''; END;
+CREATE TRIGGER service_clients_authority_update AFTER UPDATE ON service_clients
+WHEN OLD.id IS NOT NEW.id
+    OR OLD.permissions IS NOT NEW.permissions
+    OR OLD.deleted_at IS NOT NEW.deleted_at
+BEGIN UPDATE event_chain_head SET authority_event = ''; END;
+CREATE TRIGGER service_clients_authority_delete AFTER DELETE ON service_clients BEGIN UPDATE event_chain_head SET authority_event = ''; END;
+CREATE TRIGGER permissions_authority_insert AFTER INSERT ON permissions BEGIN UPDATE event_chain_head SET authority_event = ''; END;
+CREATE TRIGGER permissions_authority_update AFTER UPDATE ON permissions
+WHEN OLD.name IS NOT NEW.name
+    OR OLD.assignable_to IS NOT NEW.assignable_to
+BEGIN UPDATE event_chain_head SET authority_event = ''; END;
+CREATE TRIGGER permissions_authority_delete AFTER DELETE ON permissions BEGIN UPDATE event_chain_head SET authority_event = ''; END;
+CREATE TRIGGER role_permissions_authority_insert AFTER INSERT ON role_permissions BEGIN UPDATE event_chain_head SET authority_event = ''; END;
+CREATE TRIGGER role_permissions_authority_update AFTER UPDATE ON role_permissions
+WHEN OLD.role IS NOT NEW.role
+    OR OLD.permission IS NOT NEW.permission
+BEGIN UPDATE event_chain_head SET authority_event = ''; END;
+CREATE TRIGGER role_permissions_authority_delete AFTER DELETE ON role_permissions BEGIN UPDATE event_chain_head SET authority_event = ''; END;
+
+-- What an exchange needs of the usual credentials, in one row that is found by an integer. The service writes the row at the end of
+-- each change of the key. It writes none for a credential that is suspended, revoked, replaced, imported, rate-limited, or unusual in
+-- another way: exchanges without a row read all tables. Triggers delete the row when a deciding column changes, also by others, so
+-- that a row can never permit more than the tables.
+CREATE TABLE narrow_credentials (
+    number INTEGER NOT NULL PRIMARY KEY,
+    credential_id TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    -- The version of the key.
+    version BIGINT NOT NULL,
+    encrypted_secret BLOB NOT NULL,
+    master_version INTEGER NOT NULL,
+    credential_expires_at BIGINT,
+    key_expires_at BIGINT,
+    status_list TEXT,
+    status_index INTEGER,
+    -- The permissions, audiences and longest token lifetime of the key, which many keys share: the start of their digest.
+    entitlement BIGINT NOT NULL,
+    owner_type TEXT NOT NULL,
+    owner_id TEXT,
+    user_id TEXT,
+    organization_id TEXT,
+    generation_id TEXT,
+    created_at BIGINT NOT NULL
+);
+
+CREATE TRIGGER api_keys_narrow_update AFTER UPDATE ON api_keys
+WHEN OLD.id IS NOT NEW.id
+    OR OLD.owner_type IS NOT NEW.owner_type
+    OR OLD.owner_id IS NOT NEW.owner_id
+    OR OLD.user_id IS NOT NEW.user_id
+    OR OLD.organization_id IS NOT NEW.organization_id
+    OR OLD.generation_id IS NOT NEW.generation_id
+    OR OLD.creator_id IS NOT NEW.creator_id
+    OR OLD.creator_generation_id IS NOT NEW.creator_generation_id
+    OR OLD.permissions IS NOT NEW.permissions
+    OR OLD.audiences IS NOT NEW.audiences
+    OR OLD.metadata IS NOT NEW.metadata
+    OR OLD.max_token_ttl IS NOT NEW.max_token_ttl
+    OR OLD.exchanges_per_minute IS NOT NEW.exchanges_per_minute
+    OR OLD.record_bound IS NOT NEW.record_bound
+    OR OLD.suspended_at IS NOT NEW.suspended_at
+    OR OLD.revoked_at IS NOT NEW.revoked_at
+    OR OLD.deleted_at IS NOT NEW.deleted_at
+    OR OLD.expires_at IS NOT NEW.expires_at
+    OR OLD.created_at IS NOT NEW.created_at
+    OR OLD.version IS NOT NEW.version
+BEGIN
+    DELETE FROM narrow_credentials WHERE number IN (SELECT number FROM credentials WHERE key_id = OLD.id);
+END;
+CREATE TRIGGER api_keys_narrow_delete AFTER DELETE ON api_keys BEGIN
+    DELETE FROM narrow_credentials WHERE number IN (SELECT number FROM credentials WHERE key_id = OLD.id);
+END;
+CREATE TRIGGER credentials_narrow_update AFTER UPDATE ON credentials
+WHEN OLD.id IS NOT NEW.id
+    OR OLD.number IS NOT NEW.number
+    OR OLD.key_id IS NOT NEW.key_id
+    OR OLD.encrypted_secret IS NOT NEW.encrypted_secret
+    OR OLD.master_version IS NOT NEW.master_version
+    OR OLD.lookup_digest IS NOT NEW.lookup_digest
+    OR OLD.status_list IS NOT NEW.status_list
+    OR OLD.status_index IS NOT NEW.status_index
+    OR OLD.replaced_at IS NOT NEW.replaced_at
+    OR OLD.expires_at IS NOT NEW.expires_at
+BEGIN
+    DELETE FROM narrow_credentials WHERE number IN (OLD.number, NEW.number);
+END;
+CREATE TRIGGER credentials_narrow_delete AFTER DELETE ON credentials BEGIN
+    DELETE FROM narrow_credentials WHERE number = OLD.number;
+END;
+
+CREATE VIEW narrow_lookups AS
+SELECT
+    n.number,
+    n.credential_id,
+    n.key_id,
+    n.version,
+    n.encrypted_secret,
+    n.master_version,
+    n.credential_expires_at,
+    n.key_expires_at,
+    n.status_list,
+    n.status_index,
+    n.entitlement,
+    n.owner_type,
+    n.owner_id,
+    n.user_id,
+    n.organization_id,
+    n.generation_id,
+    n.created_at,
+    u.generation_id AS user_generation_id,
+    COALESCE(u.blocked_at, u.locked_at) AS user_blocked_at,
+    m.generation_id AS member_generation_id,
+    m.organization_generation_id AS member_organization_generation_id,
+    o.generation_id AS organization_generation_id,
+    CASE
+        WHEN n.user_id IS NULL THEN NULL
+        WHEN n.organization_id IS NOT NULL THEN (
+            SELECT group_concat(q.role, ' ') FROM member_roles q WHERE q.organization_id = n.organization_id AND q.user_id = n.user_id
+        )
+        ELSE (SELECT group_concat(q.role, ' ') FROM user_roles q WHERE q.user_id = n.user_id)
+    END AS roles,
+    CASE WHEN EXISTS (SELECT 1 FROM access_record_principals y WHERE y.unique_id = n.key_id)
+        OR EXISTS (SELECT 1 FROM access_record_principals y WHERE y.unique_id = CASE n.owner_type WHEN 'service_client' THEN n.owner_id WHEN 'user' THEN n.generation_id END)
+    THEN 1 ELSE 0 END AS has_access_records,
+    h.authority_event
+FROM narrow_credentials n
+JOIN event_chain_head h ON h.id = 1
+LEFT JOIN users u ON u.id = n.user_id
+LEFT JOIN members m ON m.organization_id = n.organization_id AND m.user_id = n.user_id
+LEFT JOIN organizations o ON o.id = n.organization_id;
 
 
 -- Webhooks

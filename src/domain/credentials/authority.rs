@@ -50,6 +50,13 @@ pub struct Entitlement<'a> {
 }
 
 impl Entitlement<'_> {
+    /// Returns the number under which the entitlement is remembered. The secret of a credential is
+    /// encrypted for the whole digest, so one with the same number is not mistaken for it.
+    pub fn number(&self, digest: Digest) -> i64 {
+        let [a, b, c, d, e, f, g, h, ..] = digest(self.encode().as_bytes());
+        i64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     fn encode(&self) -> EncodedRow {
         RowEncoder::new("entitlement", 1)
             .list(self.permissions.iter(), |row, name| row.text(name.as_str()))

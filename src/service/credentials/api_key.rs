@@ -18,6 +18,7 @@ use crate::{
         credentials::{
             authenticity::authenticate,
             error::AuthError,
+            narrow_path,
             parse::ParsedCredential,
             verify::{PresentedCredential, record_use, verify},
         },
@@ -60,6 +61,13 @@ pub(crate) async fn verify_api_key<T>(
         Some((key, Some(id)))
     };
     verify(services, presented, parse, async |key: ParsedCredential| {
+        if detail == LookupDetail::Context
+            && let Some(context) = narrow_path::verify(services, &key, request).await?
+        {
+            let decision = rule(&context).await?;
+            record_use(services, presented, &context);
+            return Ok(VerifiedCredential { decision, context, details: None, claims: None });
+        }
         let targets = requested_targets(request, &services.settings.limits);
         let targets = targets.into_iter().take(MAX_TARGETS).cloned().collect();
         let Some(CredentialLookup { record, details }) = find(services, &key, targets, detail).await? else {

@@ -66,8 +66,7 @@ pub(super) async fn issue_token(
 ) -> Result<IssuedToken, AuthError> {
     let verified = verify_api_key(services, presented, request, LookupDetail::Context, async |context| {
         let grant = decide(context)?;
-        let checked = grant.check_token_size(&services.settings.limits);
-        checked.inspect_err(|_| services.metrics.record_large_token(LargeTokenResult::Refused))?;
+        grant.check_token_size(&services.settings.limits)?;
         let window = rate_limit::count_exchange(services, &context.key, context.now).await?;
         Ok((grant, window))
     });
@@ -91,6 +90,9 @@ pub(super) async fn issue_token(
         Ok(IssuedToken { token, claims, window, credential_end: context.key.credential_end() })
     };
     issued.await.inspect_err(|error| {
+        if let AuthError::Scope(ScopeError::TokenTooLarge(_)) = error {
+            services.metrics.record_large_token(LargeTokenResult::Refused);
+        }
         if let AuthError::Failed(Error::Unavailable(cause)) = error
             && let Some(reason) = cause.signing_refusal()
         {

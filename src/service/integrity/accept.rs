@@ -44,8 +44,10 @@ pub async fn accept(services: &Services, table: &str, id: String, origin: Origin
 /// The digest is decrypted without its authentication, because the row that it was authenticated
 /// with is gone.
 fn accept_credential(tx: &mut Tx<'_>, master_keys: &MasterKeys, id: &str) -> Result<(), Error> {
-    let found = find_credentials(tx, &[id.to_owned()])?.pop().ok_or(Error::NotFound("credential"))?;
-    if is_altered(master_keys, &found)? {
+    let mut rows = find_credentials(tx, &[id.to_owned()])?.into_iter();
+    let found = rows.next().ok_or(Error::NotFound("credential"))?;
+    let is_narrow_row_altered = rows.next().map_or(Ok(false), |narrow| is_altered(master_keys, &narrow))?;
+    if is_narrow_row_altered || is_altered(master_keys, &found)? {
         let digest = master_keys.decrypt_unauthenticated(&found.encrypted)?;
         return Ok(authentication::accept(tx, id, &digest)?);
     }

@@ -16,13 +16,16 @@ use crate::{
         events::Digest,
     },
     store::{
-        api_keys::key_row::KeyRow,
+        api_keys::{
+            key_row::KeyRow,
+            narrow_row::{self, EncryptedFor},
+        },
         column_types::{Count, Json},
         pending_changes::KeyChanges,
         prelude::*,
         row_encryption::AuthenticatedRow,
         row_versions,
-        schema::{api_keys, credentials},
+        schema::{api_keys, credentials, narrow_credentials},
     },
 };
 
@@ -32,6 +35,7 @@ use crate::{
 pub(crate) struct EncryptedCredential {
     id: CredentialId,
     expires_at: Option<Timestamp>,
+    replaced_at: Option<Timestamp>,
     status_list: Option<StatusListId>,
     status_index: Option<Count>,
     encrypted_secret: Vec<u8>,
@@ -76,6 +80,24 @@ impl EncryptedCredential {
         };
         let Encrypted { master_version, bytes: encrypted_secret } = encrypted;
         Ok(NewCiphertext { encrypted_secret, master_version, lookup_digest })
+    }
+
+    /// Encrypts the digest again, and writes the ciphertext. Returns whether the credential exists.
+    fn write_encrypted(&self, tx: &mut Tx<'_>, key: &KeyRow, digest: &Plaintext) -> Result<bool, StoreError> {
+        let new = self.encrypt(tx, key, digest)?;
+        if diesel::update(credentials::table.find(&self.id)).set(&new).count_affected(tx)? != 1 {
+            return Ok(false);
+        }
+        let encrypted = EncryptedFor {
+            authority: self.authority(key),
+            encrypted_secret: &new.encrypted_secret,
+            master_version: new.master_version,
+            key_created_at: key.created_at,
+            is_replaced: self.replaced_at.is_some(),
+            is_imported: self.lookup_digest.is_some(),
+        };
+        narrow_row::replace(tx, &encrypted)?;
+        Ok(true)
     }
 }
 
@@ -154,8 +176,7 @@ pub(crate) fn encrypt_changed_keys(tx: &mut Tx<'_>) -> Result<(), StoreError> {
         for credential in load_credentials(tx, &key.id)? {
             let digest = digests.get(&credential.id);
             let digest = digest.ok_or_else(|| StoreError::invalid_data("a key was changed without being verified"))?;
-            let new = credential.encrypt(tx, &key, digest)?;
-            diesel::update(credentials::table.find(&credential.id)).set(new).execute_in(tx)?;
+            credential.write_encrypted(tx, &key, digest)?;
         }
         tx.versions.insert(subject(&key.id), key.version);
     }
@@ -180,27 +201,46 @@ pub fn re_encrypt(tx: &mut Tx<'_>, key: &KeyId, id: &str) -> Result<bool, StoreE
         credentials_with_keys!().filter(credentials::id.eq(id)).load_first(tx)?;
     let Some((credential, key)) = found else { return Ok(false) };
     let digest = credential.decrypt(tx, &key)?;
-    let new = credential.encrypt(tx, &key, &digest)?;
-    Ok(diesel::update(credentials::table.find(id)).set(new).count_affected(tx)? == 1)
+    credential.write_encrypted(tx, &key, &digest)
 }
 
+/// The ciphertext of a narrow row.
+type NarrowCiphertext = (Vec<u8>, i32);
+
 impl AuthenticatedRow {
-    fn of_credential((credential, key): (EncryptedCredential, KeyRow), digest: Digest) -> Self {
-        let encoded = credential.authority(&key).encode(digest);
-        let encrypted = Encrypted { master_version: credential.master_version, bytes: credential.encrypted_secret };
+    fn of_credential(credential: &EncryptedCredential, key: &KeyRow, encrypted: Encrypted, digest: Digest) -> Self {
+        let encoded = credential.authority(key).encode(digest);
         Self { id: credential.id.to_string(), encoded, encrypted, subject: subject(&key.id), version: key.version }
     }
 }
 
-/// Returns credentials with these ids, to be checked.
+/// Returns credentials with these ids, to be checked. That of a credential is followed by its
+/// narrow row, if it has one, which must be encrypted for the same authority: otherwise it is an
+/// older one that was put back.
 pub fn find_to_check(
     connection: &mut Conn,
     digest: Digest,
     ids: &[String],
 ) -> Result<Vec<AuthenticatedRow>, StoreError> {
-    let found: Vec<(EncryptedCredential, KeyRow)> =
-        credentials_with_keys!().filter(credentials::id.eq_any(ids)).load_all(connection)?;
-    Ok(found.into_iter().map(|found| AuthenticatedRow::of_credential(found, digest)).collect())
+    let found: Vec<(EncryptedCredential, KeyRow, Option<NarrowCiphertext>)> = credentials::table
+        .inner_join(api_keys::table.on(api_keys::id.eq(credentials::key_id)))
+        .left_join(narrow_credentials::table.on(narrow_credentials::number.eq(credentials::number)))
+        .filter(credentials::id.eq_any(ids))
+        .select((
+            EncryptedCredential::as_select(),
+            KeyRow::as_select(),
+            (narrow_credentials::encrypted_secret, narrow_credentials::master_version).nullable(),
+        ))
+        .load_all(connection)?;
+    let rows = found.into_iter().flat_map(|(credential, key, narrow)| {
+        let own = (credential.encrypted_secret.clone(), credential.master_version);
+        let both = [Some(own), narrow].into_iter().flatten();
+        let row = |(bytes, master_version)| {
+            AuthenticatedRow::of_credential(&credential, &key, Encrypted { master_version, bytes }, digest)
+        };
+        both.map(row).collect::<Vec<_>>()
+    });
+    Ok(rows.collect())
 }
 
 /// Returns at most `limit` keys that have no credential, which Keyswap never leaves behind.
@@ -217,8 +257,7 @@ pub fn list_without_credentials(connection: &mut Conn, limit: i64) -> Result<Vec
 pub fn accept(tx: &mut Tx<'_>, id: &str, digest: &Plaintext) -> Result<(), StoreError> {
     let (credential, key): (EncryptedCredential, KeyRow) =
         credentials_with_keys!().filter(credentials::id.eq(id)).load_one(tx)?;
-    let new = credential.encrypt(tx, &key, digest)?;
-    diesel::update(credentials::table.find(&credential.id)).set(new).execute_in(tx)
+    credential.write_encrypted(tx, &key, digest).map(drop)
 }
 
 /// Gives a key the version that follows that of its last event, so that an older row that was put

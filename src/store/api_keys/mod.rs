@@ -4,6 +4,7 @@ pub mod expiry_notifications;
 pub mod key_counts;
 pub mod key_row;
 pub mod keys;
+mod narrow_row;
 pub mod owner_status;
 pub mod service_clients;
 pub mod usage;

@@ -3,5 +3,6 @@
 mod derived;
 mod key_context;
 mod last_used;
+mod narrow_rows;
 mod presented_tokens;
 mod tokens;

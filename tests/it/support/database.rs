@@ -182,7 +182,8 @@ impl Database {
         match (self.kind, self.hold(i64::MIN)) {
             (Kind::Sqlite, held) => held,
             (Kind::Postgres, Held::Postgres(mut connection)) => {
-                connection.batch_execute("LOCK TABLE event_chain_head IN ACCESS EXCLUSIVE MODE").unwrap();
+                // Exchanges read the table meanwhile.
+                connection.batch_execute("LOCK TABLE event_chain_head IN EXCLUSIVE MODE").unwrap();
                 Held::Postgres(connection)
             }
             (Kind::Postgres, held @ Held::Sqlite(_)) => held,

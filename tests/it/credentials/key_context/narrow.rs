@@ -1,0 +1,57 @@
+//! Compares the contexts that narrow rows and remembered facts give with those of all tables.
+
+use keyswap::{
+    crypto::sha256,
+    domain::{access::audience::Identifier, common::derived_id::CredentialId},
+    service::credentials::shared_facts_cache::{SharedFacts, SharedFactsCache},
+    store::{
+        Conn, Store, StoreError,
+        credentials::{
+            key_context::{self, KeySelector},
+            shared_facts,
+        },
+    },
+};
+
+use super::{
+    lookups::context_of,
+    model::{DEFAULT_AUDIENCE, Model},
+};
+
+/// Compares every credential that has a narrow row, and returns how many have one. The remembered
+/// facts are those of whichever key was first.
+pub async fn compare(store: &Store, model: &Model) -> usize {
+    let (cache, mut compared) = (SharedFactsCache::default(), 0);
+    let credentials = model.keys.values().flat_map(|key| key.credentials.iter().map(move |one| (key, one)));
+    for (key, credential) in credentials {
+        let id: CredentialId = credential.id.parse().unwrap();
+        let Some((row, now)) = store.load_narrow_credential(id).await.unwrap() else { continue };
+        assert!(!key.suspended && !key.revoked && !key.archived && credential.lookup.is_none(), "{key:?}");
+        let facts = match cache.find(&row) {
+            Some(facts) => facts,
+            None => {
+                let read = row.clone();
+                let load = move |connection: &mut Conn| {
+                    let audience: Identifier = DEFAULT_AUDIENCE.parse().unwrap();
+                    shared_facts::load(connection, &read, &audience, sha256)
+                };
+                let stored = store.read::<_, StoreError>(load).await.unwrap().expect("nothing changes");
+                let facts = SharedFacts::from_stored(stored).map(std::sync::Arc::new);
+                cache.remember(&row, facts.clone());
+                facts
+            }
+        };
+        let Some(facts) = facts else { continue };
+        let read = move |connection: &mut Conn| {
+            let targets = [DEFAULT_AUDIENCE.parse().unwrap()].into();
+            Ok::<_, StoreError>(key_context::load(connection, &KeySelector::Credential(id), &targets)?.unwrap())
+        };
+        let record = store.read(read).await.unwrap();
+        let encrypted = (record.encrypted_secret.clone(), record.master_version);
+        assert_eq!((row.encrypted_secret.bytes.clone(), row.encrypted_secret.master_version), encrypted);
+        let narrow = facts.context_of(row, now);
+        assert_eq!(format!("{narrow:#?}"), format!("{:#?}", context_of(record)));
+        compared += 1;
+    }
+    compared
+}
