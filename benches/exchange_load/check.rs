@@ -7,7 +7,15 @@ use std::{fs, process::ExitCode, time::Duration};
 use keyswap::domain::signing::Algorithm;
 use serde::Deserialize;
 
-use super::{databases::Database, options::Options, probe::probe, processes::Process, runs::measured, seed_database};
+use super::{
+    databases::Database,
+    options::Options,
+    probe::probe,
+    processes::Process,
+    runs::{Build, measured},
+    seed::Population,
+    seed_build,
+};
 
 const KEYS: u32 = 10_000;
 const CONNECTIONS: u16 = 16;
@@ -49,7 +57,7 @@ pub fn check(options: &Options) -> ExitCode {
 /// Measures until one ratio is at most `enough`, and returns the best one.
 fn best(database: Database, options: &Options, enough: f64) -> f64 {
     let algorithm = Algorithm::EdDsa;
-    let (place, keys) = seed_database(database, options, algorithm, KEYS);
+    let Build { place, keys } = seed_build(database, &options.server, Population::Service, algorithm, KEYS);
     let mut best = f64::INFINITY;
     for _ in 0..TRIES {
         let server = Process::server(&place, algorithm);

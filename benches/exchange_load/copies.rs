@@ -1,19 +1,22 @@
-//! Copies the rows of one key, thousands in a statement. The columns are read from the schema, so
-//! new columns are copied as well.
+//! Copies the rows of keys, thousands in a statement. The columns are read from the schema, so new
+//! columns are copied as well.
 
 use diesel::{
     Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection,
     connection::SimpleConnection,
+    pg::Pg,
     sql_types::{Integer, Text},
+    sqlite::Sqlite,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use keyswap::{
     crypto::random::SystemEntropy,
     domain::{
+        access::owner::{Owner, OwnerScope},
         common::{
             derived_id::CredentialId,
-            id::{GeneratedId, KeyId, StatusListId},
+            id::{GeneratedId, GenerationId, KeyId, OrganizationId, StatusListId, UserId},
             time::Timestamp,
         },
         status_lists::StatusListIndex,
@@ -22,28 +25,35 @@ use keyswap::{
 
 use super::databases::{Database, TemporaryDeployment};
 
-/// The values in which a copy differs.
-pub struct NewKey {
+/// The key and the credential whose rows are copied.
+#[derive(Debug, Clone)]
+pub struct Template {
     pub key: KeyId,
     pub credential: CredentialId,
+}
+
+/// The values in which a copy differs from its template.
+pub struct NewKey {
+    pub template: Template,
+    pub key: KeyId,
+    pub credential: CredentialId,
+    pub owner: Owner,
+    pub owner_scope: OwnerScope,
     pub status: StatusListIndex,
     pub encrypted: Vec<u8>,
 }
 
-enum Link {
+/// A connection to the database of a deployment.
+pub enum Link {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
 }
 
 pub struct Copies {
     link: Link,
-    /// The ids of the rows that are copied.
-    key: String,
-    credential: String,
     made_at: Timestamp,
     /// The INSERT statement for each table.
-    keys: String,
-    credentials: String,
+    statements: Vec<String>,
     list: List,
 }
 
@@ -68,20 +78,48 @@ struct Size {
 }
 
 impl Link {
-    fn names(&mut self, table: &str) -> Vec<String> {
-        let found: Result<Vec<Column>, _> = match self {
-            Self::Sqlite(connection) => diesel::sql_query("SELECT name FROM pragma_table_info($1)").bind::<Text, _>(table).load(connection),
-            Self::Postgres(connection) => diesel::sql_query(
-                "SELECT column_name::TEXT AS name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1",
-            )
-            .bind::<Text, _>(table)
-            .load(connection),
-        };
-        found.expect("the columns").into_iter().map(|column| column.name).collect()
+    pub fn connect(place: &TemporaryDeployment) -> Self {
+        let url = place.url();
+        match place.database {
+            Database::Sqlite => {
+                let file = url.trim_start_matches("sqlite://");
+                let mut connection = SqliteConnection::establish(file).expect("the database");
+                // Ids are random. With SQLite's default cache of 2 MiB, each insert would read and
+                // write different pages.
+                let memory = "PRAGMA cache_size = -1048576; PRAGMA synchronous = OFF";
+                connection.batch_execute(memory).expect("more memory");
+                Self::Sqlite(connection)
+            }
+            Database::Postgres => Self::Postgres(PgConnection::establish(&url).expect("the database")),
+        }
     }
 
-    fn execute(&mut self, statement: &str, texts: [&str; 2]) {
-        let query = diesel::sql_query(statement).bind::<Text, _>(texts[0]).bind::<Text, _>(texts[1]);
+    pub fn load<R>(&mut self, query: &str) -> Vec<R>
+    where
+        R: QueryableByName<Sqlite> + QueryableByName<Pg> + 'static,
+    {
+        let query = diesel::sql_query(query);
+        match self {
+            Self::Sqlite(connection) => query.load::<R>(connection),
+            Self::Postgres(connection) => query.load::<R>(connection),
+        }
+        .expect("rows")
+    }
+
+    /// The columns of a table. There are none if this schema does not have the table.
+    fn names(&mut self, table: &str) -> Vec<String> {
+        let query = match self {
+            Self::Sqlite(_) => format!("SELECT name FROM pragma_table_info('{table}')"),
+            Self::Postgres(_) => format!(
+                "SELECT column_name::TEXT AS name FROM information_schema.columns \
+                 WHERE table_schema = current_schema() AND table_name = '{table}'"
+            ),
+        };
+        self.load::<Column>(&query).into_iter().map(|column| column.name).collect()
+    }
+
+    fn execute(&mut self, statement: &str, text: &str) {
+        let query = diesel::sql_query(statement).bind::<Text, _>(text);
         match self {
             Self::Sqlite(connection) => query.execute(connection),
             Self::Postgres(connection) => query.execute(connection),
@@ -90,80 +128,91 @@ impl Link {
     }
 
     fn size_of_lists(&mut self) -> i32 {
-        let query = diesel::sql_query("SELECT MAX(size) AS size FROM status_lists WHERE kind = 'credential'");
-        let found: Result<Size, _> = match self {
-            Self::Sqlite(connection) => query.get_result(connection),
-            Self::Postgres(connection) => query.get_result(connection),
+        let found = self.load::<Size>("SELECT MAX(size) AS size FROM status_lists WHERE kind = 'credential'");
+        found.first().expect("the list of the first key").size
+    }
+
+    /// The statement that copies rows of a table: a row for each element of the bound JSON. `own`
+    /// returns the expressions of the columns that are not copied. `on` finds the row to copy.
+    fn copying(&mut self, table: &str, on: &str, own: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let names = self.names(table);
+        if names.is_empty() {
+            return None;
+        }
+        let rows = match self {
+            Self::Sqlite(_) => "json_each($1) AS new",
+            Self::Postgres(_) => "jsonb_array_elements($1::JSONB) AS new(value)",
         };
-        found.expect("the list of the first key").size
+        let values: Vec<_> = names.iter().map(|name| own(name).unwrap_or_else(|| format!("old.{name}"))).collect();
+        let (names, values) = (names.join(", "), values.join(", "));
+        // CROSS JOIN makes SQLite look up each template instead of scanning the table.
+        Some(format!("INSERT INTO {table} ({names}) SELECT {values} FROM {rows} CROSS JOIN {table} AS old WHERE {on}"))
+    }
+}
+
+/// A value of a row of the bound JSON, which `NewKey::to_row` writes.
+fn value(position: usize) -> String {
+    format!("new.value ->> {position}")
+}
+
+impl NewKey {
+    fn to_row(&self) -> Value {
+        let encrypted: String = self.encrypted.iter().map(|byte| format!("{byte:02x}")).collect();
+        json!([
+            self.key.as_str(),
+            self.credential.as_str(),
+            encrypted,
+            self.status.list.as_str(),
+            self.status.index,
+            self.credential.number(),
+            self.template.key.as_str(),
+            self.template.credential.as_str(),
+            self.owner.id(),
+            self.owner_scope.user().map(UserId::as_str),
+            self.owner_scope.organization().map(OrganizationId::as_str),
+            self.owner_scope.generation_id().map(GenerationId::as_str),
+        ])
     }
 }
 
 impl Copies {
-    pub fn of(place: &TemporaryDeployment, key: &KeyId, credential: &CredentialId, made_at: Timestamp) -> Self {
-        let url = place.url();
-        let (mut link, rows, bytes) = match place.database {
-            Database::Sqlite => {
-                let file = url.trim_start_matches("sqlite://");
-                let mut connection = SqliteConnection::establish(file).expect("the database");
-                // Ids are random. With SQLite's default cache of 2 MiB, each insert would read and
-                // write different pages.
-                let memory = "PRAGMA cache_size = -1048576; PRAGMA synchronous = OFF";
-                connection.batch_execute(memory).expect("more memory");
-                (Link::Sqlite(connection), "json_each($1) AS new", "unhex(new.value ->> 2)")
-            }
-            Database::Postgres => {
-                let connection = PgConnection::establish(&url).expect("the database");
-                (
-                    Link::Postgres(connection),
-                    "jsonb_array_elements($1::JSONB) AS new(value)",
-                    "decode(new.value ->> 2, 'hex')",
-                )
-            }
+    pub fn of(place: &TemporaryDeployment, made_at: Timestamp) -> Self {
+        let mut link = Link::connect(place);
+        let bytes = match &link {
+            Link::Sqlite(_) => format!("unhex({})", value(2)),
+            Link::Postgres(_) => format!("decode({}, 'hex')", value(2)),
         };
-        let mut copying = |table: &str, own: &dyn Fn(&str) -> Option<String>| {
-            let names = link.names(table);
-            let values: Vec<_> = names.iter().map(|name| own(name).unwrap_or_else(|| format!("old.{name}"))).collect();
-            let (names, values) = (names.join(", "), values.join(", "));
-            format!(
-                "INSERT INTO {table} ({names}) SELECT {values} FROM {rows}, (SELECT * FROM {table} WHERE id = $2) AS old"
-            )
-        };
-        let keys = copying("api_keys", &|name| (name == "id").then(|| "new.value ->> 0".to_owned()));
-        let credentials = copying("credentials", &|name| {
+        let keys = link.copying("api_keys", &format!("old.id = {}", value(6)), |name| {
             Some(match name {
-                "id" => "new.value ->> 1".to_owned(),
-                "number" => "CAST(new.value ->> 5 AS BIGINT)".to_owned(),
-                "key_id" => "new.value ->> 0".to_owned(),
-                "encrypted_secret" => bytes.to_owned(),
-                "status_list" => "new.value ->> 3".to_owned(),
-                "status_index" => "CAST(new.value ->> 4 AS INTEGER)".to_owned(),
+                "id" => value(0),
+                "owner_id" => value(8),
+                "user_id" => value(9),
+                "organization_id" => value(10),
+                "generation_id" => value(11),
                 _ => return None,
             })
         });
+        let credentials = link.copying("credentials", &format!("old.id = {}", value(7)), |name| {
+            Some(match name {
+                "id" => value(1),
+                "number" => format!("CAST({} AS BIGINT)", value(5)),
+                "key_id" => value(0),
+                "encrypted_secret" => bytes.clone(),
+                "status_list" => value(3),
+                "status_index" => format!("CAST({} AS INTEGER)", value(4)),
+                _ => return None,
+            })
+        });
+        let statements = [keys, credentials].into_iter().flatten().collect();
         let size = link.size_of_lists();
-        let (key, credential) = (key.as_str().to_owned(), credential.as_str().to_owned());
-        Self { link, key, credential, made_at, keys, credentials, list: List { id: String::new(), size, used: size } }
+        Self { link, made_at, statements, list: List { id: String::new(), size, used: size } }
     }
 
     pub fn insert(&mut self, batch: &[NewKey]) {
-        let rows: Vec<_> = batch
-            .iter()
-            .map(|copy| {
-                let encrypted: String = copy.encrypted.iter().map(|byte| format!("{byte:02x}")).collect();
-                json!([
-                    copy.key.as_str(),
-                    copy.credential.as_str(),
-                    encrypted,
-                    copy.status.list.as_str(),
-                    copy.status.index,
-                    copy.credential.number()
-                ])
-            })
-            .collect();
-        let rows = serde_json::to_string(&rows).expect("JSON");
-        self.link.execute(&self.keys, [&rows, &self.key]);
-        self.link.execute(&self.credentials, [&rows, &self.credential]);
+        let rows = Value::Array(batch.iter().map(NewKey::to_row).collect()).to_string();
+        for statement in &self.statements {
+            self.link.execute(statement, &rows);
+        }
     }
 
     /// Assigns an index to the next copy.
@@ -173,8 +222,8 @@ impl Copies {
             let id = StatusListId::generate(self.made_at, &SystemEntropy::default()).expect("randomness");
             *list = List { id: id.as_str().to_owned(), size: list.size, used: 0 };
             let new = "INSERT INTO status_lists (id, kind, size, used, created_at) \
-                       SELECT $1, kind, size, size / 2, created_at FROM status_lists WHERE kind = $2 LIMIT 1";
-            self.link.execute(new, [&list.id, "credential"]);
+                       SELECT $1, kind, size, size / 2, created_at FROM status_lists WHERE kind = 'credential' LIMIT 1";
+            self.link.execute(new, &list.id);
         }
         list.used += 1;
         // Assigns each index once, in a scattered order: the factor is odd, so it is coprime to the

@@ -3,6 +3,7 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use clap::ValueEnum;
@@ -28,6 +29,9 @@ impl Database {
         }
     }
 }
+
+/// The number of deployments that this process has made.
+static DEPLOYMENTS: AtomicU32 = AtomicU32::new(0);
 
 /// A database, and a directory for the files that belong to it.
 pub struct TemporaryDeployment {
@@ -68,7 +72,8 @@ impl TemporaryDeployment {
                 (Some(url), Some(usage::postmaster(Path::new(&data))))
             }
         };
-        let name = format!("keyswap_bench_{}", std::process::id());
+        let number = DEPLOYMENTS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("keyswap_bench_{}_{number}", std::process::id());
         let place = Self { database, dir, server, postmaster, name, program: program.to_owned() };
         place.as_superuser(&[&format!("CREATE DATABASE {}", place.name)]);
         place

@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    draw::{Draw, KeySampler, Random},
     response::{length, status},
     seed::Keys,
 };
@@ -61,8 +62,16 @@ impl Run {
 #[derive(Debug, Clone)]
 pub struct RequestKind {
     request: Vec<u8>,
-    /// The offset of the key in the request. Each request contains a random key.
-    key_at: Option<usize>,
+    /// `None` if the request contains no key.
+    key: Option<KeyField>,
+}
+
+/// The key in a request, which is another one in each request.
+#[derive(Debug, Clone, Copy)]
+struct KeyField {
+    /// The offset of the key in the request.
+    at: usize,
+    sampler: KeySampler,
 }
 
 impl RequestKind {
@@ -70,7 +79,14 @@ impl RequestKind {
         let mut request = before.as_bytes().to_vec();
         request.resize(before.len() + keys.width(), b' ');
         request.extend_from_slice(after.as_bytes());
-        Self { request, key_at: Some(before.len()) }
+        let sampler = KeySampler::new(Draw::Uniform, keys.count());
+        Self { request, key: Some(KeyField { at: before.len(), sampler }) }
+    }
+
+    /// The same request with another draw of keys than the uniform one.
+    pub fn with_draw(self, draw: Draw) -> Self {
+        let key = self.key.map(|field| KeyField { sampler: field.sampler.with_draw(draw), ..field });
+        Self { key, ..self }
     }
 
     pub fn exchange(keys: &Keys) -> Self {
@@ -101,14 +117,14 @@ impl RequestKind {
     }
 
     pub fn get(path: &str) -> Self {
-        Self { request: format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").into_bytes(), key_at: None }
+        Self { request: format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").into_bytes(), key: None }
     }
 
     /// The request with this key.
     pub fn with_value(&self, key: &[u8]) -> Vec<u8> {
         let mut request = self.request.clone();
-        if let Some(at) = self.key_at {
-            insert_key(&mut request, at, key);
+        if let Some(field) = self.key {
+            insert_key(&mut request, field.at, key);
         }
         request
     }
@@ -218,8 +234,7 @@ impl Load {
 pub struct Connection {
     stream: TcpStream,
     keys: Arc<Keys>,
-    /// The state of the generator that chooses keys. The choice need not be unpredictable.
-    random: u64,
+    random: Random,
     request_kind: RequestKind,
     answer: Box<[u8; 8192]>,
 }
@@ -228,7 +243,7 @@ impl Connection {
     pub async fn open(port: u16, number: u16, keys: Arc<Keys>, request_kind: RequestKind) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
-        let random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(number) + 1);
+        let random = Random::new(number);
         Ok(Self { stream, keys, random, request_kind, answer: Box::new([0; 8192]) })
     }
 
@@ -259,15 +274,10 @@ impl Connection {
         (self, run)
     }
 
-    /// Sends one request with a random key, and returns the status of the response.
+    /// Sends one request with another key, and returns the status of the response.
     pub async fn send_request(&mut self) -> io::Result<u16> {
-        if let Some(at) = self.request_kind.key_at {
-            // xorshift64*
-            self.random ^= self.random >> 12;
-            self.random ^= self.random << 25;
-            self.random ^= self.random >> 27;
-            let random = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-            let key = self.keys.get(random as usize % self.keys.count());
+        if let Some(KeyField { at, sampler }) = self.request_kind.key {
+            let key = self.keys.get(sampler.sample(&mut self.random));
             insert_key(&mut self.request_kind.request, at, key);
         }
         self.stream.write_all(&self.request_kind.request).await?;

@@ -13,11 +13,13 @@
     reason = "a benchmark that cannot measure stops with a message; it reads the clock, and talks to a terminal"
 )]
 
+mod api;
 mod attack;
 mod baseline;
 mod check;
 mod copies;
 mod databases;
+mod draw;
 mod figures;
 mod load;
 mod options;
@@ -34,6 +36,7 @@ mod usage;
 use std::{
     collections::BTreeSet,
     env,
+    path::Path,
     process::{Command, ExitCode},
     sync::Arc,
     time::Instant,
@@ -44,7 +47,8 @@ use keyswap::domain::signing::Algorithm;
 
 use databases::{Database, TemporaryDeployment};
 use options::Options;
-use seed::Keys;
+use runs::{Build, Builds, Cell};
+use seed::{Keys, Population};
 
 fn main() -> ExitCode {
     if env::args().nth(1).as_deref() == Some(baseline::ARGUMENT) {
@@ -90,19 +94,22 @@ fn with_postgres() -> ExitCode {
     }
 }
 
-/// Creates a database with keys, and completes its maintenance.
+/// Creates a database with keys of the first population, and completes its maintenance.
 fn seed_database(
     database: Database,
     options: &Options,
     algorithm: Algorithm,
     count: u32,
 ) -> (TemporaryDeployment, Arc<Keys>) {
-    let place = TemporaryDeployment::make(database, &options.server);
-    // A server initializes the empty database before the keys are inserted.
-    drop(processes::Process::server(&place, algorithm));
-    let keys = seed::fill(&place, count);
-    place.settle();
+    let Build { place, keys } = seed_build(database, &options.server, options.population[0], algorithm, count);
     (place, keys)
+}
+
+fn seed_build(database: Database, program: &Path, population: Population, algorithm: Algorithm, count: u32) -> Build {
+    let place = TemporaryDeployment::make(database, program);
+    let keys = seed::fill(&place, population, algorithm, count);
+    place.settle();
+    Build { place, keys }
 }
 
 fn measure(options: &Options) -> ExitCode {
@@ -110,23 +117,33 @@ fn measure(options: &Options) -> ExitCode {
     let mut cells = Vec::new();
     let mut versions = BTreeSet::new();
     for &database in &options.database {
-        let (place, keys) = seed_database(database, options, options.algorithm[0], options.keys);
-        versions.insert(place.version());
-        for &algorithm in &options.algorithm {
-            // With existing keys, a new algorithm would sign only after verifiers have had time to
-            // fetch its key.
-            place.forget_signing_keys();
-            let measured = options.connections.iter();
-            cells.extend(measured.map(|&connections| runs::cell(&place, &keys, algorithm, connections, options)));
+        for &population in &options.population {
+            let seed = |program: &Path| seed_build(database, program, population, options.algorithm[0], options.keys);
+            let before = options.before.as_deref().map(seed);
+            let builds = Builds { population, current: seed(&options.server), before };
+            versions.insert(builds.current.place.version());
+            measure_builds(&builds, options, &mut cells);
         }
     }
     println!("{}", table::machine(&versions, options, &cells));
     println!("{}", table::table(&cells));
     eprintln!("took {} s", started.elapsed().as_secs());
-    let failures: u64 = cells.iter().map(runs::Cell::failures).sum();
+    let failures: u64 = cells.iter().map(Cell::failures).sum();
     if failures > 0 {
         eprintln!("{failures} requests failed: the figures are worth nothing");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+fn measure_builds(builds: &Builds, options: &Options, cells: &mut Vec<Cell>) {
+    for &algorithm in &options.algorithm {
+        // With existing keys, a new algorithm would sign only after verifiers have had time to
+        // fetch its key.
+        builds.all().for_each(|build| build.place.forget_signing_keys());
+        for &draw in &options.draw {
+            let measured = options.connections.iter();
+            cells.extend(measured.map(|&connections| builds.cell(algorithm, draw, connections, options)));
+        }
+    }
 }

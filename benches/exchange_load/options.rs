@@ -3,7 +3,7 @@
 use clap::{Parser, value_parser};
 use keyswap::domain::signing::Algorithm;
 
-use super::databases::Database;
+use super::{databases::Database, draw::Draw, seed::Population};
 
 /// Measure the cost of an exchange against a baseline that only responds and
 /// signs, and print the table of docs/development/performance.md. PostgreSQL is
@@ -13,10 +13,16 @@ use super::databases::Database;
 #[derive(Debug, Parser)]
 #[command(name = "exchange_load")]
 pub struct Options {
-    /// Store this many API keys in each database. Each request uses a random
-    /// one.
+    /// Store this many API keys in each database.
     #[arg(long, default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
     pub keys: u32,
+    /// Give the keys these owners and limits. Modes other than the table use
+    /// the first one, and --check the keys of one service client.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "service")]
+    pub population: Vec<Population>,
+    /// Draw the key of each request like this, for the table.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "uniform")]
+    pub draw: Vec<Draw>,
     /// Open this many keep-alive connections, with one request at a time on
     /// each.
     #[arg(long, value_delimiter = ',', default_value = "16,64", value_parser = value_parser!(u16).range(1..=1024))]
@@ -57,8 +63,12 @@ pub struct Options {
     /// than the attackers.
     #[arg(long, conflicts_with_all = ["check", "soak", "figures", "overload"])]
     pub attack: bool,
-    /// Measure this earlier build under the same attacks as well.
-    #[arg(long, requires = "attack")]
+    /// Measure this earlier build in turn with the current one, for the table
+    /// and with --attack. It has databases of its own. Its schema may be
+    /// another one, as long as its API and the encryption of secrets are the
+    /// same: the first keys are created through the API, and the others are
+    /// copies of their rows.
+    #[arg(long, conflicts_with_all = ["check", "soak", "figures", "overload"])]
     pub before: Option<std::path::PathBuf>,
     /// Accept the flag that Cargo passes to every benchmark.
     #[arg(long, hide = true)]

@@ -9,7 +9,21 @@ use serde_json::Value;
 use super::{
     baseline::Answer,
     processes::{ISSUER, Process, ask},
+    seed::Keys,
 };
+
+/// How many of the keys are probed for the sizes of an average response.
+const SAMPLES: usize = 64;
+
+/// Exchanges keys from all parts of `keys` as `probe` does, and returns the average sizes of the
+/// responses.
+pub fn probe_average(server: &Process, algorithm: Algorithm, keys: &Keys) -> Answer {
+    let samples = SAMPLES.min(keys.count());
+    let answers: Vec<_> =
+        (0..samples).map(|sample| probe(server, algorithm, keys.get(sample * keys.count() / samples))).collect();
+    let average = |of: fn(&Answer) -> usize| answers.iter().map(of).sum::<usize>() / samples;
+    Answer { body: average(|answer| answer.body), message: average(|answer| answer.message) }
+}
 
 /// Exchanges a key, verifies the token with the JWKS as a relying service would, and measures the
 /// response.

@@ -11,11 +11,12 @@ use keyswap::domain::signing::Algorithm;
 
 use super::{
     databases::{Database, TemporaryDeployment},
+    draw::Draw,
     load::{Load, Rate, RequestKind, Run},
     options::Options,
-    probe::probe,
+    probe::{probe, probe_average},
     processes::Process,
-    seed::Keys,
+    seed::{Keys, Population},
     usage,
 };
 
@@ -63,12 +64,35 @@ impl Figures {
     }
 }
 
-/// One cell of the table: a database, an algorithm and a number of connections.
-pub struct Cell {
+/// A build with a filled database of its own.
+pub struct Build {
+    pub place: TemporaryDeployment,
+    pub keys: Arc<Keys>,
+}
+
+/// The builds that are measured in turn, with the same population.
+pub struct Builds {
+    pub population: Population,
+    pub current: Build,
+    pub before: Option<Build>,
+}
+
+/// What is measured in a cell of the table, for each of the builds.
+#[derive(Debug, Clone, Copy)]
+pub struct Conditions {
     pub database: Database,
+    pub population: Population,
     pub algorithm: Algorithm,
+    pub draw: Draw,
     pub connections: u16,
+}
+
+/// One cell of the table.
+pub struct Cell {
+    pub conditions: Conditions,
     pub server: Figures,
+    /// The earlier build.
+    pub before: Option<Figures>,
     pub signed: Figures,
     pub bare: Figures,
     failures: u64,
@@ -78,53 +102,84 @@ impl Cell {
     pub const fn failures(&self) -> u64 {
         self.failures
     }
+
+    /// The figures of all programs.
+    pub fn all(&self) -> impl Iterator<Item = &Figures> {
+        self.before.iter().chain([&self.server, &self.signed, &self.bare])
+    }
 }
 
-/// Measures one cell in the order baseline, server, server, baseline.
-pub fn cell(
-    place: &TemporaryDeployment,
-    keys: &Arc<Keys>,
-    algorithm: Algorithm,
-    connections: u16,
-    options: &Options,
-) -> Cell {
-    let mut failures = 0;
-    // Probed first, because the baseline returns a body of the same size.
-    let answer = probe(&Process::server(place, algorithm), algorithm, keys.get(0));
-    let length = Duration::from_secs(options.seconds);
-    let mut once = || {
-        let process = Process::server(place, algorithm);
-        probe(&process, algorithm, keys.get(keys.count() - 1));
-        let (figures, run) = measured(&process, keys, connections, length, place.postmaster);
+impl Builds {
+    pub fn all(&self) -> impl Iterator<Item = &Build> {
+        self.before.iter().chain([&self.current])
+    }
+
+    /// Measures one cell in the order baseline, server, server, baseline. Both runs of an earlier
+    /// build are between those of the server.
+    pub fn cell(&self, algorithm: Algorithm, draw: Draw, connections: u16, options: &Options) -> Cell {
+        let (population, place) = (self.population, &self.current.place);
+        let conditions = Conditions { database: place.database, population, algorithm, draw, connections };
+        let mut failures = 0;
+        // Probed first, because the baseline returns a body of the same size.
+        let answer = probe_average(&Process::server(place, algorithm), algorithm, &self.current.keys);
+        let length = Duration::from_secs(options.seconds);
+        let mut server = |build: &Build, program: &str| {
+            undisturbed(|| {
+                let (figures, failed) = conditions.measure_server(build, length);
+                failures += failed;
+                tell(&conditions, program, &figures);
+                figures
+            })
+        };
+        let baseline_once = |signs: bool| {
+            let process = Process::baseline(place, algorithm, signs, &answer);
+            let (figures, run) = conditions.measure(&process, &self.current.keys, BASELINE_RUN.min(length), None);
+            assert_eq!(run.failures, 0, "the baseline fails: {}", process.said());
+            let program = if signs { "baseline with signature" } else { "baseline without signature" };
+            tell(&conditions, program, &figures);
+            figures
+        };
+        let baseline = |signs: bool| undisturbed(|| baseline_once(signs));
+        let (signed, bare) = (baseline(true), baseline(false));
+        let first = server(&self.current, "server");
+        let before = self.before.as_ref().map(|before| [server(before, "before"), server(before, "before")]);
+        let servers = [first, server(&self.current, "server")];
+        let (bare, signed) = ([bare, baseline(false)], [signed, baseline(true)]);
+        Cell {
+            conditions,
+            server: Figures::mean(&servers),
+            before: before.map(|before| Figures::mean(&before)),
+            signed: Figures::mean(&signed),
+            bare: Figures::mean(&bare),
+            failures,
+        }
+    }
+}
+
+impl Conditions {
+    /// Returns the figures of a server, and the number of requests that failed.
+    fn measure_server(&self, build: &Build, length: Duration) -> (Figures, u64) {
+        let Build { place, keys } = build;
+        let process = Process::server(place, self.algorithm);
+        probe(&process, self.algorithm, keys.get(keys.count() - 1));
+        let (figures, run) = self.measure(&process, keys, length, place.postmaster);
         let failed = run.failures + run.refused;
-        failures += failed;
         if failed > 0 {
             eprintln!("{failed} requests failed: {}", process.said());
         }
-        tell(place.database.name(), algorithm, connections, "server", &figures);
-        figures
-    };
-    let mut server = || undisturbed(&mut once);
-    let baseline_once = |signs: bool| {
-        let process = Process::baseline(place, algorithm, signs, &answer);
-        let (figures, run) = measured(&process, keys, connections, BASELINE_RUN.min(length), None);
-        assert_eq!(run.failures, 0, "the baseline fails: {}", process.said());
-        let program = if signs { "baseline with signature" } else { "baseline without signature" };
-        tell(place.database.name(), algorithm, connections, program, &figures);
-        figures
-    };
-    let baseline = |signs: bool| undisturbed(|| baseline_once(signs));
-    let (signed, bare) = (baseline(true), baseline(false));
-    let servers = [server(), server()];
-    let (bare, signed) = ([bare, baseline(false)], [signed, baseline(true)]);
-    Cell {
-        database: place.database,
-        algorithm,
-        connections,
-        server: Figures::mean(&servers),
-        signed: Figures::mean(&signed),
-        bare: Figures::mean(&bare),
-        failures,
+        (figures, failed)
+    }
+
+    fn measure(
+        &self,
+        process: &Process,
+        keys: &Arc<Keys>,
+        length: Duration,
+        postmaster: Option<u32>,
+    ) -> (Figures, Run) {
+        let kind = RequestKind::exchange(keys).with_draw(self.draw);
+        let mut load = Load::connect(process.port, self.connections, keys, &kind);
+        run(process, &mut load, Rate::Highest, length, postmaster)
     }
 }
 
@@ -162,7 +217,7 @@ fn all_cores(time: Duration) -> f64 {
     time.as_secs_f64() * available_parallelism().map_or(1, usize::from) as f64
 }
 
-/// Runs exchanges at the highest load.
+/// Runs exchanges of keys that are drawn uniformly, at the highest load.
 pub fn measured(
     process: &Process,
     keys: &Arc<Keys>,
@@ -211,12 +266,14 @@ pub fn run(
     (figures, run)
 }
 
-pub fn tell(database: &str, algorithm: Algorithm, connections: u16, program: &str, figures: &Figures) {
+fn tell(conditions: &Conditions, program: &str, figures: &Figures) {
+    let Conditions { database, population, algorithm, draw, connections } = conditions;
+    let (database, population, draw) = (database.name(), population.name(), draw.name());
     let Figures { per_second, p50, p99, cpu, database_cpu, client_cpu, memory, others } = figures;
     let postgres = database_cpu.map(|cpu| format!(", PostgreSQL's {cpu:.1}")).unwrap_or_default();
     eprintln!(
-        "{database}, {algorithm}, {connections} connections, {program}: {per_second:.0}/s, p50 {p50:.0} µs, p99 {p99:.0} µs, \
-         CPU {cpu:.1} µs{postgres}, the client's {client_cpu:.1}, {memory:.1} MiB, others {:.0} %",
+        "{database}, {population}, {draw}, {algorithm}, {connections} connections, {program}: {per_second:.0}/s, p50 {p50:.0} µs, \
+         p99 {p99:.0} µs, CPU {cpu:.1} µs{postgres}, the client's {client_cpu:.1}, {memory:.1} MiB, others {:.0} %",
         others * 100.0
     );
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write, fs, thread::available_parallelism};
 
 use super::{
     options::Options,
-    runs::{Cell, Figures},
+    runs::{Cell, Conditions, Figures},
     usage::field,
 };
 
@@ -22,8 +22,7 @@ pub fn hardware() -> String {
 
 /// The machine and the conditions of the measurement.
 pub fn machine(databases: &BTreeSet<String>, options: &Options, cells: &[Cell]) -> String {
-    let others: Vec<f64> =
-        cells.iter().flat_map(|cell| [cell.server.others, cell.signed.others, cell.bare.others]).collect();
+    let others: Vec<f64> = cells.iter().flat_map(Cell::all).map(|figures| figures.others).collect();
     format!(
         "{}; {}; {} keys, {} s a run. \
          Other programs and the host took {:.0} % of the cores, {:.0} % in the worst cell.\n",
@@ -40,15 +39,20 @@ pub fn machine(databases: &BTreeSet<String>, options: &Options, cells: &[Cell]) 
 /// together, relative to the baseline.
 pub fn table(cells: &[Cell]) -> String {
     let mut text = String::from(
-        "| database | algorithm | connections | program | requests/s | p50 (µs) | p99 (µs) | CPU per exchange (µs) | \
-         PostgreSQL's CPU (µs) | memory (MiB) | over the baseline |\n\
-         |---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|\n",
+        "| database | population | draw | algorithm | connections | program | requests/s | p50 (µs) | p99 (µs) | \
+         CPU per exchange (µs) | PostgreSQL's CPU (µs) | memory (MiB) | over the baseline |\n\
+         |---|---|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for cell in cells {
-        let Cell { server, signed, bare, .. } = cell;
-        let together = server.cpu + server.database_cpu.unwrap_or_default();
-        let over = format!("**{:.2}×**, +{:.1} µs", together / signed.cpu, together - signed.cpu);
-        line(&mut text, cell, "Keyswap", server, &over);
+        let Cell { server, before, signed, bare, .. } = cell;
+        let over_baseline = |figures: &Figures| {
+            let together = figures.cpu + figures.database_cpu.unwrap_or_default();
+            format!("**{:.2}×**, +{:.1} µs", together / signed.cpu, together - signed.cpu)
+        };
+        if let Some(before) = before {
+            line(&mut text, cell, "Keyswap, before", before, &over_baseline(before));
+        }
+        line(&mut text, cell, "Keyswap", server, &over_baseline(server));
         line(&mut text, cell, "baseline with signature", signed, "");
         line(&mut text, cell, "baseline without signature", bare, "");
     }
@@ -57,12 +61,13 @@ pub fn table(cells: &[Cell]) -> String {
 
 fn line(text: &mut String, cell: &Cell, program: &str, figures: &Figures, over: &str) {
     let Figures { per_second, p50, p99, cpu, memory, .. } = figures;
-    let (database, algorithm, connections) = (cell.database.name(), cell.algorithm, cell.connections);
+    let Conditions { database, population, algorithm, draw, connections } = cell.conditions;
+    let (database, population, draw) = (database.name(), population.name(), draw.name());
     let database_cpu = figures.database_cpu.map(|cpu| format!("{cpu:.1}")).unwrap_or_default();
     writeln!(
         text,
-        "| {database} | {algorithm} | {connections} | {program} | {per_second:.0} | {p50:.0} | {p99:.0} | {cpu:.1} | \
-         {database_cpu} | {memory:.1} | {over} |"
+        "| {database} | {population} | {draw} | {algorithm} | {connections} | {program} | {per_second:.0} | {p50:.0} | {p99:.0} | \
+         {cpu:.1} | {database_cpu} | {memory:.1} | {over} |"
     )
     .expect("writing to a string does not fail");
 }

@@ -10,12 +10,13 @@ use keyswap::{
         credentials::format::{ApiKeyValue, Prefix, PresentedKey, Secret},
     },
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Attack, attackers::AttackRequests};
 use crate::{
+    api::{ManagementApi, text},
     load::RequestKind,
-    processes::{Process, ask_with},
+    processes::Process,
     seed::Keys,
 };
 
@@ -43,23 +44,10 @@ struct IssuedKey {
     value: String,
 }
 
-/// The management API, with the key of the administrator.
-struct ManagementApi<'a> {
-    port: u16,
-    key: &'a str,
-}
-
 impl ManagementApi<'_> {
-    fn post(&self, path: &str, body: &Value, status: u16) -> Value {
-        let headers = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", self.key);
-        let (found, answer) = ask_with(self.port, "POST", path, &headers, &body.to_string()).expect("an answer");
-        assert_eq!(found, status, "{path}: {}", String::from_utf8_lossy(&answer));
-        serde_json::from_slice(&answer).expect("JSON")
-    }
-
     fn create_client(&self, permissions: &[&str]) -> String {
         let body = json!({ "name": "attacked", "permissions": permissions });
-        string_member(&self.post("/v1/service-clients", &body, 201), "id")
+        text(&self.post("/v1/service-clients", &body, 201), "id").to_owned()
     }
 
     fn create_key(&self, client: &str, permissions: &[&str], exchanges_per_minute: Option<u32>) -> IssuedKey {
@@ -69,17 +57,13 @@ impl ManagementApi<'_> {
             body["exchanges_per_minute"] = json!(limit);
         }
         let key = self.post("/v1/api-keys", &body, 201);
-        IssuedKey { id: string_member(&key, "id"), value: string_member(&key, "value") }
+        IssuedKey { id: text(&key, "id").to_owned(), value: text(&key, "value").to_owned() }
     }
-}
-
-fn string_member(value: &Value, name: &str) -> String {
-    value[name].as_str().expect(name).to_owned()
 }
 
 impl Fixture {
     pub fn create(server: &Process, administrator: &str) -> Self {
-        let api = ManagementApi { port: server.port, key: administrator };
+        let api = ManagementApi::new(server, administrator);
         let client = api.create_client(&[]);
         let validate = ["keyswap:validate"];
         let services = api.create_client(&validate);
