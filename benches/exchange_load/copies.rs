@@ -132,9 +132,10 @@ impl Link {
         found.first().expect("the list of the first key").size
     }
 
-    /// The statement that copies rows of a table: a row for each element of the bound JSON. `own`
-    /// returns the expressions of the columns that are not copied. `on` finds the row to copy.
-    fn copying(&mut self, table: &str, on: &str, own: impl Fn(&str) -> Option<String>) -> Option<String> {
+    /// The statement that copies rows of a table: a row for each element of the bound JSON. `id` is
+    /// the value of the column `id`, and `on` finds the row to copy. Returns `None` if this schema
+    /// does not have the table.
+    fn copying(&mut self, table: &str, id: &str, on: &str) -> Option<String> {
         let names = self.names(table);
         if names.is_empty() {
             return None;
@@ -143,10 +144,36 @@ impl Link {
             Self::Sqlite(_) => "json_each($1) AS new",
             Self::Postgres(_) => "jsonb_array_elements($1::JSONB) AS new(value)",
         };
-        let values: Vec<_> = names.iter().map(|name| own(name).unwrap_or_else(|| format!("old.{name}"))).collect();
+        let values: Vec<_> = names
+            .iter()
+            .map(|name| match name.as_str() {
+                "id" => id.to_owned(),
+                name => self.new_value(name).unwrap_or_else(|| format!("old.{name}")),
+            })
+            .collect();
         let (names, values) = (names.join(", "), values.join(", "));
         // CROSS JOIN makes SQLite look up each template instead of scanning the table.
         Some(format!("INSERT INTO {table} ({names}) SELECT {values} FROM {rows} CROSS JOIN {table} AS old WHERE {on}"))
+    }
+
+    /// The value of a column in which copies differ, whichever table it is in.
+    fn new_value(&self, column: &str) -> Option<String> {
+        Some(match column {
+            "key_id" => value(0),
+            "credential_id" => value(1),
+            "encrypted_secret" => match self {
+                Self::Sqlite(_) => format!("unhex({})", value(2)),
+                Self::Postgres(_) => format!("decode({}, 'hex')", value(2)),
+            },
+            "status_list" => value(3),
+            "status_index" => format!("CAST({} AS INTEGER)", value(4)),
+            "number" => format!("CAST({} AS BIGINT)", value(5)),
+            "owner_id" => value(8),
+            "user_id" => value(9),
+            "organization_id" => value(10),
+            "generation_id" => value(11),
+            _ => return None,
+        })
     }
 }
 
@@ -178,32 +205,11 @@ impl NewKey {
 impl Copies {
     pub fn of(place: &TemporaryDeployment, made_at: Timestamp) -> Self {
         let mut link = Link::connect(place);
-        let bytes = match &link {
-            Link::Sqlite(_) => format!("unhex({})", value(2)),
-            Link::Postgres(_) => format!("decode({}, 'hex')", value(2)),
-        };
-        let keys = link.copying("api_keys", &format!("old.id = {}", value(6)), |name| {
-            Some(match name {
-                "id" => value(0),
-                "owner_id" => value(8),
-                "user_id" => value(9),
-                "organization_id" => value(10),
-                "generation_id" => value(11),
-                _ => return None,
-            })
-        });
-        let credentials = link.copying("credentials", &format!("old.id = {}", value(7)), |name| {
-            Some(match name {
-                "id" => value(1),
-                "number" => format!("CAST({} AS BIGINT)", value(5)),
-                "key_id" => value(0),
-                "encrypted_secret" => bytes.clone(),
-                "status_list" => value(3),
-                "status_index" => format!("CAST({} AS INTEGER)", value(4)),
-                _ => return None,
-            })
-        });
-        let statements = [keys, credentials].into_iter().flatten().collect();
+        let tables = [
+            link.copying("api_keys", &value(0), &format!("old.id = {}", value(6))),
+            link.copying("credentials", &value(1), &format!("old.id = {}", value(7))),
+        ];
+        let statements = tables.into_iter().flatten().collect();
         let size = link.size_of_lists();
         Self { link, made_at, statements, list: List { id: String::new(), size, used: size } }
     }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     BATCH, ManagementApi,
-    plan::{KeyLimits, Owners, Plan, PlannedKey},
+    plan::{KeyKind, Owners, Plan, PlannedKey},
     text,
 };
 use crate::{copies::Link, databases::TemporaryDeployment, processes::ISSUER};
@@ -227,8 +227,8 @@ impl Directory {
     /// any organization, two to organizations, and two to service clients.
     pub fn key(&self, number: u32) -> PlannedKey {
         let chosen = choose(number, Choice::Owner);
-        let (kind, position) = (chosen % 20, (chosen / 20) as usize);
-        let (owner, owner_scope, role) = match kind {
+        let (share, position) = (chosen % 20, (chosen / 20) as usize);
+        let (owner, owner_scope, role) = match share {
             0..=13 => self.member(position % self.members.len()),
             14 | 15 => self.outsider((position as u32 % (self.users / USERS_PER_OUTSIDER) + 1) * USERS_PER_OUTSIDER),
             16 | 17 => self.organization(position as u32 % self.organizations + 1),
@@ -237,8 +237,8 @@ impl Directory {
         let permissions = (role + choose(number, Choice::Permissions) as usize % 2) % PERMISSION_SETS;
         let chosen = choose(number, Choice::Audiences) as usize;
         let audiences = chosen.is_multiple_of(10).then_some(chosen / 10 % AUDIENCES);
-        let limits = KeyLimits { owner_type: owner.kind(), permissions, audiences };
-        PlannedKey { owner, owner_scope, limits }
+        let kind = KeyKind { owner_type: owner.kind(), permissions, audiences };
+        PlannedKey { owner, owner_scope, kind }
     }
 
     fn member(&self, position: usize) -> (Owner, OwnerScope, usize) {
@@ -280,7 +280,7 @@ impl Directory {
             }
         };
         let resources = [format!("/projects/{number}/*"), "/projects/shared".to_owned()];
-        let statement = json!({ "roles": [role(key.limits.permissions)], "resources": resources });
+        let statement = json!({ "roles": [role(key.kind.permissions)], "resources": resources });
         Some(json!({
             "name": format!("Record {number}"),
             "organization_id": key.owner_scope.organization(),

@@ -1,6 +1,5 @@
-//! Bulk creation of keys. What the keys need, and the first key with each set of limits, is created
-//! through the API. The other keys are copies of its rows with new ids, secrets, owners and status
-//! list indexes.
+//! Bulk creation of keys. What the keys need, and the first key of each kind, is created through the
+//! API. The other keys are copies of its rows with new ids, secrets, owners and status list indexes.
 
 mod directory;
 mod plan;
@@ -39,7 +38,7 @@ use super::{
     databases::TemporaryDeployment,
     processes::Process,
 };
-use plan::{KeyLimits, Plan, PlannedKey};
+use plan::{KeyKind, Plan, PlannedKey};
 
 /// Who has the keys, and what they may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -92,7 +91,7 @@ impl Keys {
     }
 }
 
-/// The first key with its limits, which the API created.
+/// The first key of its kind, which the API created.
 struct FirstKey {
     number: u32,
     template: Template,
@@ -126,12 +125,12 @@ pub fn fill(place: &TemporaryDeployment, population: Population, algorithm: Algo
     Arc::new(keys)
 }
 
-/// Creates the first key with each set of limits.
-fn create_first_keys(api: &ManagementApi<'_>, plan: &Plan, count: u32) -> BTreeMap<KeyLimits, FirstKey> {
+/// Creates the first key of each kind.
+fn create_first_keys(api: &ManagementApi<'_>, plan: &Plan, count: u32) -> BTreeMap<KeyKind, FirstKey> {
     let mut first_keys = BTreeMap::new();
     for number in 0..count {
         let key = plan.key(number);
-        first_keys.entry(key.limits).or_insert_with(|| create_key(api, plan, number, &key));
+        first_keys.entry(key.kind).or_insert_with(|| create_key(api, plan, number, &key));
     }
     first_keys
 }
@@ -142,8 +141,8 @@ fn create_key(api: &ManagementApi<'_>, plan: &Plan, number: u32, key: &PlannedKe
         &json!({
             "name": "Load",
             "owner": key.owner_body(),
-            "permissions": plan.permissions(key.limits),
-            "audiences": plan.audiences(key.limits),
+            "permissions": plan.permissions(key.kind),
+            "audiences": plan.audiences(key.kind),
         }),
         201,
     );
@@ -166,7 +165,7 @@ fn create_key(api: &ManagementApi<'_>, plan: &Plan, number: u32, key: &PlannedKe
 fn copy(
     place: &TemporaryDeployment,
     plan: &Plan,
-    first_keys: &BTreeMap<KeyLimits, FirstKey>,
+    first_keys: &BTreeMap<KeyKind, FirstKey>,
     count: u32,
 ) -> (Keys, Vec<Value>) {
     let started = Instant::now();
@@ -180,7 +179,7 @@ fn copy(
     let (mut values, mut records, mut batch) = (Vec::new(), Vec::new(), Vec::with_capacity(BATCH));
     for number in 0..count {
         let key = plan.key(number);
-        let first = &first_keys[&key.limits];
+        let first = &first_keys[&key.kind];
         let id = if first.number == number {
             values.extend_from_slice(first.value.as_bytes());
             first.template.key.clone()
@@ -236,8 +235,8 @@ impl Copier<'_> {
             creator_membership: None,
             metadata: "{}",
             entitlement: Entitlement {
-                permissions: self.plan.permissions(planned.limits),
-                audiences: self.plan.audiences(planned.limits),
+                permissions: self.plan.permissions(planned.kind),
+                audiences: self.plan.audiences(planned.kind),
                 max_token_ttl: None,
             },
         };

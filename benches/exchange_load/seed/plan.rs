@@ -1,4 +1,4 @@
-//! The plan of a population: the owner and the limits of each key. Each key of the same number has
+//! The plan of a population: the owner and the kind of each key. Each key of the same number has
 //! the same ones in every database.
 
 use keyswap::domain::{
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::directory::Directory;
 
-/// What distinguishes the keys of a population besides their owners.
+/// What the copies of a key have in common with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KeyLimits {
+pub struct KeyKind {
     pub owner_type: OwnerType,
     /// The position of the permission set.
     pub permissions: usize,
@@ -26,7 +26,7 @@ pub struct KeyLimits {
 pub struct PlannedKey {
     pub owner: Owner,
     pub owner_scope: OwnerScope,
-    pub limits: KeyLimits,
+    pub kind: KeyKind,
 }
 
 pub struct Plan {
@@ -55,12 +55,12 @@ impl PlannedKey {
 }
 
 impl Plan {
-    pub fn permissions(&self, limits: KeyLimits) -> &PermissionSet {
-        &self.permission_sets[limits.permissions]
+    pub fn permissions(&self, kind: KeyKind) -> &PermissionSet {
+        &self.permission_sets[kind.permissions]
     }
 
-    pub fn audiences(&self, limits: KeyLimits) -> Option<&[Identifier]> {
-        limits.audiences.map(|position| self.audience_lists[position].as_slice())
+    pub fn audiences(&self, kind: KeyKind) -> Option<&[Identifier]> {
+        kind.audiences.map(|position| self.audience_lists[position].as_slice())
     }
 
     pub fn key(&self, number: u32) -> PlannedKey {
@@ -68,7 +68,7 @@ impl Plan {
             Owners::OneClient(client) => PlannedKey {
                 owner: Owner::ServiceClient(client.clone()),
                 owner_scope: OwnerScope::Account,
-                limits: KeyLimits { owner_type: OwnerType::ServiceClient, permissions: 0, audiences: None },
+                kind: KeyKind { owner_type: OwnerType::ServiceClient, permissions: 0, audiences: None },
             },
             Owners::Directory(directory) => directory.key(number),
         }
