@@ -198,6 +198,7 @@ impl NewKey {
             self.owner_scope.user().map(UserId::as_str),
             self.owner_scope.organization().map(OrganizationId::as_str),
             self.owner_scope.generation_id().map(GenerationId::as_str),
+            self.template.credential.number(),
         ])
     }
 }
@@ -208,6 +209,7 @@ impl Copies {
         let tables = [
             link.copying("api_keys", &value(0), &format!("old.id = {}", value(6))),
             link.copying("credentials", &value(1), &format!("old.id = {}", value(7))),
+            link.copying("narrow_credentials", "", &format!("old.number = CAST({} AS BIGINT)", value(12))),
         ];
         let statements = tables.into_iter().flatten().collect();
         let size = link.size_of_lists();

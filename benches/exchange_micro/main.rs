@@ -13,13 +13,25 @@
     reason = "a benchmark that cannot measure stops with a message; it reads the clock, and talks to a terminal"
 )]
 
+#[path = "../exchange_load/api.rs"]
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+mod api;
+#[path = "../exchange_load/baseline.rs"]
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+mod baseline;
 #[path = "../exchange_load/copies.rs"]
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod copies;
 #[path = "../exchange_load/databases.rs"]
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod databases;
-#[path = "../exchange_load/seed.rs"]
+#[path = "../exchange_load/processes.rs"]
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+mod processes;
+#[path = "../exchange_load/response.rs"]
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+mod response;
+#[path = "../exchange_load/seed/mod.rs"]
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod seed;
 #[path = "../exchange_load/usage.rs"]
@@ -54,7 +66,7 @@ use keyswap::{
 use tokio::runtime::Runtime;
 
 use databases::{Database, TemporaryDeployment};
-use seed::{Keys, fill};
+use seed::{Keys, Population, fill};
 use timing::Table;
 
 /// Few enough for the CPU caches. `exchange_load` measures large databases.
@@ -70,7 +82,7 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let services = services(&runtime, &place);
-    let keys = fill(&place, KEYS);
+    let keys = fill(&place, Population::Service, Algorithm::EdDsa, KEYS);
     place.settle();
     let table = runtime.block_on(measure(&services, &keys, Table::new(wanted)));
     println!("{table}");
