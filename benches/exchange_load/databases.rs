@@ -135,8 +135,12 @@ impl TemporaryDeployment {
     /// Deletes the signing keys and the state of replicas, so that the next server starts with new
     /// keys of its own algorithm.
     pub fn forget_signing_keys(&self) {
-        for table in ["signing_key_tokens", "status_list_tokens", "signing_keys", "replicas"] {
-            let query = diesel::sql_query(format!("DELETE FROM {table}"));
+        let tables = ["signing_key_tokens", "status_list_tokens", "signing_keys", "replicas"];
+        let deletions = tables.map(|table| format!("DELETE FROM {table}"));
+        let manifest =
+            "UPDATE signing_key_manifest SET counter = 0, digests = '{}', tag = NULL, master_version = NULL".to_owned();
+        for statement in deletions.into_iter().chain([manifest]) {
+            let query = diesel::sql_query(statement);
             match self.database {
                 Database::Sqlite => {
                     let mut connection =
