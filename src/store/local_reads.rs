@@ -1,9 +1,12 @@
 //! Reads of SQLite on the calling thread: for one row, a hand-over to another thread costs more
 //! than the read. Such a read never waits for a lock, and its result is never required.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use diesel::connection::SimpleConnection as _;
+use tokio::time::Instant;
 
 use crate::store::{
     connection::{Conn, ServerConn},
@@ -16,8 +19,17 @@ use crate::store::{
 #[derive(Debug)]
 pub(crate) struct LocalReaders {
     manager: ConnectionManager,
-    idle: Mutex<Vec<ServerConn>>,
+    idle: Mutex<Vec<Reader>>,
 }
+
+#[derive(Debug)]
+struct Reader {
+    connection: ServerConn,
+    opened_at: Instant,
+}
+
+/// How long a connection is used: the file could be replaced by another one.
+const MAX_AGE: Duration = Duration::from_secs(10);
 
 impl LocalReaders {
     /// Returns `None` for PostgreSQL, which is read over the network.
@@ -28,22 +40,14 @@ impl LocalReaders {
     /// Runs `body` with a connection that cannot write. Returns `None` if the database is locked or
     /// fails in another way.
     pub(crate) fn read<T>(&self, body: impl FnOnce(&mut Conn) -> Result<T, StoreError>) -> Option<T> {
-        let idle = self.lock().pop();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => self.connect()?,
+        let idle = self.lock().pop().filter(|reader| reader.opened_at.elapsed() < MAX_AGE);
+        let mut reader = match idle {
+            Some(reader) => reader,
+            None => Reader { connection: self.manager.connect_sqlite_reader()?, opened_at: Instant::now() },
         };
-        // A connection that failed is not used again.
-        let result = body(&mut connection).ok()?;
-        self.lock().push(connection);
-        Some(result)
-    }
-
-    fn connect(&self) -> Option<ServerConn> {
-        let mut connection = self.manager.connect_to(self.manager.url()).ok()?;
-        let Conn::Sqlite(inner) = &mut *connection else { return None };
-        inner.batch_execute("PRAGMA query_only = ON; PRAGMA busy_timeout = 0").ok()?;
-        Some(connection)
+        let result = body(&mut reader.connection);
+        self.lock().push(reader);
+        result.ok()
     }
 
     /// Closes the idle connections.
@@ -51,7 +55,7 @@ impl LocalReaders {
         self.lock().clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ServerConn>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Reader>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

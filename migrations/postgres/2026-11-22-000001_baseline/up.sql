@@ -638,7 +638,7 @@ INSERT INTO event_chain_head (id, seq, hash, authority_event) VALUES (1, 0, '000
 -- What exchanges remember of these tables is no longer valid after a change. The service then writes the id of the event of the change
 -- into authority_event; the empty text, after a change by others, means that nothing is remembered. The service itself locks the row
 -- last, so the trigger does not write in its sessions.
-CREATE FUNCTION reset_authority_event() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+CREATE FUNCTION reset_authority_event() RETURNS TRIGGER LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF COALESCE(current_setting('keyswap.session', TRUE), '') = '' THEN
         UPDATE event_chain_head SET authority_event = '';
@@ -646,6 +646,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER audiences_authority_change AFTER INSERT OR DELETE ON audiences FOR EACH ROW EXECUTE FUNCTION reset_authority_event();
+CREATE TRIGGER audiences_authority_truncate AFTER TRUNCATE ON audiences FOR EACH STATEMENT EXECUTE FUNCTION reset_authority_event();
 CREATE TRIGGER audiences_authority_update AFTER UPDATE ON audiences FOR EACH ROW WHEN (
     OLD.identifier IS DISTINCT FROM NEW.identifier
     OR OLD.permissions IS DISTINCT FROM NEW.permissions
@@ -663,17 +664,20 @@ CREATE TRIGGER audiences_authority_update AFTER UPDATE ON audiences FOR EACH ROW
     OR OLD.id IS DISTINCT FROM NEW.id
 ) EXECUTE FUNCTION reset_authority_event();
 CREATE TRIGGER service_clients_authority_change AFTER INSERT OR DELETE ON service_clients FOR EACH ROW EXECUTE FUNCTION reset_authority_event();
+CREATE TRIGGER service_clients_authority_truncate AFTER TRUNCATE ON service_clients FOR EACH STATEMENT EXECUTE FUNCTION reset_authority_event();
 CREATE TRIGGER service_clients_authority_update AFTER UPDATE ON service_clients FOR EACH ROW WHEN (
     OLD.id IS DISTINCT FROM NEW.id
     OR OLD.permissions IS DISTINCT FROM NEW.permissions
     OR OLD.deleted_at IS DISTINCT FROM NEW.deleted_at
 ) EXECUTE FUNCTION reset_authority_event();
 CREATE TRIGGER permissions_authority_change AFTER INSERT OR DELETE ON permissions FOR EACH ROW EXECUTE FUNCTION reset_authority_event();
+CREATE TRIGGER permissions_authority_truncate AFTER TRUNCATE ON permissions FOR EACH STATEMENT EXECUTE FUNCTION reset_authority_event();
 CREATE TRIGGER permissions_authority_update AFTER UPDATE ON permissions FOR EACH ROW WHEN (
     OLD.name IS DISTINCT FROM NEW.name
     OR OLD.assignable_to IS DISTINCT FROM NEW.assignable_to
 ) EXECUTE FUNCTION reset_authority_event();
 CREATE TRIGGER role_permissions_authority_change AFTER INSERT OR DELETE ON role_permissions FOR EACH ROW EXECUTE FUNCTION reset_authority_event();
+CREATE TRIGGER role_permissions_authority_truncate AFTER TRUNCATE ON role_permissions FOR EACH STATEMENT EXECUTE FUNCTION reset_authority_event();
 CREATE TRIGGER role_permissions_authority_update AFTER UPDATE ON role_permissions FOR EACH ROW WHEN (
     OLD.role IS DISTINCT FROM NEW.role
     OR OLD.permission IS DISTINCT FROM NEW.permission
@@ -684,7 +688,7 @@ CREATE TRIGGER role_permissions_authority_update AFTER UPDATE ON role_permission
 -- another way: exchanges without a row read all tables. Triggers delete the row when a deciding column changes, also by others, so
 -- that a row can never permit more than the tables.
 CREATE TABLE narrow_credentials (
-    number BIGINT NOT NULL PRIMARY KEY,
+    number BIGINT NOT NULL PRIMARY KEY REFERENCES credentials (number) ON DELETE CASCADE,
     credential_id TEXT NOT NULL,
     key_id TEXT NOT NULL,
     -- The version of the key.
@@ -705,12 +709,12 @@ CREATE TABLE narrow_credentials (
     created_at BIGINT NOT NULL
 );
 
-CREATE FUNCTION delete_narrow_credentials_of_key() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+CREATE FUNCTION delete_narrow_credentials_of_key() RETURNS TRIGGER LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     DELETE FROM narrow_credentials WHERE number IN (SELECT number FROM credentials WHERE key_id = OLD.id);
     RETURN NULL;
 END $$;
-CREATE FUNCTION delete_narrow_credential() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+CREATE FUNCTION delete_narrow_credential() RETURNS TRIGGER LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     DELETE FROM narrow_credentials WHERE number = OLD.number;
     RETURN NULL;

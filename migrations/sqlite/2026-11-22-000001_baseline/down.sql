@@ -16,6 +16,8 @@ DROP TRIGGER permissions_authority_delete;
 DROP TRIGGER role_permissions_authority_insert;
 DROP TRIGGER role_permissions_authority_update;
 DROP TRIGGER role_permissions_authority_delete;
+DROP TRIGGER api_keys_narrow_insert;
+DROP TRIGGER credentials_narrow_insert;
 DROP TRIGGER api_keys_narrow_update;
 DROP TRIGGER api_keys_narrow_delete;
 DROP TRIGGER credentials_narrow_update;

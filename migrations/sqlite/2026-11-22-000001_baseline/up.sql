@@ -679,7 +679,7 @@ CREATE TRIGGER role_permissions_authority_delete AFTER DELETE ON role_permission
 -- another way: exchanges without a row read all tables. Triggers delete the row when a deciding column changes, also by others, so
 -- that a row can never permit more than the tables.
 CREATE TABLE narrow_credentials (
-    number INTEGER NOT NULL PRIMARY KEY,
+    number INTEGER NOT NULL PRIMARY KEY REFERENCES credentials (number) ON DELETE CASCADE,
     credential_id TEXT NOT NULL,
     key_id TEXT NOT NULL,
     -- The version of the key.
@@ -723,6 +723,13 @@ WHEN OLD.id IS NOT NEW.id
     OR OLD.version IS NOT NEW.version
 BEGIN
     DELETE FROM narrow_credentials WHERE number IN (SELECT number FROM credentials WHERE key_id = OLD.id);
+END;
+-- REPLACE is an insert to the triggers.
+CREATE TRIGGER api_keys_narrow_insert AFTER INSERT ON api_keys BEGIN
+    DELETE FROM narrow_credentials WHERE number IN (SELECT number FROM credentials WHERE key_id = NEW.id);
+END;
+CREATE TRIGGER credentials_narrow_insert AFTER INSERT ON credentials BEGIN
+    DELETE FROM narrow_credentials WHERE number = NEW.number;
 END;
 CREATE TRIGGER api_keys_narrow_delete AFTER DELETE ON api_keys BEGIN
     DELETE FROM narrow_credentials WHERE number IN (SELECT number FROM credentials WHERE key_id = OLD.id);

@@ -18,7 +18,7 @@ use crate::{
         credentials::{
             authenticity::authenticate,
             error::AuthError,
-            narrow_path,
+            narrow_path::{self, NarrowResult},
             parse::ParsedCredential,
             verify::{PresentedCredential, record_use, verify},
         },
@@ -61,12 +61,14 @@ pub(crate) async fn verify_api_key<T>(
         Some((key, Some(id)))
     };
     verify(services, presented, parse, async |key: ParsedCredential| {
-        if detail == LookupDetail::Context
-            && let Some(context) = narrow_path::verify(services, &key, request).await?
-        {
+        let narrow = match detail {
+            LookupDetail::Context => narrow_path::verify(services, &key, request).await?,
+            LookupDetail::Full => NarrowResult::Insufficient,
+        };
+        if let NarrowResult::Accepted(context) = narrow {
             let decision = rule(&context).await?;
             record_use(services, presented, &context);
-            return Ok(VerifiedCredential { decision, context, details: None, claims: None });
+            return Ok(VerifiedCredential { decision, context: *context, details: None, claims: None });
         }
         let targets = requested_targets(request, &services.settings.limits);
         let targets = targets.into_iter().take(MAX_TARGETS).cloned().collect();
@@ -80,6 +82,9 @@ pub(crate) async fn verify_api_key<T>(
         }
         let decision = rule(&context).await?;
         record_use(services, presented, &context);
+        if let NarrowResult::UnknownFacts(row) = narrow {
+            narrow_path::remember_facts(services, *row).await;
+        }
         Ok(VerifiedCredential { decision, context, details, claims: None })
     })
     .await

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::{
     crypto::sha256,
     domain::{
-        access::audience::Identifier,
         credentials::error::CredentialError,
         exchange::key_context::{ExchangeParameters, KeyContext},
     },
@@ -17,6 +16,7 @@ use crate::{
         },
     },
     store::{
+        Conn, StoreError,
         access::audiences::AuthenticatedAudience,
         credentials::{
             narrow_lookup::NarrowCredential,
@@ -26,53 +26,68 @@ use crate::{
     telemetry::labels::AuthenticatedTable,
 };
 
-/// Returns the context of a key that is in force and whose secret is correct. Returns `None` if all
-/// tables must be read. Both ways give the same context, so the rules decide the same.
+/// What the narrow row of a key shows.
+pub(crate) enum NarrowResult {
+    /// The key is in force and its secret is correct. The context is that of all tables, so the
+    /// rules decide the same.
+    Accepted(Box<KeyContext>),
+    /// All tables must be read. If they accept the key, the facts of this row should be remembered.
+    UnknownFacts(Box<NarrowCredential>),
+    /// All tables must be read.
+    Insufficient,
+}
+
 pub(crate) async fn verify(
     services: &Services,
     key: &ParsedCredential,
     request: &ExchangeParameters,
-) -> Result<Option<KeyContext>, AuthError> {
+) -> Result<NarrowResult, AuthError> {
     let default = &services.settings.limits.default_audience;
-    let ParsedCredential::Native(native) = key else { return Ok(None) };
+    let ParsedCredential::Native(native) = key else { return Ok(NarrowResult::Insufficient) };
     if request.targets.iter().any(|target| target != default) {
-        return Ok(None);
+        return Ok(NarrowResult::Insufficient);
     }
-    let Some((row, now)) = services.store.load_narrow_credential(native.credential_id).await? else { return Ok(None) };
-    let facts = match services.shared_facts.find(&row) {
-        Some(facts) => facts,
-        None => load_facts(services, &row, default).await?,
+    let Some((row, now)) = services.store.load_narrow_credential(native.credential_id).await? else {
+        return Ok(NarrowResult::Insufficient);
     };
-    let Some(facts) = facts else { return Ok(None) };
+    let facts = match services.shared_facts.find(&row) {
+        Some(Some(facts)) => facts,
+        Some(None) => return Ok(NarrowResult::Insufficient),
+        None => return Ok(NarrowResult::UnknownFacts(Box::new(row))),
+    };
     let encrypted = row.encrypted_secret.clone();
     let context = facts.context_of(row, now);
     let encoded = context.key.credential_authority().encode(sha256);
     let id = context.key.credential_id.as_str();
     // The digest decrypts only if the row and the remembered entitlement are what Keyswap wrote.
-    match decrypt_row(services, AuthenticatedTable::NarrowCredentials, id, &encoded, &encrypted) {
-        Ok(digest) if key.is_correct(&digest) => {
-            let is_in_force = context.key.check_in_force(now, &services.settings.limits).is_ok();
-            Ok(is_in_force.then_some(context))
-        }
-        Ok(_) => Ok(None),
-        Err(AuthError::Credential(CredentialError::Altered)) => Ok(None),
-        Err(error) => Err(error),
+    // Whatever is wrong with the row, all tables decide.
+    let Ok(digest) = decrypt_row(services, AuthenticatedTable::NarrowCredentials, id, &encoded, &encrypted) else {
+        return Ok(NarrowResult::Insufficient);
+    };
+    let is_in_force = || context.key.check_in_force(now, &services.settings.limits).is_ok();
+    if key.is_correct(&digest) && is_in_force() {
+        Ok(NarrowResult::Accepted(Box::new(context)))
+    } else {
+        Ok(NarrowResult::Insufficient)
     }
 }
 
-/// Loads and remembers the facts that a key shares with others.
-async fn load_facts(
-    services: &Services,
-    row: &NarrowCredential,
-    default: &Identifier,
-) -> Result<Option<Arc<SharedFacts>>, AuthError> {
-    let (credential, audience) = (row.clone(), default.clone());
-    let load = move |connection: &mut _| shared_facts::load(connection, &credential, &audience, sha256);
-    // Something changed since the row was read. The next exchange tries again.
-    let Some(stored) = services.store.read(load).await? else { return Ok(None) };
-    let facts = authentic(services, stored)?.map(Arc::new);
-    services.shared_facts.remember(row, facts.clone());
-    Ok(facts)
+/// Loads and remembers the facts that an accepted key shares with others, unless others are being
+/// loaded. Nothing depends on the result.
+pub(crate) async fn remember_facts(services: &Services, row: NarrowCredential) {
+    let Some(_permit) = services.shared_facts.begin_load() else { return };
+    let (credential, audience) = (row.clone(), services.settings.limits.default_audience.clone());
+    let load = move |connection: &mut Conn| shared_facts::load(connection, &credential, &audience, sha256);
+    match services.store.read::<_, StoreError>(load).await {
+        Ok(Some(stored)) => {
+            if let Ok(facts) = authentic(services, stored) {
+                services.shared_facts.remember(&row, facts.map(Arc::new));
+            }
+        }
+        // Something changed since the row was read. The next exchange tries again.
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, "failed to load the facts that keys share"),
+    }
 }
 
 /// Returns the facts if the default audience is authentic and nothing else is needed.

@@ -7,6 +7,8 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use crate::{
     domain::{
         access::{
@@ -30,6 +32,10 @@ use crate::{
 /// Maximum number of remembered facts: some six megabytes.
 const MAX_ENTRIES: usize = 4096;
 
+/// How many exchanges load facts at once. After a change all of them miss, and each load takes a
+/// connection.
+const MAX_LOADS: usize = 2;
+
 /// Facts of the keys with the same entitlement, service client and roles.
 #[derive(Debug)]
 pub struct SharedFacts {
@@ -43,10 +49,17 @@ pub struct SharedFacts {
 }
 
 /// The facts by what they depend on. `None` remembers that such keys need a lookup in all tables.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SharedFactsCache {
     entries: RwLock<HashMap<u64, Entry>>,
     hasher: RandomState,
+    loads: Semaphore,
+}
+
+impl Default for SharedFactsCache {
+    fn default() -> Self {
+        Self { entries: RwLock::default(), hasher: RandomState::default(), loads: Semaphore::new(MAX_LOADS) }
+    }
 }
 
 #[derive(Debug)]
@@ -98,6 +111,11 @@ const fn client_of(row: &NarrowCredential) -> Option<&ServiceClientId> {
 impl SharedFactsCache {
     fn hash(&self, row: &NarrowCredential) -> u64 {
         self.hasher.hash_one((row.entitlement, client_of(row), row.owner_scope.user().is_some(), &row.roles))
+    }
+
+    /// Returns `None` if enough facts are being loaded.
+    pub(crate) fn begin_load(&self) -> Option<SemaphorePermit<'_>> {
+        self.loads.try_acquire().ok()
     }
 
     /// Returns what is remembered for a key: `Some(None)` if it needs a lookup in all tables.

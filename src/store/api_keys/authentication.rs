@@ -34,6 +34,7 @@ use crate::{
 #[diesel(table_name = credentials)]
 pub(crate) struct EncryptedCredential {
     id: CredentialId,
+    number: i64,
     expires_at: Option<Timestamp>,
     replaced_at: Option<Timestamp>,
     status_list: Option<StatusListId>,
@@ -197,6 +198,7 @@ pub fn find_keys(connection: &mut Conn, ids: &[String]) -> Result<BTreeMap<Strin
 /// outside of Keyswap.
 pub fn re_encrypt(tx: &mut Tx<'_>, key: &KeyId, id: &str) -> Result<bool, StoreError> {
     lock_row!(tx, api_keys, key);
+    diesel::update(credentials::table.find(id)).set(credentials::id.eq(id)).execute_in(tx)?;
     let found: Option<(EncryptedCredential, KeyRow)> =
         credentials_with_keys!().filter(credentials::id.eq(id)).load_first(tx)?;
     let Some((credential, key)) = found else { return Ok(false) };
@@ -233,6 +235,9 @@ pub fn find_to_check(
         ))
         .load_all(connection)?;
     let rows = found.into_iter().flat_map(|(credential, key, narrow)| {
+        // The number is not encrypted for. With another one, a narrow row would not be found here.
+        let narrow =
+            if credential.number == credential.id.number() { narrow } else { Some(NarrowCiphertext::default()) };
         let own = (credential.encrypted_secret.clone(), credential.master_version);
         let both = [Some(own), narrow].into_iter().flatten();
         let row = |(bytes, master_version)| {

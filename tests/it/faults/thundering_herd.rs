@@ -215,7 +215,7 @@ fn full_queue_is_answered_503_at_once() {
         let (_, value) = server.key(&deployment.admin()).await;
         requests.push(Arc::new(token_of(&value)));
         let mut lock = PgConnection::establish(&deployment.database.url).unwrap();
-        lock.batch_execute("BEGIN; LOCK TABLE credentials IN ACCESS EXCLUSIVE MODE").unwrap();
+        lock.batch_execute("BEGIN; LOCK TABLE credentials, narrow_credentials IN ACCESS EXCLUSIVE MODE").unwrap();
         let clients_of = clients(2_500, &requests);
         let refused = Arc::clone(&clients_of[0].refused);
         let release = tokio::spawn(async move {
