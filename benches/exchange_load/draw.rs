@@ -132,7 +132,7 @@ impl Zipf {
         loop {
             let integral = self.last + random.fraction() * (self.first - self.last);
             let point = integral.exp();
-            let rank = (point + 0.5).floor().clamp(1.0, self.count);
+            let rank = (point + 0.5).trunc().clamp(1.0, self.count);
             if rank - point <= self.accepted || integral >= (rank + 0.5).ln() - 1.0 / rank {
                 return rank as u64;
             }

@@ -2,7 +2,10 @@
 //! than the read. Such a read never waits for a lock, and its result is never required.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,15 +14,17 @@ use tokio::time::Instant;
 use crate::store::{
     connection::{Conn, ServerConn},
     error::StoreError,
+    events,
     pool::ConnectionManager,
     settings::DatabaseUrl,
 };
 
-/// Idle connections for such reads, at most one for each thread that has read.
+/// Idle connections for such reads, about one for each thread that reads.
 #[derive(Debug)]
 pub(crate) struct LocalReaders {
     manager: ConnectionManager,
     idle: Mutex<Vec<Reader>>,
+    is_opening: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -33,21 +38,40 @@ const MAX_AGE: Duration = Duration::from_secs(10);
 
 impl LocalReaders {
     /// Returns `None` for PostgreSQL, which is read over the network.
-    pub(crate) fn new(manager: ConnectionManager) -> Option<Self> {
-        matches!(manager.url(), DatabaseUrl::Sqlite(_)).then(|| Self { manager, idle: Mutex::default() })
+    pub(crate) fn new(manager: ConnectionManager) -> Option<Arc<Self>> {
+        let is_sqlite = matches!(manager.url(), DatabaseUrl::Sqlite(_));
+        is_sqlite.then(|| Arc::new(Self { manager, idle: Mutex::default(), is_opening: AtomicBool::new(false) }))
     }
 
-    /// Runs `body` with a connection that cannot write. Returns `None` if the database is locked or
-    /// fails in another way.
-    pub(crate) fn read<T>(&self, body: impl FnOnce(&mut Conn) -> Result<T, StoreError>) -> Option<T> {
+    /// Runs `body` with a connection that cannot write. Returns `None` if no connection is open
+    /// yet, if the database is locked, or if `body` fails.
+    pub(crate) fn read<T>(self: &Arc<Self>, body: impl FnOnce(&mut Conn) -> Result<T, StoreError>) -> Option<T> {
         let idle = self.lock().pop().filter(|reader| reader.opened_at.elapsed() < MAX_AGE);
-        let mut reader = match idle {
-            Some(reader) => reader,
-            None => Reader { connection: self.manager.connect_sqlite_reader()?, opened_at: Instant::now() },
+        let Some(mut reader) = idle else {
+            self.open_another();
+            return None;
         };
         let result = body(&mut reader.connection);
         self.lock().push(reader);
         result.ok()
+    }
+
+    /// Opens a connection on another thread. Its first read can take ten seconds: while another
+    /// process recovers the write-ahead log, SQLite retries on a connection that has not mapped the
+    /// shared memory yet, whatever its busy timeout. Later reads fail at once.
+    fn open_another(self: &Arc<Self>) {
+        if self.is_opening.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let readers = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            if let Some(mut connection) = readers.manager.connect_sqlite_reader()
+                && events::read_chain_head(&mut connection).is_ok()
+            {
+                readers.lock().push(Reader { connection, opened_at: Instant::now() });
+            }
+            readers.is_opening.store(false, Ordering::Release);
+        });
     }
 
     /// Closes the idle connections.

@@ -132,7 +132,7 @@ impl Store {
         let pool_factory = pool::open(settings, if_missing, clock, &*entropy)?;
         Ok(Self {
             pool_state: Arc::new(ArcSwap::from_pointee(PoolState::new(&pool_factory))),
-            local_readers: LocalReaders::new(pool_factory.connection_manager()).map(Arc::new),
+            local_readers: LocalReaders::new(pool_factory.connection_manager()),
             pool_factory,
             admission: OperationPermits::each(MAX_PENDING_OPERATIONS),
             wait: settings.connect_timeout,

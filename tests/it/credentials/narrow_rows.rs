@@ -1,14 +1,32 @@
 //! Narrow rows and remembered facts follow every change, also by SQL (invariants 2 and 14).
 
-use keyswap::domain::common::derived_id::CredentialId;
+use diesel::{QueryableByName, RunQueryDsl, sql_types::BigInt};
+use keyswap::{
+    domain::common::derived_id::CredentialId,
+    store::{Conn, StoreError},
+};
 use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::support::{Key, Server, both};
 
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
 async fn has_narrow_row(server: &Server, key: &Key) -> bool {
     let id: CredentialId = key.value["ks_".len()..][..CredentialId::LENGTH].parse().unwrap();
-    server.services.store.load_narrow_credential(id).await.unwrap().is_some()
+    let text = format!("SELECT COUNT(*) AS count FROM narrow_credentials WHERE number = {}", id.number());
+    let count = move |connection: &mut Conn| {
+        let found: Count = match connection {
+            Conn::Sqlite(inner) => diesel::sql_query(text).get_result(inner)?,
+            Conn::Postgres(inner) => diesel::sql_query(text).get_result(inner)?,
+        };
+        Ok::<_, StoreError>(found.count)
+    };
+    server.services.store.read(count).await.unwrap() == 1
 }
 
 async fn scope_of(server: &Server, key: &Key) -> String {

@@ -97,6 +97,14 @@ pub fn fill(database: &Database, size: Size) {
         sql.padded("n", 16),
         sql.series(keys),
     ));
+    database.sql(
+        "INSERT INTO narrow_credentials (number, credential_id, key_id, version, encrypted_secret, master_version, \
+         key_expires_at, status_list, status_index, entitlement, owner_type, owner_id, user_id, organization_id, \
+         generation_id, created_at) \
+         SELECT c.number, c.id, k.id, k.version, c.encrypted_secret, c.master_version, k.expires_at, c.status_list, \
+         c.status_index, 1, k.owner_type, k.owner_id, k.user_id, k.organization_id, k.generation_id, k.created_at \
+         FROM credentials c JOIN api_keys k ON k.id = c.key_id",
+    );
     // Each list is half full, as when a new list replaces it.
     database.sql(&format!(
         "INSERT INTO status_lists (id, kind, size, used, created_at) SELECT {}, 'credential', 131072, 65536, 1732000000000 FROM {}",

@@ -22,6 +22,7 @@ use super::{
 /// facts are those of whichever key was first.
 pub async fn compare(store: &Store, model: &Model) -> usize {
     let (cache, mut compared) = (SharedFactsCache::default(), 0);
+    wait_for_a_reader(store, model).await;
     let credentials = model.keys.values().flat_map(|key| key.credentials.iter().map(move |one| (key, one)));
     for (key, credential) in credentials {
         let id: CredentialId = credential.id.parse().unwrap();
@@ -54,4 +55,20 @@ pub async fn compare(store: &Store, model: &Model) -> usize {
         compared += 1;
     }
     compared
+}
+
+/// Waits until a narrow row can be read: SQLite's connections for it are opened when the first one
+/// is asked for.
+async fn wait_for_a_reader(store: &Store, model: &Model) {
+    let ids: Vec<CredentialId> =
+        model.keys.values().flat_map(|key| &key.credentials).map(|one| one.id.parse().unwrap()).collect();
+    for _ in 0..250 {
+        for id in &ids {
+            if store.load_narrow_credential(*id).await.unwrap().is_some() {
+                return;
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("no narrow row can be read");
 }
