@@ -6,6 +6,7 @@ pub mod client;
 pub mod decoy;
 pub mod error;
 pub mod parse;
+mod pending_uses;
 pub mod rate_limit;
 pub mod request_context;
 pub mod session;

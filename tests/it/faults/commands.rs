@@ -99,7 +99,8 @@ fn both_databases_have_the_same_schema() {
 }
 
 /// One line for each column of a table or view (name, type, nullability, primary key) and for each
-/// index.
+/// index. An INTEGER of SQLite has up to 64 bits, and as a primary key it is the key of the table
+/// itself, unlike a BIGINT.
 fn schema(deployment: &Deployment) -> Vec<String> {
     let mut all = Vec::new();
     for table in tables::names(deployment).into_iter().chain(tables::views(deployment)) {
@@ -135,7 +136,10 @@ fn schema(deployment: &Deployment) -> Vec<String> {
                 ),
             ),
         };
-        all.extend(tables::lines(deployment, &columns).iter().map(|line| line.replace("BYTEA", "BLOB")));
+        let of_both = |line: &String| {
+            line.replace("BYTEA", "BLOB").replace("_number INTEGER NOT NULL pk1", "_number BIGINT NOT NULL pk1")
+        };
+        all.extend(tables::lines(deployment, &columns).iter().map(of_both));
         all.extend(tables::lines(deployment, &indexes));
     }
     all.sort();
