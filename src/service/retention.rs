@@ -1,4 +1,5 @@
-//! Deletion of rows whose retention has ended.
+//! Rows that have ended: usage of past days is moved to where it is kept, and what is kept no longer
+//! is deleted.
 
 use crate::{
     service::{Error, Services, lifecycle::Phase},
@@ -8,6 +9,12 @@ use crate::{
 /// The batches are small, so that the rows of a large deleted organization do not block other
 /// writers.
 const BATCH_SIZE: i64 = 500;
+
+/// Moves the uses of past days from the credentials to their keys. It ends early when the process
+/// stops.
+pub async fn roll_up_usage(services: &Services) -> Result<(), Error> {
+    Ok(services.last_used.roll_up(|| services.lifecycle.phase() >= Phase::Stopping).await?)
+}
 
 /// Deletes what has expired. It ends early when the process stops, because the members of a large
 /// deleted organization take minutes.

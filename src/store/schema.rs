@@ -135,9 +135,11 @@ diesel::table! {
     }
 }
 diesel::table! {
-    credential_uses (credential_id) {
-        credential_id -> Text,
+    credential_usage (credential_number) {
+        credential_number -> BigInt,
         last_used_at -> BigInt,
+        day -> BigInt,
+        uses -> BigInt,
     }
 }
 diesel::table! {
@@ -539,11 +541,10 @@ diesel::table! {
 }
 
 diesel::joinable!(credentials -> api_keys (key_id));
-diesel::joinable!(credential_uses -> credentials (credential_id));
 diesel::allow_tables_to_appear_in_same_query!(members, members_with_roles, organizations);
 diesel::allow_tables_to_appear_in_same_query!(
     credentials,
-    credential_uses,
+    credential_usage,
     api_keys,
     service_clients,
     key_owner_status,

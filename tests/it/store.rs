@@ -15,9 +15,12 @@ use keyswap::{
             time::{Span, Timestamp},
         },
         events::{Actor, Event, EventType, NewEvent, Origin},
+        exchange::usage::CredentialUses,
     },
     service::events,
-    store::{self, DatabaseLeaseError, Lock, NoEvent, Outcome, StoreError, Tx},
+    store::{
+        self, DatabaseLeaseError, Lock, NoEvent, Outcome, StoreError, Tx, credentials::credential_usage::UseBatch,
+    },
 };
 
 use crate::support::{Kind, MANUAL_JOBS, Server, both};
@@ -185,9 +188,10 @@ both! {
         let id: CredentialId = key.value.split('_').nth(1).unwrap().parse().unwrap();
         let now = server.services.store.now().await.unwrap();
         let touch = |at: Timestamp| {
-            let used = vec![(id, at)];
+            let uses = CredentialUses { last_used_at: at, uses: 0 };
+            let used = UseBatch { latest: vec![(id.number(), uses)], earlier: Vec::new() };
             server.services.store.run_transaction(cli(), move |tx| {
-                store::credentials::last_used::upsert_last_used_times(tx, &used)?;
+                store::credentials::credential_usage::add(tx, &used)?;
                 Ok::<_, StoreError>(Outcome::without_event((), NoEvent::Unchanged))
             })
         };

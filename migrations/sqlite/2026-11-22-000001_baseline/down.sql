@@ -40,7 +40,7 @@ DROP VIEW key_owner_status;
 DROP TABLE revoked_tokens;
 DROP TABLE rate_limit_windows;
 DROP TABLE key_usage;
-DROP TABLE credential_uses;
+DROP TABLE credential_usage;
 DROP TABLE credentials;
 DROP TABLE api_keys;
 DROP TABLE service_clients;

@@ -357,13 +357,17 @@ CREATE INDEX credentials_expires ON credentials (expires_at) WHERE expires_at IS
 -- Rows are re-encrypted in the order of their ids.
 CREATE INDEX credentials_master ON credentials (master_version, id);
 
--- Updated often: the rows are small and close together.
-CREATE TABLE credential_uses (
-    credential_id TEXT NOT NULL PRIMARY KEY,
-    last_used_at BIGINT NOT NULL
-) WITHOUT ROWID;
+-- The uses of each credential on the day of the last one; those of earlier days are in key_usage. Updated often: the rows
+-- are small and close together, and INTEGER, unlike BIGINT, makes the number the key of the table itself.
+CREATE TABLE credential_usage (
+    credential_number INTEGER NOT NULL PRIMARY KEY,
+    last_used_at BIGINT NOT NULL,
+    -- Days since 1970-01-01 UTC.
+    day BIGINT NOT NULL,
+    uses BIGINT NOT NULL
+);
 
--- Exchanges and validations, by day (days since 1970-01-01 UTC).
+-- Exchanges and validations of days that are over, by day (days since 1970-01-01 UTC).
 CREATE TABLE key_usage (
     key_id TEXT NOT NULL,
     day BIGINT NOT NULL,

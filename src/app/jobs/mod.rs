@@ -26,6 +26,8 @@ const MAX_NOTIFICATION_BATCHES: usize = 10;
 /// A row that was altered is refused at once. This is how long it may take to be reported.
 const INTEGRITY_INTERVAL: Duration = Duration::from_secs(600);
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(3600);
+/// Soon after midnight, since the first use of a day otherwise moves those of the day before.
+const ROLL_UP_INTERVAL: Duration = Duration::from_secs(60);
 const MIN_BUILD_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 /// Time after which a run is not expected to complete any more. Each step of a run has a timeout of
@@ -82,6 +84,9 @@ impl Jobs {
             "check the integrity of the rows",
             |all| async move { integrity::run_background_check(&all).await },
         );
+        jobs.run_limited(ROLL_UP_INTERVAL, MAX_BATCHED_RUN_TIME, "roll up the usage of past days", |all| async move {
+            retention::roll_up_usage(&all).await
+        });
         jobs.run_limited(CLEANUP_INTERVAL, MAX_BATCHED_RUN_TIME, "delete expired rows", |all| async move {
             retention::delete_expired_rows(&all).await
         });

@@ -18,6 +18,8 @@ pub struct CredentialId([u8; 16]);
 
 impl CredentialId {
     pub const LENGTH: usize = 16;
+    /// All numbers are less than this one.
+    pub const NUMBER_LIMIT: i64 = 62_i64.pow(10);
 
     pub fn as_str(&self) -> &str {
         // The bytes are always ASCII, so the default is never used.

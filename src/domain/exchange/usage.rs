@@ -1,5 +1,5 @@
 //! Periods for counting usage: minutes for the exchange limit of a key, days for the usage of a
-//! key, hours for the statistics of the deployment.
+//! key, hours for the statistics of the deployment. Uses of a credential on one day.
 
 use std::fmt;
 
@@ -90,6 +90,32 @@ impl serde::Serialize for UtcDay {
     }
 }
 
+/// Uses of a credential on one day, which is the day of the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CredentialUses {
+    pub last_used_at: Timestamp,
+    /// Uses that count. A use that does not count changes the time only.
+    pub uses: i64,
+}
+
+impl CredentialUses {
+    pub const fn day(self) -> UtcDay {
+        UtcDay::of(self.last_used_at)
+    }
+
+    /// Adds other uses of the credential. If they are of another day, the later day is kept, and
+    /// the uses of the earlier day are returned.
+    pub fn merge(&mut self, other: Self) -> Option<(UtcDay, i64)> {
+        if self.day() == other.day() {
+            self.last_used_at = self.last_used_at.max(other.last_used_at);
+            self.uses += other.uses;
+            return None;
+        }
+        let earlier = if self.day() < other.day() { std::mem::replace(self, other) } else { other };
+        (earlier.uses > 0).then(|| (earlier.day(), earlier.uses))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +137,20 @@ mod tests {
         assert_eq!(RateLimitWindow::at(at("2026-11-22T10:00:00Z"), 10, 3).resets_in, Span::from_secs(60));
         assert_eq!(RateLimitWindow::at(at("2026-11-22T10:00:59.999Z"), 10, 3).resets_in, Span::from_millis(1));
         assert_eq!(minute_number(at("2026-11-22T10:00:59.999Z")) + 1, minute_number(at("2026-11-22T10:01:00Z")));
+    }
+    #[test]
+    fn p13_uses_of_two_days_are_kept_apart() {
+        let uses = |text: &str, uses| CredentialUses { last_used_at: at(text), uses };
+        let (before, after) = (uses("2026-11-22T23:59:59.999Z", 2), uses("2026-11-23T00:00:00Z", 3));
+        for (first, second) in [(before, after), (after, before)] {
+            let mut merged = first;
+            assert_eq!(merged.merge(second), Some((before.day(), 2)));
+            assert_eq!(merged, after);
+        }
+        let mut merged = after;
+        assert_eq!(merged.merge(uses("2026-11-22T10:00:00Z", 0)), None, "a use that does not count");
+        assert_eq!(merged.merge(uses("2026-11-23T10:00:00Z", 0)), None);
+        assert_eq!(merged.merge(uses("2026-11-23T09:00:00Z", 1)), None);
+        assert_eq!(merged, uses("2026-11-23T10:00:00Z", 4));
     }
 }

@@ -7,6 +7,7 @@ pub mod decoy;
 pub mod error;
 pub mod narrow_path;
 pub mod parse;
+mod pending_uses;
 pub mod rate_limit;
 pub mod request_context;
 pub mod session;

@@ -113,8 +113,8 @@ async fn wait_for_turn(services: &Services, source: Source) -> Result<Option<Sem
 /// Records that a verified key was used, directly or by one of its tokens.
 pub(crate) fn record_use(services: &Services, presented: PresentedCredential<'_>, context: &KeyContext) {
     if let Some(form) = presented.form {
-        let key = &context.key;
-        services.last_used.record_credential_use(&key.id, key.credential_id, context.now, form.counts_as_use());
+        let credential = context.key.credential_id;
+        services.last_used.record_credential_use(credential, context.now, form.counts_as_use());
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
         columns::{parsed, parsed_metadata},
         dialect,
         prelude::*,
-        schema::{api_keys, credential_uses, credentials, service_clients},
+        schema::{api_keys, credential_usage, credentials, service_clients},
     },
 };
 
@@ -151,9 +151,9 @@ pub fn list(
     };
     if let Some(since) = filter.unused_since {
         let used = credentials::table
-            .inner_join(credential_uses::table)
+            .inner_join(credential_usage::table.on(credential_usage::credential_number.eq(credentials::number)))
             .filter(credentials::key_id.eq(api_keys::id))
-            .filter(credential_uses::last_used_at.ge(since));
+            .filter(credential_usage::last_used_at.ge(since));
         query = query.filter(api_keys::created_at.lt(since)).filter(diesel::dsl::not(diesel::dsl::exists(used)));
     }
     if let Some(after) = &page.cursor {
@@ -215,9 +215,9 @@ pub fn find_ids_with_permission(connection: &mut Conn, permission: &PermissionNa
 macro_rules! credentials_query {
     () => {
         credentials::table
-            .left_join(credential_uses::table)
+            .left_join(credential_usage::table.on(credential_usage::credential_number.eq(credentials::number)))
             .order((credentials::created_at.desc(), credentials::id.asc()))
-            .select((CredentialRow::as_select(), credential_uses::last_used_at.nullable()))
+            .select((CredentialRow::as_select(), credential_usage::last_used_at.nullable()))
     };
 }
 

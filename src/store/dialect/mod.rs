@@ -3,6 +3,7 @@
 
 pub mod bulk;
 pub mod server;
+pub mod usage;
 
 use diesel::{
     PgConnection, Queryable, QueryableByName, RunQueryDsl, SqliteConnection,

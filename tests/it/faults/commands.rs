@@ -138,7 +138,7 @@ fn schema(deployment: &Deployment) -> Vec<String> {
         };
         let of_both = |line: &String| {
             let line =
-                line.replace("BYTEA", "BLOB").replace(".number INTEGER NOT NULL pk1", ".number BIGINT NOT NULL pk1");
+                line.replace("BYTEA", "BLOB").replace("number INTEGER NOT NULL pk1", "number BIGINT NOT NULL pk1");
             let line = line.replace("narrow_lookups.number INTEGER", "narrow_lookups.number BIGINT");
             // A BLOB of a view looks like an expression to SQLite.
             line.replace("narrow_lookups.encrypted_secret TEXT", "narrow_lookups.encrypted_secret BLOB")

@@ -6,9 +6,13 @@ use keyswap::{
     domain::{
         common::page::PageRequest,
         events::{Actor, Origin},
+        exchange::usage::CredentialUses,
     },
-    service::events,
-    store::{self, NoEvent, Outcome, StoreError, credentials::key_context::KeySelector},
+    service::{events, retention},
+    store::{
+        self, NoEvent, Outcome, StoreError,
+        credentials::{credential_usage::UseBatch, key_context::KeySelector},
+    },
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -330,6 +334,14 @@ async fn configuration(server: &Server) {
 /// The statements of the background jobs.
 async fn jobs(server: &Server) {
     server.services.last_used.flush().await.unwrap();
+    // A credential of `fill` that was last used on an earlier day, and a late use of that day.
+    let used = server.services.store.run_internal(NoEvent::Counter, |tx| {
+        let uses = CredentialUses { last_used_at: tx.now(), uses: 1 };
+        let earlier = vec![(7, uses.day().minus(1), 1)];
+        store::credentials::credential_usage::add(tx, &UseBatch { latest: vec![(7, uses)], earlier })
+    });
+    used.await.unwrap();
+    retention::roll_up_usage(&server.services).await.unwrap();
     // The events that `fill` inserts do not form a hash chain.
     let _ = events::verify_audit_log(&server.services).await;
     for _ in 0..6 {

@@ -168,7 +168,8 @@ pub async fn check(server: &Server) {
 /// Excludes queries that select nothing: `IN ()` is written as `1=0`.
 fn is_planned(statement: &str) -> bool {
     let reads = ["SELECT", "UPDATE", "DELETE", "WITH"].iter().any(|word| statement.starts_with(word));
-    (reads || statement.starts_with("INSERT INTO") && statement.contains(" FROM json_"))
+    let gives_rows = [" FROM json_", " FROM unnest("].iter().any(|rows| statement.contains(rows));
+    (reads || statement.starts_with("INSERT INTO") && gives_rows)
         && !statement.contains("pragma_")
         && !statement.contains("(1=0)")
 }

@@ -93,8 +93,7 @@ pub fn fill(database: &Database, size: Size) {
         sql.series(keys),
     ));
     database.sql(&format!(
-        "INSERT INTO credential_uses (credential_id, last_used_at) SELECT {}, 1733000000000 FROM {} WHERE n % 3 < 2",
-        sql.padded("n", 16),
+        "INSERT INTO credential_usage (credential_number, last_used_at, day, uses) SELECT n, 1733000000000, 20057, n % 3 FROM {} WHERE n % 3 < 2",
         sql.series(keys),
     ));
     database.sql(

@@ -32,6 +32,7 @@ impl Server {
         self.services.live_tokens.flush().await.unwrap();
         self.services.exchange_counts.flush(&self.services.store, &self.services.metrics).await.unwrap();
         jobs::record_notifications(&self.services).await.unwrap();
+        retention::roll_up_usage(&self.services).await.unwrap();
         retention::delete_expired_rows(&self.services).await.unwrap();
         webhooks::deliver_once(&self.services).await.unwrap();
     }
