@@ -173,7 +173,7 @@ impl TokenVerifier {
     /// valid signature. This excludes another `alg`, `crit`, `jku` and a second `kid` (RFC 8725
     /// §3.1). Issuer and audience are checked here. The caller checks the expiry against the clock
     /// of the database.
-    pub fn verify(&self, token: &str, issuer: &str, audience: &str) -> Option<Claims> {
+    pub fn verify(&self, token: &str, issuer: &str, audience: &str) -> Option<Claims<'static>> {
         let (header, _) = token.split_once('.')?;
         if header != self.header {
             return None;
@@ -186,7 +186,7 @@ impl TokenVerifier {
     /// Like `verify`, for any audience. The header must equal, byte for byte, the header that this
     /// key writes for the named `typ`. A `typ` reserved for another kind of JWT is rejected. The
     /// caller checks that the audience exists and uses this `typ`.
-    pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(TokenTypeHeader, Claims)> {
+    pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(TokenTypeHeader, Claims<'static>)> {
         let (given, _) = token.split_once('.')?;
         let TypHeader { typ } = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(given).ok()?).ok()?;
         if given != header(&typ, self.algorithm, &self.kid).ok()? {
