@@ -25,7 +25,7 @@ use crate::{
         api_keys::credential_end,
         credentials::client_authentication::{self, ClientCredentials},
         exchange::rate_limit,
-        extract::{Form, Unauthenticated, request_call},
+        extract::{Form, Unauthenticated, request_source},
         oauth_error::{OAuthError, RejectedKeyError},
         openapi::responses::ExchangeResponse,
     },
@@ -109,7 +109,7 @@ pub async fn token(
     let TokenGrant { key, client_id, form: label, rejected_key_error, issued_token_type } =
         parse_grant(&request, &form)?;
     let exchange_request = ExchangeParameters { client_id, ..parse_exchange_request(&form)? };
-    let presented = PresentedCredential { value: &key, source: request_call(&request).source, form: Some(label) };
+    let presented = PresentedCredential { value: &key, source: request_source(&request), form: Some(label) };
     let issued = exchange::exchange(&services, presented, &exchange_request)
         .await
         .map_err(|denied| OAuthError::from_denied(denied, rejected_key_error))?;
