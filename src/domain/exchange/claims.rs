@@ -98,8 +98,8 @@ impl StatusClaim {
     }
 }
 
-/// Claims of an access token: those of a token to sign borrow from its grant, and those of a verified
-/// token are owned. There is no `nbf`, because common verifiers apply no leeway to it.
+/// Claims of an access token. Those of a token to sign borrow from its grant, and those of a
+/// verified token are owned. There is no `nbf`, because common verifiers apply no leeway to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims<'a> {
     pub iss: Cow<'a, str>,

@@ -226,14 +226,9 @@ fn claims_are_those_of_the_grant() {
         (context.key.ownership.owner, context.key.ownership.owner_scope) = (owner, scope);
         let grant = decide(&context).unwrap();
         let claims = grant.claims("https://issuer.test", "j");
-        let found = (
-            claims.sub.as_ref(),
-            claims.sub_type.as_ref(),
-            claims.client_id.as_ref(),
-            claims.org_id.as_ref().map(|id| id.as_str()),
-        );
+        let found = (&*claims.sub, &*claims.sub_type, &*claims.client_id, claims.org_id.as_ref().map(|id| id.as_str()));
         assert_eq!(found, expected);
-        assert_eq!((claims.iss.as_ref(), claims.jti.as_ref(), &claims.key_id), ("https://issuer.test", "j", &key));
+        assert_eq!((&*claims.iss, &*claims.jti, &claims.key_id), ("https://issuer.test", "j", &key));
         assert_eq!((claims.iat, claims.exp), (NOW / 1000, NOW / 1000 + 600));
         assert_eq!((claims.scope.as_deref(), &claims.scp), (Some("p q"), &None));
         assert_eq!(claims.status_list_index(), Some(list.clone()));
