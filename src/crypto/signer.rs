@@ -1,7 +1,7 @@
 //! Signing keys, parsed once. `jsonwebtoken::encode` parses the private key on every call, at twice
 //! the cost.
 
-use std::fmt;
+use std::{fmt, ops::Deref};
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
@@ -50,6 +50,44 @@ impl PrivateKeyDer {
     /// Returns the bytes, for encryption and for [`Signer::from_pkcs8`].
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// A signature in the format of JWS (RFC 7518 §3). Only those of RSA are allocated.
+#[derive(Debug, Clone)]
+pub enum Signature {
+    /// Of ECDSA or Ed25519, in the first `length` bytes.
+    Curve {
+        bytes: [u8; MAX_CURVE_SIGNATURE_LENGTH],
+        length: usize,
+    },
+    Rsa(Vec<u8>),
+}
+
+/// The length of a signature of ES384.
+const MAX_CURVE_SIGNATURE_LENGTH: usize = 96;
+
+impl Signature {
+    fn of_curve(signature: &[u8]) -> Option<Self> {
+        let (mut bytes, length) = ([0; MAX_CURVE_SIGNATURE_LENGTH], signature.len());
+        bytes.get_mut(..length)?.copy_from_slice(signature);
+        Some(Self::Curve { bytes, length })
+    }
+}
+
+impl Deref for Signature {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Curve { bytes, length } => bytes.get(..*length).unwrap_or_default(),
+            Self::Rsa(bytes) => bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Signature {
+    fn as_ref(&self) -> &[u8] {
+        self
     }
 }
 
@@ -136,19 +174,29 @@ impl Signer {
         &self.jwk
     }
 
+    /// Returns the length of a signature in bytes.
+    pub fn signature_length(&self) -> usize {
+        match &self.key {
+            PreparedKey::Ecdsa(_) if self.jwk.alg == Algorithm::Es384 => MAX_CURVE_SIGNATURE_LENGTH,
+            PreparedKey::Ecdsa(_) | PreparedKey::Ed25519(_) => 64,
+            PreparedKey::Rsa(pair, _) => pair.public_modulus_len(),
+        }
+    }
+
     /// Signs `message` in the signature format of JWS (RFC 7518 §3): R and S at fixed width for
     /// ECDSA, not DER. The function is async to allow for keys in an HSM.
-    pub async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerError> {
+    pub async fn sign(&self, message: &[u8]) -> Result<Signature, SignerError> {
         let failed = |_| SignerError::SigningFailed;
-        match &self.key {
-            PreparedKey::Ecdsa(pair) => Ok(pair.sign(&self.random, message).map_err(failed)?.as_ref().to_vec()),
-            PreparedKey::Ed25519(pair) => Ok(pair.try_sign(message).map_err(failed)?.as_ref().to_vec()),
+        let signature = match &self.key {
+            PreparedKey::Ecdsa(pair) => pair.sign(&self.random, message).map_err(failed)?,
+            PreparedKey::Ed25519(pair) => pair.try_sign(message).map_err(failed)?,
             PreparedKey::Rsa(pair, encoding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(*encoding, &self.random, message, &mut signature).map_err(failed)?;
-                Ok(signature)
+                return Ok(Signature::Rsa(signature));
             }
-        }
+        };
+        Signature::of_curve(signature.as_ref()).ok_or(SignerError::SigningFailed)
     }
 }
 

@@ -83,9 +83,30 @@ valid_text!(PortalSessionId, InvalidId = InvalidId { expected: "pss_ and 16 of 0
 });
 
 /// RFC 7638 thumbprint of a signing key: SHA-256 in base64url, 43 characters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SigningKeyId(String);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SigningKeyId([u8; 43]);
 
-valid_text!(SigningKeyId, InvalidId = InvalidId { expected: "43 characters of base64url" }, |text| {
-    text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-});
+impl SigningKeyId {
+    pub fn as_str(&self) -> &str {
+        // The bytes are always ASCII, so the default is never used.
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for SigningKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKeyId({self})")
+    }
+}
+
+impl FromStr for SigningKeyId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let bytes = <[u8; 43]>::try_from(text.as_bytes()).ok().filter(|_| text.bytes().all(is_allowed));
+        bytes.map(Self).ok_or(InvalidId { expected: "43 characters of base64url" })
+    }
+}
+
+display_as_str!(SigningKeyId);
+impl_serde_as_text!(SigningKeyId);

@@ -24,25 +24,32 @@ const SUFFIX_LENGTH: usize = 1 + CredentialId::LENGTH + 1 + SECRET_LENGTH + CHEC
 
 /// The part before the id, by which people and secret scanners recognize the product: 1 to 16
 /// characters of `a-z0-9_`, without `_` at either end.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Prefix(String);
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Prefix([u8; 16]);
 
 impl Prefix {
     pub const MAX_LENGTH: usize = 16;
 
     /// Prefix of the tokens of portal sessions. No API key has it.
-    pub fn portal_session() -> Self {
-        Self("kps".to_owned())
+    pub const fn portal_session() -> Self {
+        Self(*b"kps\0\0\0\0\0\0\0\0\0\0\0\0\0")
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        // The bytes are ASCII and zero after the last character, so the default is never used.
+        str::from_utf8(&self.0).unwrap_or_default().trim_end_matches('\0')
+    }
+}
+
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prefix({self})")
     }
 }
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -54,7 +61,12 @@ impl FromStr for Prefix {
             && text.bytes().all(is_allowed)
             && !text.starts_with('_')
             && !text.ends_with('_');
-        if ok { Ok(Self(text.to_owned())) } else { Err(InvalidPrefix) }
+        if !ok {
+            return Err(InvalidPrefix);
+        }
+        let mut bytes = [0; Self::MAX_LENGTH];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        Ok(Self(bytes))
     }
 }
 impl_serde_as_text!(Prefix);
@@ -92,8 +104,8 @@ pub struct ApiKeyValue(Zeroizing<String>);
 
 impl ApiKeyValue {
     pub fn format(prefix: &Prefix, id: &CredentialId, secret: &Secret) -> Self {
-        let mut text = Zeroizing::new(String::with_capacity(prefix.0.len() + SUFFIX_LENGTH));
-        text.push_str(&prefix.0);
+        let mut text = Zeroizing::new(String::with_capacity(prefix.as_str().len() + SUFFIX_LENGTH));
+        text.push_str(prefix.as_str());
         text.push('_');
         text.push_str(id.as_str());
         text.push('_');

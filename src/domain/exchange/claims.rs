@@ -98,60 +98,47 @@ impl StatusClaim {
     }
 }
 
-/// Claims of an access token. There is no `nbf`, because common verifiers apply no leeway to it.
+/// Claims of an access token. Those of a token to sign borrow from its grant, and those of a
+/// verified token are owned. There is no `nbf`, because common verifiers apply no leeway to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
-    pub iss: String,
-    pub sub: String,
-    pub sub_type: String,
-    pub aud: AudienceClaim,
+pub struct Claims<'a> {
+    pub iss: Cow<'a, str>,
+    pub sub: Cow<'a, str>,
+    pub sub_type: Cow<'a, str>,
+    pub aud: Cow<'a, AudienceClaim>,
     /// Seconds since 1970-01-01T00:00:00Z, as is `iat`. The value is an integer, because some
     /// verifiers reject fractions.
     pub exp: i64,
     pub iat: i64,
     /// 128 random bits in base64url.
-    pub jti: String,
-    pub client_id: String,
+    pub jti: Cow<'a, str>,
+    pub client_id: Cow<'a, str>,
     /// Space-separated permissions; absent if there are none, or if `scp` contains them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<String>,
     /// The scope as an array, for audiences that read `scp` instead of `scope`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub scp: Option<Vec<String>>,
+    pub scp: Option<Vec<Cow<'a, str>>>,
     pub key_id: KeyId,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub org_id: Option<OrganizationId>,
+    pub org_id: Option<Cow<'a, OrganizationId>>,
     /// What the token permits, and on which resources (RFC 9396 §9.1). Present if access records
     /// apply, and always if the token is record-bound.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub authorization_details: Option<Vec<AuthorizationDetail>>,
+    pub authorization_details: Option<Cow<'a, [AuthorizationDetail]>>,
     /// Where verifiers read the status of the token. Keyswap itself accepts no token without it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<StatusClaim>,
     /// Claims mapped from metadata, serialized last. They are never deserialized, so that no
     /// decision depends on them.
     #[serde(flatten, skip_deserializing)]
-    pub mapped_claims: Map<String, Value>,
+    pub mapped_claims: Cow<'a, Map<String, Value>>,
 }
 
-impl Claims {
-    /// Returns the lifetime of the token in seconds.
-    pub const fn expires_in(&self) -> i64 {
-        self.exp - self.iat
-    }
-
+impl Claims<'_> {
     /// Returns whether the token has `authorization_details` instead of a scope.
     pub const fn is_record_bound(&self) -> bool {
         self.authorization_details.is_some() && self.scope.is_none() && self.scp.is_none()
-    }
-
-    /// Returns the permissions, separated by spaces, in either form of the claim.
-    pub fn scope_text(&self) -> Option<Cow<'_, str>> {
-        match (&self.scope, &self.scp) {
-            (Some(scope), _) => Some(scope.into()),
-            (None, Some(scp)) => Some(scp.join(" ").into()),
-            (None, None) => None,
-        }
     }
 
     /// Returns the status list index of the token. Returns `None` if the list is not one of the
@@ -173,32 +160,32 @@ mod tests {
     #[test]
     fn claims_are_serialized_in_one_order_and_mapped_claims_last() {
         let mut claims = Claims {
-            iss: "https://i.test".to_owned(),
-            sub: "s".to_owned(),
-            sub_type: "api_key".to_owned(),
-            aud: AudienceClaim::Multiple(vec!["a".parse().unwrap()]),
+            iss: "https://i.test".into(),
+            sub: "s".into(),
+            sub_type: "api_key".into(),
+            aud: Cow::Owned(AudienceClaim::Multiple(vec!["a".parse().unwrap()])),
             exp: 2,
             iat: 1,
-            jti: "j".to_owned(),
-            client_id: "c".to_owned(),
+            jti: "j".into(),
+            client_id: "c".into(),
             scope: Some("x y".to_owned()),
             scp: None,
             key_id: "key_01JD0000000000000000000000".parse().unwrap(),
             org_id: None,
             authorization_details: None,
             status: None,
-            mapped_claims: Map::new(),
+            mapped_claims: Cow::default(),
         };
         let usual = r#"{"iss":"https://i.test","sub":"s","sub_type":"api_key","aud":["a"],"exp":2,"iat":1,"jti":"j","client_id":"c","scope":"x y","key_id":"key_01JD0000000000000000000000"}"#;
         assert_eq!(serde_json::to_string(&claims).unwrap(), usual);
         assert_eq!(serde_json::from_str::<Claims>(usual).unwrap(), claims);
-        (claims.scope, claims.scp) = (None, Some(vec!["x".to_owned(), "y".to_owned()]));
-        claims.mapped_claims.insert("plan".to_owned(), json!({ "iss": 1 }));
+        (claims.scope, claims.scp) = (None, Some(vec!["x".into(), "y".into()]));
+        claims.mapped_claims.to_mut().insert("plan".to_owned(), json!({ "iss": 1 }));
         let with_profile =
             usual.replace(r#""scope":"x y""#, r#""scp":["x","y"]"#).replace("0000\"}", r#"0000","plan":{"iss":1}}"#);
         assert_eq!(serde_json::to_string(&claims).unwrap(), with_profile);
         // Mapped claims are not deserialized: no decision depends on metadata.
-        claims.mapped_claims = Map::new();
+        claims.mapped_claims = Cow::default();
         assert_eq!(serde_json::from_str::<Claims>(&with_profile).unwrap(), claims);
         let list = "stl_01JD0000000000000000000000".parse().unwrap();
         claims.status = Some(StatusClaim::new("https://i.test", &StatusListIndex { list, index: 7 }));

@@ -2,6 +2,8 @@
 //! refuses. All functions are pure. Explain, validation and the management API apply the same
 //! rules, so that their answers cannot contradict each other.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::domain::{
@@ -70,28 +72,36 @@ impl Grant {
         self.subject.client_id(&self.key)
     }
 
-    pub fn into_claims(self, issuer: &str, jti: String) -> Claims {
-        let (scope, scp) = match self.token_profile.scope_claim {
-            _ if self.scope.is_empty() || self.record_bound => (None, None),
-            ScopeClaimFormat::Scope => (Some(self.scope.to_string()), None),
-            ScopeClaimFormat::Scp => (None, Some(self.scope.iter().map(ToString::to_string).collect())),
+    /// Returns the scope of the token, or `None` if the token has none.
+    pub fn token_scope(&self) -> Option<&PermissionSet> {
+        Some(&self.scope).filter(|scope| !scope.is_empty() && !self.record_bound)
+    }
+
+    /// Returns the claims of the token with the id `jti`.
+    pub fn claims<'a>(&'a self, issuer: &'a str, jti: &'a str) -> Claims<'a> {
+        let (scope, scp) = match (self.token_scope(), self.token_profile.scope_claim) {
+            (None, _) => (None, None),
+            (Some(scope), ScopeClaimFormat::Scope) => (Some(scope.to_string()), None),
+            (Some(scope), ScopeClaimFormat::Scp) => {
+                (None, Some(scope.iter().map(|name| Cow::Borrowed(name.as_str())).collect()))
+            }
         };
         Claims {
-            iss: issuer.to_owned(),
-            sub: self.subject.id().into_owned(),
-            sub_type: self.subject.kind().to_owned(),
+            iss: issuer.into(),
+            sub: self.subject.id(),
+            sub_type: self.subject.kind().into(),
+            aud: Cow::Borrowed(&self.audience),
             exp: self.expires_at,
             iat: self.issued_at,
-            jti,
-            client_id: self.client_id().to_owned(),
+            jti: jti.into(),
+            client_id: self.client_id().into(),
             scope,
             scp,
-            key_id: self.key,
-            org_id: self.organization,
-            aud: self.audience,
-            authorization_details: self.authorization_details,
+            key_id: self.key.clone(),
+            org_id: self.organization.as_ref().map(Cow::Borrowed),
+            authorization_details: self.authorization_details.as_deref().map(Cow::Borrowed),
             status: self.status.as_ref().map(|place| StatusClaim::new(issuer, place)),
-            mapped_claims: self.mapped_claims,
+            mapped_claims: Cow::Borrowed(&self.mapped_claims),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Token introspection (RFC 7662): what is in effect now of a key or token that was presented to a
 //! service. The functions are pure and apply the rules of validation.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -91,23 +91,23 @@ pub enum PresentedTokenType {
 }
 
 /// Builds the response for a token in force: its claims, reduced to what is in effect now.
-pub fn token_response(claims: Claims, access: EffectiveAccess) -> IntrospectionResponse {
+pub fn token_response(claims: Claims<'_>, access: EffectiveAccess) -> IntrospectionResponse {
     IntrospectionResponse {
         active: true,
         token_type: Some(PresentedTokenType::Bearer),
         scope: text(&access.scope),
-        client_id: Some(claims.client_id),
-        sub: Some(claims.sub),
-        sub_type: Some(claims.sub_type),
-        aud: Some(claims.aud),
-        iss: Some(claims.iss),
+        client_id: Some(claims.client_id.into_owned()),
+        sub: Some(claims.sub.into_owned()),
+        sub_type: Some(claims.sub_type.into_owned()),
+        aud: Some(claims.aud.into_owned()),
+        iss: Some(claims.iss.into_owned()),
         exp: Some(claims.exp),
         iat: Some(claims.iat),
-        jti: Some(claims.jti),
+        jti: Some(claims.jti.into_owned()),
         key_id: Some(claims.key_id),
-        org_id: claims.org_id,
+        org_id: claims.org_id.map(Cow::into_owned),
         authorization_details: access.authorization_details,
-        mapped_claims: claims.mapped_claims,
+        mapped_claims: claims.mapped_claims.into_owned(),
     }
 }
 

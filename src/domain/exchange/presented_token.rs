@@ -33,7 +33,7 @@ pub enum SourceCredential {
 /// Checks that the token was issued by Keyswap for `key` and is in force. The module `grant` checks
 /// that the key is in force.
 pub fn check_token(
-    claims: &Claims,
+    claims: &Claims<'_>,
     signing_key: &SigningKeyMetadata,
     key: &KeyProperties,
     state: &TokenState,
@@ -73,13 +73,13 @@ pub fn issue_time(looked_up_at: i64, activated_at: Timestamp) -> i64 {
 }
 
 /// Returns whether the claims that identify the key and its owner are those of `key`.
-fn describes(claims: &Claims, key: &KeyProperties) -> bool {
+fn describes(claims: &Claims<'_>, key: &KeyProperties) -> bool {
     let subject = key.subject();
     claims.key_id == key.id
         && claims.sub == subject.id()
         && claims.sub_type == subject.kind()
         && claims.client_id == subject.client_id(&key.id)
-        && claims.org_id.as_ref() == key.ownership.owner_scope.organization()
+        && claims.org_id.as_deref() == key.ownership.owner_scope.organization()
 }
 
 #[cfg(test)]

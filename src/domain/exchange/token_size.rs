@@ -19,7 +19,8 @@ pub const LARGE_TOKEN_SIZE: usize = 4096;
 /// A header without its values.
 const HEADER: &str = r#"{"typ":"","alg":"","kid":""}"#;
 const KID_LENGTH: usize = 43;
-const JTI_LENGTH: usize = 22;
+/// Any text that is as long as a `jti`.
+const JTI: &str = "0123456789012345678901";
 /// The longest `status` claim, without the issuer in it.
 const STATUS: &str =
     r#","status":{"status_list":{"idx":4294967295,"uri":"/v1/status-lists/stl_01JD0000000000000000000000"}}"#;
@@ -42,7 +43,7 @@ impl Grant {
     /// token can be smaller: by a few bytes if its status list index is not assigned yet, and by
     /// 171 bytes with an RSA key of 3072 bits.
     pub fn token_size(&self, limits: &Limits) -> usize {
-        let mut claims = self.clone().into_claims(&limits.issuer, "x".repeat(JTI_LENGTH));
+        let mut claims = self.claims(&limits.issuer, JTI);
         let status = match self.status_subject {
             StatusSubject::Credential => 0,
             StatusSubject::Token => {
@@ -90,7 +91,7 @@ pub struct LargestPart {
     pub remedy: &'static str,
 }
 
-impl Claims {
+impl Claims<'_> {
     pub fn largest_part(&self) -> LargestPart {
         let scope = LargestPart { name: "scope", remedy: "request a smaller scope, or give the key fewer permissions" };
         let details = LargestPart { name: "authorization_details", remedy: "shorten the access records of the key" };
@@ -178,12 +179,13 @@ mod tests {
             ] {
                 for status_subject in [StatusSubject::Credential, StatusSubject::Token] {
                     let grant = grant(subject.clone(), &id, status_subject);
-                    let claims = grant.clone().into_claims(&limits().issuer, "x".repeat(JTI_LENGTH));
-                    let bound = grant.max_claims_length(&limits().issuer);
+                    let limits = limits();
+                    let claims = grant.claims(&limits.issuer, JTI);
+                    let bound = grant.max_claims_length(&limits.issuer);
                     assert!(json_length(&claims) <= bound, "{subject:?}: {} of {bound}", json_length(&claims));
-                    let size = grant.token_size(&limits());
-                    assert!(grant.check_token_size(&Limits { max_token_size: size, ..limits() }).is_ok());
-                    assert!(grant.check_token_size(&Limits { max_token_size: size - 1, ..limits() }).is_err());
+                    let size = grant.token_size(&limits);
+                    let check = |max_token_size| grant.check_token_size(&Limits { max_token_size, ..limits.clone() });
+                    assert!(check(size).is_ok() && check(size - 1).is_err());
                 }
             }
         }

@@ -14,7 +14,11 @@ use crate::{
     },
     http::{
         credentials::client_authentication::{self, PresentedClient},
-        extract::{Form, access::Guard, request_call},
+        extract::{
+            Form,
+            access::{Guard, ON_BEHALF_OF},
+            request_call,
+        },
         oauth_error::{OAuthError, RejectedKeyError},
         openapi::{
             HandlerArgument, HandlerSignature, PermissionRequirement,
@@ -58,7 +62,7 @@ impl HandlerArgument for ClientRequest {
     async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
         let form = Form::extract(request, payload).await?;
         let services = request.app_data::<Data<Services>>().ok_or_else(OAuthError::not_found)?;
-        if request.headers().contains_key("keyswap-on-behalf-of") {
+        if request.headers().contains_key(&ON_BEHALF_OF) {
             return Err(OAuthError::invalid_request("Keyswap-On-Behalf-Of is accepted by paths below /v1 only").into());
         }
         let call = request_call(request);

@@ -155,7 +155,7 @@ impl HandlerArgument for Lines {
         signature.body = Some(body::<ImportBody>(NDJSON, true));
     }
     async fn extract(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
-        if body::media_type(request) == NDJSON {
+        if body::has_media_type(request, NDJSON) {
             Ok(Self(payload.take()))
         } else {
             Err(Problem::unsupported_media_type(

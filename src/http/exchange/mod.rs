@@ -19,7 +19,7 @@ use crate::{
     http::{
         api_keys::credential_end,
         exchange::token::{TokenResponse, token_response},
-        extract::{OptionalJson, PresentedKey, request_call},
+        extract::{OptionalJson, PresentedKey, request_source},
         openapi::responses::ExchangeResponse,
         problem::Problem,
         response::Unversioned,
@@ -114,6 +114,6 @@ fn read<'a>(
     body: ExchangeRequest,
     form: RequestForm,
 ) -> Result<(PresentedCredential<'a>, ExchangeParameters), Problem> {
-    let source = request_call(request).source;
+    let source = request_source(request);
     Ok((PresentedCredential { value: key, source, form: Some(form) }, body.into_request()?))
 }

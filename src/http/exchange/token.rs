@@ -1,13 +1,14 @@
 //! `POST /oauth/token`: three grant types for the same exchange.
 
-use std::{borrow::Cow, collections::BTreeSet, num::NonZeroU32};
+use std::{collections::BTreeSet, num::NonZeroU32};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{CACHE_CONTROL, PRAGMA},
+    error::JsonPayloadError,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA},
     web::Data,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
         api_keys::credential_end,
         credentials::client_authentication::{self, ClientCredentials},
         exchange::rate_limit,
-        extract::{Form, Unauthenticated, request_call},
+        extract::{Form, Unauthenticated, request_source},
         oauth_error::{OAuthError, RejectedKeyError},
         openapi::responses::ExchangeResponse,
     },
@@ -53,7 +54,7 @@ pub struct TokenResponse<'a> {
     /// Permissions granted, separated by spaces. Absent if none are granted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, nullable = false)]
-    scope: Option<Cow<'a, str>>,
+    scope: Option<ScopeText<'a>>,
     /// Expiry of the token in seconds since 1970-01-01 UTC. Present for the IBM grant type only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -72,6 +73,18 @@ pub struct TokenResponse<'a> {
     #[schema(nullable = false)]
     credential_replaced_at: Option<Timestamp>,
 }
+
+/// A scope as one string (RFC 6749 §3.3).
+struct ScopeText<'a>(&'a PermissionSet);
+
+impl Serialize for ScopeText<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+/// Bytes of a token response besides its token, unless the scope is long.
+const USUAL_REST_LENGTH: usize = 512;
 
 /// The API key of a token request, with the properties that depend on the grant type.
 struct TokenGrant {
@@ -96,7 +109,7 @@ pub async fn token(
     let TokenGrant { key, client_id, form: label, rejected_key_error, issued_token_type } =
         parse_grant(&request, &form)?;
     let exchange_request = ExchangeParameters { client_id, ..parse_exchange_request(&form)? };
-    let presented = PresentedCredential { value: &key, source: request_call(&request).source, form: Some(label) };
+    let presented = PresentedCredential { value: &key, source: request_source(&request), form: Some(label) };
     let issued = exchange::exchange(&services, presented, &exchange_request)
         .await
         .map_err(|denied| OAuthError::from_denied(denied, rejected_key_error))?;
@@ -105,23 +118,31 @@ pub async fn token(
 
 /// Builds the token response, which must not be cached.
 pub fn token_response(issued: &IssuedToken, issued_token_type: Option<&'static str>, ibm: bool) -> HttpResponse {
-    let mut response = HttpResponse::Ok();
-    response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
-    for (name, value) in issued.window.iter().flat_map(rate_limit::headers) {
-        response.insert_header((name, value));
-    }
-    let response = response.json(TokenResponse {
-        access_token: issued.token.expose(),
+    let IssuedToken { token, grant, window, credential_end, .. } = issued;
+    let content = TokenResponse {
+        access_token: token.expose(),
         issued_token_type,
         token_type: "Bearer",
-        expires_in: issued.claims.expires_in(),
-        scope: issued.claims.scope_text(),
-        expiration: ibm.then_some(issued.claims.exp),
-        authorization_details: issued.claims.authorization_details.as_deref(),
-        credential_expires_at: issued.credential_end.expires_at,
-        credential_replaced_at: issued.credential_end.replaced_at,
-    });
-    credential_end::add_credential_end(response, &issued.credential_end)
+        expires_in: grant.expires_in(),
+        scope: grant.token_scope().map(ScopeText),
+        expiration: ibm.then_some(grant.expires_at),
+        authorization_details: grant.authorization_details.as_deref(),
+        credential_expires_at: credential_end.expires_at,
+        credential_replaced_at: credential_end.replaced_at,
+    };
+    let mut body = Vec::with_capacity(token.expose().len() + USUAL_REST_LENGTH);
+    if let Err(error) = serde_json::to_writer(&mut body, &content) {
+        return HttpResponse::from_error(JsonPayloadError::Serialize(error));
+    }
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .insert_header((PRAGMA, HeaderValue::from_static("no-cache")));
+    for (name, value) in window.iter().flat_map(rate_limit::headers) {
+        response.insert_header((name, value));
+    }
+    credential_end::add_credential_end(response.body(body), credential_end)
 }
 
 fn parse_grant(request: &HttpRequest, form: &Form) -> Result<TokenGrant, OAuthError> {

@@ -11,7 +11,7 @@ use actix_web::{
     guard,
     http::{
         Method,
-        header::{AUTHORIZATION, HeaderMap},
+        header::{AUTHORIZATION, HeaderMap, HeaderName},
     },
     web::{self, Data},
 };
@@ -39,6 +39,11 @@ use crate::{
         credentials::caller::{self, CallerCredential, OnBehalfOf},
     },
 };
+
+// A header that is looked up by a text allocates its name, unless it is a standard one.
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+pub const ON_BEHALF_OF: HeaderName = HeaderName::from_static("keyswap-on-behalf-of");
 
 /// An authenticated caller that holds a permission for action `A`, with the services that it calls.
 pub struct Caller<A: Action> {
@@ -99,7 +104,7 @@ impl<A: Action> HandlerArgument for Caller<A> {
 /// `X-API-Key`. Credentials in the query string are not accepted.
 fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut bearer = headers.get_all(AUTHORIZATION);
-    let mut plain = headers.get_all("x-api-key");
+    let mut plain = headers.get_all(&X_API_KEY);
     let credential = match (bearer.next(), plain.next()) {
         (None, None) => return Err(Problem::missing_credentials()),
         (Some(_), Some(_)) => return Err(Problem::multiple_credentials()),
@@ -124,7 +129,7 @@ fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
 
 /// Parses `Keyswap-On-Behalf-Of`, which names the user on whose behalf a back end calls.
 pub(super) fn parse_on_behalf_of(headers: &HeaderMap) -> Result<Option<OnBehalfOf>, Problem> {
-    let mut values = headers.get_all("keyswap-on-behalf-of");
+    let mut values = headers.get_all(&ON_BEHALF_OF);
     let Some(value) = values.next() else { return Ok(None) };
     let text = if values.next().is_none() { value.to_str().unwrap_or_default() } else { "" };
     let malformed = "Keyswap-On-Behalf-Of must be one user, with or without an organization: <user>, or <user>; organization=<id>. Put an \
@@ -263,7 +268,7 @@ where
     let serve = move |request: HttpRequest, payload: web::Payload| {
         let handler = handler.clone();
         async move {
-            if takes_credentials && request.headers().contains_key("dpop") {
+            if takes_credentials && request.headers().contains_key(&DPOP) {
                 return Err(refuse_dpop(is_oauth));
             }
             let arguments = Args::extract(&request, &mut payload.into_inner(), is_strict).await?;

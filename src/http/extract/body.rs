@@ -41,9 +41,8 @@ pub async fn read(payload: &mut Payload, limit: usize) -> Result<BytesMut, BodyE
     timeout(BODY_TIMEOUT, whole).await.unwrap_or(Err(BodyError::TooSlow))
 }
 
-/// The media type of the body in lower case and without parameters. Empty if the request has no
-/// readable `Content-Type`.
-pub fn media_type(request: &HttpRequest) -> String {
+/// Returns whether the body has this media type, with any parameters.
+pub fn has_media_type(request: &HttpRequest, media_type: &str) -> bool {
     let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Once,
 };
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use crate::config::{live::LiveSettings, sections::ForwardedHeader};
@@ -34,7 +34,8 @@ impl TrustedProxies {
         let live = self.live.load();
         let (networks, header) = (&live.trusted_proxies, live.forwarded_header);
         let mut client = peer.to_canonical();
-        let mut lines = headers.get_all(header.name()).map(|line| line.to_str().unwrap_or_default()).peekable();
+        let name = HeaderName::from_static(header.name());
+        let mut lines = headers.get_all(&name).map(|line| line.to_str().unwrap_or_default()).peekable();
         if lines.peek().is_some() && !is_in(networks, client) {
             self.warn_of_untrusted_header(header, client);
         }
@@ -90,7 +91,7 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderValue;
 
     use super::*;
 

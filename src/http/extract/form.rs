@@ -72,7 +72,7 @@ impl HandlerArgument for Form {
             // RFC 6749 §2.3.1: logs and caches keep URLs, so credentials must not appear there.
             return Err(OAuthError::invalid_request("send every parameter in the body, not in the URL").into());
         }
-        if body::media_type(request) != "application/x-www-form-urlencoded" {
+        if !body::has_media_type(request, "application/x-www-form-urlencoded") {
             return Err(OAuthError::media_type().into());
         }
         let body = body::read(payload, LIMIT).await.map_err(OAuthError::from)?;

@@ -18,7 +18,7 @@ use crate::{
     http::{
         extract::{
             access::parse_on_behalf_of,
-            body::{self, MAX_JSON_SIZE},
+            body::{self, MAX_JSON_SIZE, has_media_type},
             json_faults::find_faults,
         },
         openapi::signature::{HandlerArgument, HandlerSignature, body, header_parameter},
@@ -55,8 +55,8 @@ pub fn deserialize_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 
 /// A PATCH is a merge patch (RFC 7396), by either media type.
 fn require_json(request: &HttpRequest) -> Result<(), Problem> {
-    let (media_type, is_patch) = (body::media_type(request), request.method() == Method::PATCH);
-    if media_type == "application/json" || (is_patch && media_type == MERGE_PATCH) {
+    let is_patch = request.method() == Method::PATCH;
+    if has_media_type(request, "application/json") || (is_patch && has_media_type(request, MERGE_PATCH)) {
         return Ok(());
     }
     let problem =

@@ -19,4 +19,4 @@ pub use form::Form;
 pub use json::{Idempotent, Json, MERGE_PATCH, OptionalJson, deserialize_secret};
 pub use path::{NewPath, Path, PathPair};
 pub use query::{Count, Limit, Paging, Query};
-pub use request::request_call;
+pub use request::{request_call, request_source};

@@ -1,7 +1,10 @@
 //! The context of a request: its id and the client address. Responses are logged here, server
 //! errors as warnings and all others at debug level.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use actix_web::{
     Error, HttpMessage, HttpRequest,
@@ -35,6 +38,9 @@ use crate::{
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The address of a request without a connection.
+const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 /// One year. Subdomains belong to others.
 const HSTS: &str = "max-age=31536000";
 
@@ -53,13 +59,14 @@ pub async fn attach_request_context(
     let is_tls = connection.is_some_and(|connection| connection.is_tls);
     let services = request.app_data::<Data<Services>>().cloned();
     let call = build_call(&request, services.as_ref().map(Data::get_ref));
+    let address = call.address;
     let id = HeaderValue::from_str(&call.request_id).unwrap_or(HeaderValue::from_static("none"));
     let method = request.method().clone();
     let is_oauth = is_oauth_path(request.request());
-    request.extensions_mut().insert(call.clone());
     // Every log line of the request carries the id at every level, so a client that reports it
     // identifies them.
     let span = tracing::error_span!("request", request_id = call.request_id);
+    request.extensions_mut().insert(call);
     let handler = catch_panic_of(async move { next.call(request).await });
     let mut response = match handler.instrument(span.clone()).await {
         Ok(response) => response?,
@@ -88,7 +95,7 @@ pub async fn attach_request_context(
     }
     span.in_scope(|| {
         if status >= 500 || tracing::enabled!(tracing::Level::DEBUG) {
-            log_response(&method, response.request(), status, started.elapsed(), call.address);
+            log_response(&method, response.request(), status, started.elapsed(), address);
         }
     });
     Ok(response.map_body(|_, body| finish_body(body, span, handling)))
@@ -121,7 +128,7 @@ fn log_response(method: &Method, request: &HttpRequest, status: u16, took: Durat
 }
 
 fn build_call(request: &ServiceRequest, services: Option<&Services>) -> RequestContext {
-    let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
+    let peer = request.peer_addr().map_or(NO_ADDRESS, |peer| peer.ip());
     let trusted = request.app_data::<Data<TrustedProxies>>();
     let address = trusted.map_or(peer.to_canonical(), |trusted| trusted.client(peer, request.headers()));
     // Only a trusted proxy may set the id. Any other peer could write to the log with it.
@@ -142,10 +149,16 @@ fn is_valid_request_id(text: &str) -> bool {
 pub fn request_call(request: &HttpRequest) -> RequestContext {
     let context = request.extensions().get::<RequestContext>().cloned();
     context.unwrap_or_else(|| RequestContext {
-        source: Source::from(IpAddr::from([0, 0, 0, 0])),
+        source: Source::from(NO_ADDRESS),
         request_id: String::new(),
-        address: IpAddr::from([0, 0, 0, 0]),
+        address: NO_ADDRESS,
     })
+}
+
+/// The source of the request.
+pub fn request_source(request: &HttpRequest) -> Source {
+    let source = request.extensions().get::<RequestContext>().map(|context| context.source);
+    source.unwrap_or_else(|| Source::from(NO_ADDRESS))
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(crate) struct VerifiedCredential<T> {
     /// Present for `LookupDetail::Full`.
     pub details: Option<KeyDetails>,
     /// Present for a token.
-    pub claims: Option<Claims>,
+    pub claims: Option<Claims<'static>>,
 }
 
 /// Verifies an API key and applies `rule`. Every fault of the key yields `AuthError::Credential`.

@@ -46,7 +46,7 @@ pub(crate) async fn load_key(services: &Services, selector: KeySelector) -> Resu
 #[derive(Debug)]
 pub(crate) struct SignedToken {
     pub typ: TokenTypeHeader,
-    pub claims: Claims,
+    pub claims: Claims<'static>,
     signing_key: SigningKeyMetadata,
 }
 

@@ -36,11 +36,12 @@ use crate::{
     telemetry::labels::LargeTokenResult,
 };
 
-/// An issued token and its claims.
+/// An issued token and its content.
 #[derive(Debug)]
 pub struct IssuedToken {
     pub token: Token,
-    pub claims: Claims,
+    pub grant: Grant,
+    pub jti: String,
     /// State of the key's rate limit, if it has one.
     pub window: Option<RateLimitWindow>,
     /// When the presented credential stops working.
@@ -81,13 +82,12 @@ pub(super) async fn issue_token(
         if let Some(activated_at) = activated_at {
             grant.issued_at = issue_time(grant.issued_at, activated_at);
         }
-        let typ = grant.token_profile.typ.clone();
-        let claims = grant.into_claims(services.issuer(), jti);
-        let token = signer.sign_token(&typ, &claims).await?;
+        let claims = grant.claims(services.issuer(), &jti);
+        let token = signer.sign_token(&grant.token_profile.typ, &claims).await?;
         if token.expose().len() > LARGE_TOKEN_SIZE {
             report_large_token(services, &token, &claims, context.now);
         }
-        Ok(IssuedToken { token, claims, window, credential_end: context.key.credential_end() })
+        Ok(IssuedToken { token, grant, jti, window, credential_end: context.key.credential_end() })
     };
     issued.await.inspect_err(|error| {
         if let AuthError::Scope(ScopeError::TokenTooLarge(_)) = error {
@@ -102,7 +102,7 @@ pub(super) async fn issue_token(
 }
 
 /// Counts a token that some servers refuse, and logs it once per key and hour.
-fn report_large_token(services: &Services, token: &Token, claims: &Claims, now: Timestamp) {
+fn report_large_token(services: &Services, token: &Token, claims: &Claims<'_>, now: Timestamp) {
     services.metrics.record_large_token(LargeTokenResult::Issued);
     if services.logged_large_tokens.should_log(&claims.key_id, now) {
         let (bytes, LargestPart { name: largest_part, remedy }) = (token.expose().len(), claims.largest_part());

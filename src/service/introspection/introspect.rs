@@ -1,6 +1,8 @@
 //! Introspection (RFC 7662) of API keys and tokens: whether they are in force, and what they grant
 //! at the calling service. Every cause of inactivity yields the same response.
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -48,7 +50,7 @@ pub async fn introspect(
     });
     Ok(verified.await?.map_or_else(IntrospectionResponse::default, |verified| match verified.claims {
         Some(claims) => {
-            let mapped_claims = read_mapped_claims(token, &claims);
+            let mapped_claims = Cow::Owned(read_mapped_claims(token, &claims));
             token_response(Claims { mapped_claims, ..claims }, verified.decision)
         }
         None => key_response(&verified.context.key, verified.decision),
@@ -57,7 +59,7 @@ pub async fn introspect(
 
 /// Returns the mapped claims of a verified token: those that Keyswap does not write itself. They
 /// are read here alone, because no decision may depend on them.
-fn read_mapped_claims(token: &str, claims: &Claims) -> Map<String, Value> {
+fn read_mapped_claims(token: &str, claims: &Claims<'_>) -> Map<String, Value> {
     let payload = token.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
     let all = payload.and_then(|payload| serde_json::from_slice::<Map<_, _>>(&payload).ok());
     let own = serde_json::to_value(claims).unwrap_or_default();

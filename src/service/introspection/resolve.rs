@@ -89,7 +89,7 @@ fn strip_bearer(value: &str) -> &str {
 /// name, because no service of a product needs such a token.
 fn token_bounds(
     services: &Services,
-    claims: &Claims,
+    claims: &Claims<'_>,
     named: Option<&BTreeSet<Identifier>>,
 ) -> Option<CredentialBounds> {
     let management = &services.settings.management_audience;
@@ -103,7 +103,7 @@ fn token_bounds(
     }
     let scope = claims.scope.iter().flat_map(|scope| scope.split_ascii_whitespace()).map(str::parse);
     let scp = claims.scp.iter().flatten().map(|name| name.parse());
-    let authorization_details = claims.authorization_details.clone();
+    let authorization_details = claims.authorization_details.as_deref().map(<[_]>::to_vec);
     let record_bound = claims.is_record_bound();
     let scope = match &authorization_details {
         Some(details) if record_bound => permissions_of(details),

@@ -144,7 +144,7 @@ fn with_key_authority(caller: &Caller, key: &KeyId) -> Caller {
 
 /// Revokes a token and returns whether the caller may do so. Only the first revocation appends an
 /// event.
-async fn revoke_token(services: &Services, caller: &Caller, claims: Claims) -> Result<bool, Error> {
+async fn revoke_token(services: &Services, caller: &Caller, claims: Claims<'static>) -> Result<bool, Error> {
     services
         .end_access(caller, move |tx, caller| {
             // The key is locked here, so the second of two concurrent revocations finds the result

@@ -59,17 +59,17 @@ pub async fn sign_in(services: &Services, key: &str, call: &RequestContext) -> R
             Err(DenyReason::Scope(ScopeError::Empty(Vec::new())))
         }
     });
-    let IssuedToken { token, claims, .. } = match issued.await {
+    let IssuedToken { token, grant, jti, .. } = match issued.await {
         Ok(issued) => issued,
         Err(AuthError::Scope(_) | AuthError::Target(_) | AuthError::Lifetime(_)) => return Ok(None),
         Err(denied) => return Err(denied),
     };
-    let lasts = Span::from_secs(claims.expires_in().unsigned_abs());
+    let lasts = Span::from_secs(grant.expires_in().unsigned_abs());
     services
         .store
-        .run_transaction(call.origin(Actor::Key(claims.key_id.clone()), None), move |_| {
-            let created = NewEvent::new(EventType::ConsoleSessionCreated, &claims.jti);
-            Ok::<_, AuthError>(Outcome::event((), created.with_data("api_key", claims.key_id.as_str())))
+        .run_transaction(call.origin(Actor::Key(grant.key.clone()), None), move |_| {
+            let created = NewEvent::new(EventType::ConsoleSessionCreated, &jti);
+            Ok::<_, AuthError>(Outcome::event((), created.with_data("api_key", grant.key.as_str())))
         })
         .await?;
     Ok(Some(SignedIn { token, lasts }))

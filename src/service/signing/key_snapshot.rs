@@ -134,12 +134,16 @@ impl KeySnapshot {
 
     /// Verifies a token for `audience` with the published keys. Returns the key that verifies it,
     /// and its claims.
-    pub fn verify(&self, token: &str, issuer: &str, audience: &str) -> Option<(&SigningKeyMetadata, Claims)> {
+    pub fn verify(&self, token: &str, issuer: &str, audience: &str) -> Option<(&SigningKeyMetadata, Claims<'static>)> {
         self.verify_with(|verifier| verifier.verify(token, issuer, audience))
     }
 
     /// Like `verify`, for a token for any audience. Returns its `typ` as well.
-    pub fn verify_any(&self, token: &str, issuer: &str) -> Option<(&SigningKeyMetadata, (TokenTypeHeader, Claims))> {
+    pub fn verify_any(
+        &self,
+        token: &str,
+        issuer: &str,
+    ) -> Option<(&SigningKeyMetadata, (TokenTypeHeader, Claims<'static>))> {
         self.verify_with(|verifier| verifier.verify_any(token, issuer))
     }
 

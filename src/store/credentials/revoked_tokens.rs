@@ -18,7 +18,7 @@ use crate::{
 
 /// Returns the credential of its key that a token was issued for, by the status list index of the
 /// token.
-pub fn find_source_credential(connection: &mut Conn, claims: &Claims) -> Result<Option<CredentialId>, StoreError> {
+pub fn find_source_credential(connection: &mut Conn, claims: &Claims<'_>) -> Result<Option<CredentialId>, StoreError> {
     let Some(index) = claims.status_list_index() else { return Ok(None) };
     let of_key = credentials::table.filter(credentials::key_id.eq(&claims.key_id)).into_boxed();
     // The index belongs to the token itself or, if it has none of its own, to its credential.

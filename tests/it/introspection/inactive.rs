@@ -1,6 +1,6 @@
 //! One identical response for everything that is not active.
 
-use std::{fs, path::Path, time::Instant};
+use std::{borrow::Cow, fs, path::Path, time::Instant};
 
 use keyswap::{
     domain::exchange::claims::{AudienceClaim, Claims},
@@ -102,7 +102,7 @@ both! {
     async fn token_of_an_unknown_audience_is_inactive(server: Server) {
         let key = server.generic_key(&[]).await;
         let claims: Claims = serde_json::from_str(&part(&server.fetch_token(&key.value).await, 1)).unwrap();
-        let signed = async |typ: &str, claims: &Claims| {
+        let signed = async |typ: &str, claims: &Claims<'_>| {
             let view = server.services.keys.view();
             let signer = view.select_signer_at_refresh(server.services.settings.signing_keys.algorithm).unwrap();
             signer.sign_token(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
@@ -110,7 +110,7 @@ both! {
         assert!(is_active(&server, &signed("at+jwt", &claims).await).await);
         assert!(!is_active(&server, &signed("JWT", &claims).await).await);
         let both = AudienceClaim::Multiple(vec!["http://keyswap.test".parse().unwrap(), MANAGEMENT.parse().unwrap()]);
-        assert!(!is_active(&server, &signed("at+jwt", &Claims { aud: both, ..claims }).await).await);
+        assert!(!is_active(&server, &signed("at+jwt", &Claims { aud: Cow::Owned(both), ..claims }).await).await);
     }
 
     async fn wycheproof_signatures_of_other_keys_are_inactive(server: Server) {

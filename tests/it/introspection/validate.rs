@@ -1,6 +1,8 @@
 //! `POST /v1/api-keys/validate`: returns everything that a service needs to know
 //! about a key or a token.
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use keyswap::domain::exchange::claims::{AudienceClaim, Claims};
 use reqwest::StatusCode;
@@ -330,18 +332,19 @@ both! {
         let payload = URL_SAFE_NO_PAD.decode(issued.split('.').nth(1).unwrap()).unwrap();
         let claims: Claims = serde_json::from_slice(&payload).unwrap();
         // Each token is signed with the server's own key.
-        let signed = async |typ: &str, claims: &Claims| {
+        let signed = async |typ: &str, claims: &Claims<'_>| {
             let view = server.services.keys.view();
             let signer = view.select_signer_at_refresh(server.services.settings.signing_keys.algorithm).unwrap();
             signer.sign_token(&typ.parse().unwrap(), claims).await.unwrap().expose().to_owned()
         };
         assert!(validated(&server, &signed("at+jwt", &claims).await).await["api_key"].is_object());
         assert_eq!(validated(&server, &signed("JWT", &claims).await).await, refused(), "no audience has such tokens");
-        let elsewhere = Claims { iss: "http://other.test".to_owned(), ..claims.clone() };
+        let elsewhere = Claims { iss: "http://other.test".into(), ..claims.clone() };
         assert_eq!(validated(&server, &signed("at+jwt", &elsewhere).await).await, refused());
-        let no_audience = Claims { aud: AudienceClaim::Multiple(Vec::new()), ..claims.clone() };
+        let no_audience = Claims { aud: Cow::Owned(AudienceClaim::Multiple(Vec::new())), ..claims.clone() };
         assert_eq!(validated(&server, &signed("at+jwt", &no_audience).await).await, refused());
-        let unknown = Claims { aud: AudienceClaim::One("https://unknown.test/".parse().unwrap()), ..claims };
+        let unknown = AudienceClaim::One("https://unknown.test/".parse().unwrap());
+        let unknown = Claims { aud: Cow::Owned(unknown), ..claims };
         assert_eq!(validated(&server, &signed("at+jwt", &unknown).await).await, refused());
     }
 }

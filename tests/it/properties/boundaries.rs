@@ -224,22 +224,19 @@ fn claims_are_those_of_the_grant() {
         ),
     ] {
         (context.key.ownership.owner, context.key.ownership.owner_scope) = (owner, scope);
-        let claims = decide(&context).unwrap().into_claims("https://issuer.test", "j".to_owned());
-        let found = (
-            claims.sub.as_str(),
-            claims.sub_type.as_str(),
-            claims.client_id.as_str(),
-            claims.org_id.as_ref().map(|id| id.as_str()),
-        );
+        let grant = decide(&context).unwrap();
+        let claims = grant.claims("https://issuer.test", "j");
+        let found = (&*claims.sub, &*claims.sub_type, &*claims.client_id, claims.org_id.as_ref().map(|id| id.as_str()));
         assert_eq!(found, expected);
-        assert_eq!((claims.iss.as_str(), claims.jti.as_str(), &claims.key_id), ("https://issuer.test", "j", &key));
+        assert_eq!((&*claims.iss, &*claims.jti, &claims.key_id), ("https://issuer.test", "j", &key));
         assert_eq!((claims.iat, claims.exp), (NOW / 1000, NOW / 1000 + 600));
         assert_eq!((claims.scope.as_deref(), &claims.scp), (Some("p q"), &None));
         assert_eq!(claims.status_list_index(), Some(list.clone()));
     }
     context.audiences[0].token_profile.scope_claim = ScopeClaimFormat::Scp;
-    let claims = decide(&context).unwrap().into_claims("https://issuer.test", "j".to_owned());
-    assert_eq!((claims.scope, claims.scp), (None, Some(vec!["p".to_owned(), "q".to_owned()])));
+    let grant = decide(&context).unwrap();
+    let claims = grant.claims("https://issuer.test", "j");
+    assert_eq!((claims.scope, claims.scp), (None, Some(vec!["p".into(), "q".into()])));
 }
 
 #[test]
@@ -253,7 +250,8 @@ fn scope_claim_is_absent_if_it_is_empty_or_the_token_is_record_bound() {
             context.key.permissions = set(permissions);
             let statement = EffectiveStatement { permissions: set("p q"), resources: resources.clone() };
             context.key.access_statements = vec![statement];
-            let claims = decide(&context).unwrap().into_claims("https://issuer.test", "j".to_owned());
+            let grant = decide(&context).unwrap();
+            let claims = grant.claims("https://issuer.test", "j");
             assert_eq!((claims.scope, claims.scp), (None, None), "{record_bound} {permissions}");
             assert_eq!(claims.authorization_details.is_some(), record_bound);
         }
