@@ -102,7 +102,7 @@ pub fn fill(database: &Database, size: Size) {
          generation_id, created_at) \
          SELECT c.number, c.id, k.id, k.version, c.encrypted_secret, c.master_version, k.expires_at, c.status_list, \
          c.status_index, 1, k.owner_type, k.owner_id, k.user_id, k.organization_id, k.generation_id, k.created_at \
-         FROM credentials c JOIN api_keys k ON k.id = c.key_id",
+         FROM credentials c JOIN api_keys k ON k.id = c.key_id WHERE c.number BETWEEN 1 AND 10000000",
     );
     // Each list is half full, as when a new list replaces it.
     database.sql(&format!(
