@@ -26,7 +26,7 @@ use std::{
 use serde::Deserialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
-use crate::support::{Kind, Server, both, keep_alive::exchange_of};
+use crate::support::{Kind, both, keep_alive::exchange_of};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
