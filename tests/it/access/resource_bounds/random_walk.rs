@@ -232,13 +232,13 @@ async fn walks(server: &Server, fixed: std::ops::Range<u64>, of_today: u64, step
         stage.reset(server).await;
     }
     eprintln!("accepted: {accepted:?}");
-    // What one walk is allowed is chance, and differs with the day. Those of the fixed seeds have five.
-    assert!(accepted.len() >= 4 || seeds.len() == 1, "hardly anything was allowed: {accepted:?}");
+    // What one walk is allowed is chance, and differs with the day. The fixed seeds alone have seven.
+    assert!(accepted.len() >= 7 || seeds.len() == 1, "hardly anything was allowed: {accepted:?}");
 }
 
 both! {
     async fn no_sequence_of_calls_by_a_member_widens_what_check_allows(server: Server) {
-        walks(&server, 0..2, 2, 40).await;
+        walks(&server, 0..8, 2, 40).await;
     }
 }
 
