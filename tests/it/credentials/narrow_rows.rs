@@ -1,5 +1,12 @@
 //! Narrow rows and remembered facts follow every change, also by SQL (invariants 2 and 14).
 
+mod conditions;
+mod event_types;
+mod triggers;
+mod unusual;
+
+use std::time::Duration;
+
 use diesel::{QueryableByName, RunQueryDsl, sql_types::BigInt};
 use keyswap::{
     domain::common::derived_id::CredentialId,
@@ -7,8 +14,11 @@ use keyswap::{
 };
 use reqwest::StatusCode;
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::support::{Key, Server, both};
+
+const DEFAULT_AUDIENCE: &str = "http://keyswap.test";
 
 #[derive(QueryableByName)]
 struct Count {
@@ -16,9 +26,9 @@ struct Count {
     count: i64,
 }
 
-async fn has_narrow_row(server: &Server, key: &Key) -> bool {
-    let id: CredentialId = key.value["ks_".len()..][..CredentialId::LENGTH].parse().unwrap();
-    let text = format!("SELECT COUNT(*) AS count FROM narrow_credentials WHERE number = {}", id.number());
+/// Returns the number of rows of `from`, a table with conditions.
+async fn count(server: &Server, from: &str) -> i64 {
+    let text = format!("SELECT COUNT(*) AS count FROM {from}");
     let count = move |connection: &mut Conn| {
         let found: Count = match connection {
             Conn::Sqlite(inner) => diesel::sql_query(text).get_result(inner)?,
@@ -26,7 +36,53 @@ async fn has_narrow_row(server: &Server, key: &Key) -> bool {
         };
         Ok::<_, StoreError>(found.count)
     };
-    server.services.store.read(count).await.unwrap() == 1
+    server.services.store.read(count).await.unwrap()
+}
+
+fn credential_of(key: &Key) -> CredentialId {
+    key.value["ks_".len()..][..CredentialId::LENGTH].parse().unwrap()
+}
+
+async fn has_narrow_row(server: &Server, key: &Key) -> bool {
+    count(server, &format!("narrow_credentials WHERE number = {}", credential_of(key).number())).await == 1
+}
+
+/// Exchanges a key until its narrow row and what is remembered suffice for the next exchange.
+async fn until_remembered(server: &Server, key: &Key) {
+    for _ in 0..250 {
+        assert_eq!(server.exchange(&key.value).await.status(), StatusCode::OK);
+        let row = server.services.store.load_narrow_credential(credential_of(key)).await.unwrap();
+        if row.is_some_and(|(row, _)| server.services.shared_facts.find(&row).flatten().is_some()) {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the facts of the key are not remembered");
+}
+
+/// Creates a key of the user alice, who has the role worker, with these permissions.
+async fn key_of_a_worker(server: &Server, permissions: &[&str]) -> Key {
+    server.permissions_for_all(permissions).await;
+    server.role("worker", permissions).await;
+    server.user("alice", &["worker"]).await;
+    server.key_of(json!({ "type": "user", "id": "alice" }), permissions).await
+}
+
+/// Creates a service client with these permissions and a key of it.
+async fn key_of_a_client(server: &Server, permissions: &[&str]) -> Key {
+    server.permissions_for_all(permissions).await;
+    let body = json!({ "name": "a client", "permissions": permissions });
+    let client = server.manage("POST", "/v1/service-clients", Some(body), 201).await;
+    server.key_of(json!({ "type": "service_client", "id": client["id"] }), permissions).await
+}
+
+/// Changes the default audience.
+async fn patch_default_audience(server: &Server, body: serde_json::Value) {
+    let page = server.manage("GET", "/v1/audiences", None, 200).await;
+    let all = page["data"].as_array().unwrap();
+    let audience = all.iter().find(|audience| audience["identifier"] == DEFAULT_AUDIENCE).unwrap();
+    let path = format!("/v1/audiences/{}", audience["id"].as_str().unwrap());
+    server.manage("PATCH", &path, Some(body), 200).await;
 }
 
 async fn scope_of(server: &Server, key: &Key) -> String {
