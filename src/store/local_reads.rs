@@ -83,3 +83,37 @@ impl LocalReaders {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        crypto::random::SystemEntropy,
+        store::{
+            pool,
+            settings::{CreationPolicy, DatabaseSettings, SystemClock},
+        },
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_is_not_used_for_longer_than_its_age() {
+        let dir = tempfile::tempdir().unwrap();
+        let limit = Duration::from_secs(10);
+        let settings = DatabaseSettings {
+            url: format!("sqlite://{}", dir.path().join("keyswap.db").display()).parse().unwrap(),
+            pool_size: 1,
+            connect_timeout: limit,
+            statement_timeout: limit,
+            lease: limit,
+        };
+        let entropy = SystemEntropy::default();
+        let pool = pool::open(&settings, CreationPolicy::Create, Arc::new(SystemClock), &entropy).unwrap();
+        let readers = LocalReaders::new(pool.connection_manager()).unwrap();
+        let connection = readers.manager.connect_sqlite_reader().unwrap();
+        readers.lock().push(Reader { connection, opened_at: Instant::now() });
+        tokio::time::advance(MAX_AGE - Duration::from_millis(1)).await;
+        assert_eq!(readers.read(|_| Ok(())), Some(()));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(readers.read(|_| Ok(())), None, "the file may have been replaced");
+    }
+}

@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use super::{
-    DEFAULT_AUDIENCE, credential_of, key_of_a_client, key_of_a_worker, patch_default_audience, scope_of,
+    DEFAULT_AUDIENCE, credential_of, is_refused, key_of_a_client, key_of_a_worker, patch_default_audience, scope_of,
     until_remembered,
 };
 use crate::support::{Key, Server, body_of, both, verify, wire::wrong};
@@ -112,6 +112,29 @@ both! {
         let key = server.key_of(json!({ "type": "organization", "id": "acme" }), &["a:b"]).await;
         let unowned = server.key_of(json!({ "type": "none" }), &["a:b"]).await;
         until_remembered(&server, &unowned).await;
+        assert_eq!(scope_of(&server, &key).await, "a:b");
+    }
+
+    async fn lock_of_the_user_applies(server: Server) {
+        let key = key_of_a_worker(&server, &["a:b"]).await;
+        until_remembered(&server, &key).await;
+        server.database.sql("UPDATE users SET locked_at = 1 WHERE id = 'alice'");
+        assert!(is_refused(&server, &key).await);
+    }
+
+    async fn roles_in_another_organization_are_not_used(server: Server) {
+        server.permissions_for_all(&["a:b", "a:c"]).await;
+        server.role("worker", &["a:b"]).await;
+        server.role("reader", &["a:c"]).await;
+        server.user("alice", &[]).await;
+        for organization in ["acme", "other"] {
+            server.organization(organization).await;
+            server.member(organization, "alice", &["reader", "worker"]).await;
+        }
+        let owner = json!({ "type": "user", "id": "alice", "organization_id": "acme" });
+        let key = server.key_of(owner, &["a:b", "a:c"]).await;
+        server.member("acme", "alice", &["worker"]).await;
+        until_remembered(&server, &key).await;
         assert_eq!(scope_of(&server, &key).await, "a:b");
     }
 

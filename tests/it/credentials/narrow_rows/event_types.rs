@@ -88,7 +88,7 @@ both! {
     async fn integrity_accepted(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         until_remembered(&server, &key).await;
-        let alter = "UPDATE audiences SET created_at = created_at + 1 WHERE identifier";
+        let alter = "UPDATE audiences SET version = version + 1 WHERE identifier";
         server.database.sql(&format!("{alter} = '{DEFAULT_AUDIENCE}'"));
         server.accept_altered_rows().await;
         until_remembered(&server, &key).await;
