@@ -149,7 +149,7 @@ mod sqlite_triggers {
     async fn is_row_deleted_after(server: &Server, statement: &str) -> bool {
         let key = server.generic_key(&["a:b"]).await;
         assert!(has_narrow_row(server, &key).await);
-        server.database.sql(&format!("PRAGMA foreign_keys = OFF; {}", statement.replace("{key}", &key.id)));
+        server.database.sql(&format!("PRAGMA foreign_keys = OFF; {}", statement.replace("$key", &key.id)));
         !has_narrow_row(server, &key).await
     }
 
@@ -161,22 +161,22 @@ mod sqlite_triggers {
 
     #[test]
     fn api_keys_insert() {
-        run("REPLACE INTO api_keys SELECT * FROM api_keys WHERE id = '{key}'");
+        run("REPLACE INTO api_keys SELECT * FROM api_keys WHERE id = '$key'");
     }
 
     #[test]
     fn api_keys_delete() {
-        run("DELETE FROM api_keys WHERE id = '{key}'");
+        run("DELETE FROM api_keys WHERE id = '$key'");
     }
 
     #[test]
     fn credentials_insert() {
-        run("REPLACE INTO credentials SELECT * FROM credentials WHERE key_id = '{key}'");
+        run("REPLACE INTO credentials SELECT * FROM credentials WHERE key_id = '$key'");
     }
 
     #[test]
     fn credentials_delete() {
-        run("DELETE FROM credentials WHERE key_id = '{key}'");
+        run("DELETE FROM credentials WHERE key_id = '$key'");
     }
 }
 
