@@ -1,5 +1,5 @@
-//! Rows that have ended: usage of past days is moved to where it is kept, and what is kept no longer
-//! is deleted.
+//! Rows that have ended: usage of past days is moved to where it is kept, and what is kept no
+//! longer is deleted.
 
 use crate::{
     service::{Error, Services, lifecycle::Phase},

@@ -790,9 +790,8 @@ SELECT
     CASE WHEN EXISTS (SELECT 1 FROM access_record_principals y WHERE y.unique_id = n.key_id)
         OR EXISTS (SELECT 1 FROM access_record_principals y WHERE y.unique_id = CASE n.owner_type WHEN 'service_client' THEN n.owner_id WHEN 'user' THEN n.generation_id END)
     THEN 1 ELSE 0 END AS has_access_records,
-    h.authority_event
+    (SELECT h.authority_event FROM event_chain_head h WHERE h.id = 1) AS authority_event
 FROM narrow_credentials n
-JOIN event_chain_head h ON h.id = 1
 LEFT JOIN users u ON u.id = n.user_id
 LEFT JOIN members m ON m.organization_id = n.organization_id AND m.user_id = n.user_id
 LEFT JOIN organizations o ON o.id = n.organization_id;

@@ -113,8 +113,8 @@ impl PendingUses {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Removes and returns the next `BATCH_SIZE` rows, and as many uses of earlier days; all rows if
-    /// there are fewer. Replicas that write the same rows lock them in the same order.
+    /// Removes and returns the next `BATCH_SIZE` rows, and as many uses of earlier days; all rows
+    /// if there are fewer. Replicas that write the same rows lock them in the same order.
     pub fn take_batch(&self) -> UseBatch {
         let mut last = lock(&self.last);
         let mut batch = UseBatch::default();

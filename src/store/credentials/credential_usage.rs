@@ -98,8 +98,8 @@ pub fn find_range(
     Ok(rows.last().map(|(last, ..)| UsageRange { last: *last, has_ended_days }))
 }
 
-/// Moves the uses of days that are over to the keys, for the rows with a number above `after` and up
-/// to `last`.
+/// Moves the uses of days that are over to the keys, for the rows with a number above `after` and
+/// up to `last`.
 pub fn move_ended_days(tx: &mut Tx<'_>, after: i64, last: i64) -> Result<(), StoreError> {
     let today = UtcDay::of(tx.now());
     let ended = usage::lock_ended_days(tx, after, last, today)?;
