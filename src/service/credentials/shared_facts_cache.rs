@@ -95,12 +95,12 @@ impl Dependencies {
 
     fn are_those_of(&self, row: &NarrowCredential, audience: &Identifier) -> bool {
         self.authority_event == row.authority_event
-            && self.audience == *audience
             && self.entitlement == row.entitlement
             && self.client.as_ref() == client_of(row)
             && self.is_of_user == row.owner_scope.user().is_some()
             && self.is_of_organization == row.owner_scope.organization().is_some()
             && self.roles == row.roles
+            && self.audience == *audience
     }
 }
 
