@@ -114,6 +114,21 @@ both! {
         assert_eq!(answers().await, narrow);
     }
 
+    async fn facts_are_remembered_for_each_audience(server: Server) {
+        server.permissions(&["internal", "projects:read"]).await;
+        let key = server.generic_key(&["internal"]).await;
+        server.audience("https://projects.test", Some(&["projects:read"])).await;
+        server.audience("https://internal.test", Some(&["internal"])).await;
+        for _ in 0..3 {
+            for (audience, missing) in [("projects", json!(["internal"])), ("internal", json!([]))] {
+                let audience = format!("https://{audience}.test");
+                let body = json!({ "value": key.value, "audience": audience, "required_permissions": ["internal"] });
+                let answer = server.manage("POST", VALIDATE, Some(body), 200).await;
+                assert_eq!(answer["missing_permissions"], missing, "{audience}");
+            }
+        }
+    }
+
     async fn changes_of_what_a_validation_shows_apply_to_the_next_one(server: Server) {
         people(&server).await;
         put(&server, "/v1/users/self", json!({ "profile": { "email": "old@acme.test" } })).await;
