@@ -176,7 +176,7 @@ impl Subject {
         let signature = self.baseline(true, &answer).cpu - self.baseline(false, &answer).cpu;
         let without = exchange - signature;
         let value = format!("{validation:.1} µs, {:.2} times the {without:.1} µs", validation / without);
-        self.print_figure("CPU of a validation, beside an exchange without its signature", &value, "1 time");
+        self.print_figure("CPU of a validation, beside an exchange without its signature", &value, "1.1 times");
     }
 
     fn baseline(&self, signs: bool, answer: &Answer) -> Figures {

@@ -9,7 +9,7 @@ use tokio::{sync::oneshot, task::yield_now};
 use crate::{
     domain::common::derived_id::CredentialId,
     store::{
-        credentials::{key_details, narrow_lookup},
+        credentials::{key_details, narrow_details, narrow_lookup},
         database_lease::UnverifiedRead,
         dialect,
         error::StoreError,
@@ -153,6 +153,10 @@ fn find_many(
         LookupScope::Narrow => {
             let found = narrow_lookup::find_many(connection, ids)?.into_iter();
             found.map(|(id, found)| (id, FoundCredential::Narrow(Box::new(found)))).collect()
+        }
+        LookupScope::NarrowDetails => {
+            let found = narrow_details::find_many(connection, ids)?.into_iter();
+            found.map(|(id, found)| (id, FoundCredential::NarrowDetails(Box::new(found)))).collect()
         }
         LookupScope::AllTables(detail, targets) => {
             let found = key_details::find_many(connection, ids, targets, *detail)?.into_iter();

@@ -3,7 +3,10 @@
 use crate::{
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     store::{
-        credentials::{key_context::LookupDetail, key_details::CredentialLookup, narrow_lookup::NarrowLookup},
+        credentials::{
+            key_context::LookupDetail, key_details::CredentialLookup, narrow_details::DetailedNarrowLookup,
+            narrow_lookup::NarrowLookup,
+        },
         database_lease::UnverifiedRead,
         error::StoreError,
     },
@@ -36,6 +39,8 @@ pub(crate) type LookupResult = Result<UnverifiedRead<Option<FoundCredential>>, S
 pub(crate) enum LookupScope {
     /// Its narrow row.
     Narrow,
+    /// Its narrow row, and what validation returns of its key.
+    NarrowDetails,
     /// All tables, with the audiences that exist among these.
     AllTables(LookupDetail, BTreeSet<Identifier>),
 }
@@ -43,6 +48,7 @@ pub(crate) enum LookupScope {
 #[derive(Debug, Clone)]
 pub(crate) enum FoundCredential {
     Narrow(Box<NarrowLookup>),
+    NarrowDetails(Box<DetailedNarrowLookup>),
     AllTables(Box<CredentialLookup>),
 }
 

@@ -15,6 +15,7 @@ use crate::{
         credentials::{
             key_context::LookupDetail,
             key_details::CredentialLookup,
+            narrow_details::{self, DetailedNarrowLookup},
             narrow_lookup::{self, NarrowLookup},
         },
         database_lease::Trust,
@@ -70,7 +71,7 @@ impl Store {
     ) -> Result<Option<CredentialLookup>, StoreError> {
         match self.look_up(credential, LookupScope::AllTables(detail, targets)).await? {
             Some(FoundCredential::AllTables(found)) => Ok(Some(*found)),
-            Some(FoundCredential::Narrow(_)) | None => Ok(None),
+            Some(FoundCredential::Narrow(_) | FoundCredential::NarrowDetails(_)) | None => Ok(None),
         }
     }
 
@@ -83,7 +84,22 @@ impl Store {
         }
         match self.look_up(credential, LookupScope::Narrow).await? {
             Some(FoundCredential::Narrow(found)) => Ok(Some(*found)),
-            Some(FoundCredential::AllTables(_)) | None => Ok(None),
+            Some(FoundCredential::NarrowDetails(_) | FoundCredential::AllTables(_)) | None => Ok(None),
+        }
+    }
+
+    /// Like `load_narrow_credential`, with what validation returns of the key.
+    pub async fn load_narrow_details(
+        &self,
+        credential: CredentialId,
+    ) -> Result<Option<DetailedNarrowLookup>, StoreError> {
+        if let Some(readers) = &self.local_readers {
+            let found = readers.read(|connection| narrow_details::find_many(connection, &[credential]));
+            return Ok(found.and_then(|mut found| found.remove(&credential)));
+        }
+        match self.look_up(credential, LookupScope::NarrowDetails).await? {
+            Some(FoundCredential::NarrowDetails(found)) => Ok(Some(*found)),
+            Some(FoundCredential::Narrow(_) | FoundCredential::AllTables(_)) | None => Ok(None),
         }
     }
 

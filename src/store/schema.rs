@@ -215,6 +215,10 @@ diesel::table! {
         roles -> Nullable<Text>,
         has_access_records -> Integer,
         authority_event -> Text,
+        user_profile -> Nullable<Text>,
+        user_metadata -> Nullable<Text>,
+        organization_name -> Nullable<Text>,
+        organization_metadata -> Nullable<Text>,
     }
 }
 diesel::table! {
@@ -549,7 +553,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     service_clients,
     key_owner_status,
     audiences,
-    narrow_credentials
+    narrow_credentials,
+    narrow_lookups
 );
 diesel::joinable!(webhook_deliveries -> webhooks (webhook_id));
 diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhooks);

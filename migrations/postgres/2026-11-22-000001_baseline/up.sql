@@ -794,7 +794,12 @@ SELECT
     CASE WHEN EXISTS (SELECT 1 FROM access_record_principals y WHERE y.unique_id = n.key_id)
         OR EXISTS (SELECT 1 FROM access_record_principals y WHERE y.unique_id = CASE n.owner_type WHEN 'service_client' THEN n.owner_id WHEN 'user' THEN n.generation_id END)
     THEN 1 ELSE 0 END AS has_access_records,
-    (SELECT h.authority_event FROM event_chain_head h WHERE h.id = 1) AS authority_event
+    (SELECT h.authority_event FROM event_chain_head h WHERE h.id = 1) AS authority_event,
+    -- For validations only.
+    u.profile AS user_profile,
+    u.metadata AS user_metadata,
+    o.name AS organization_name,
+    o.metadata AS organization_metadata
 FROM narrow_credentials n
 LEFT JOIN users u ON u.id = n.user_id
 LEFT JOIN members m ON m.organization_id = n.organization_id AND m.user_id = n.user_id

@@ -61,14 +61,12 @@ pub(crate) async fn verify_api_key<T>(
         Some((key, Some(id)))
     };
     verify(services, presented, parse, async |key: ParsedCredential| {
-        let narrow = match detail {
-            LookupDetail::Context => narrow_path::verify(services, &key, request).await?,
-            LookupDetail::Full => NarrowResult::Insufficient,
-        };
-        if let NarrowResult::Accepted(context) = narrow {
+        let narrow = narrow_path::verify(services, &key, request, detail).await?;
+        if let NarrowResult::Accepted(accepted) = narrow {
+            let (context, details) = *accepted;
             let decision = rule(&context).await?;
             record_use(services, presented, &context);
-            return Ok(VerifiedCredential { decision, context: *context, details: None, claims: None });
+            return Ok(VerifiedCredential { decision, context, details, claims: None });
         }
         let targets = requested_targets(request, &services.settings.limits);
         let targets = targets.into_iter().take(MAX_TARGETS).cloned().collect();
@@ -82,8 +80,8 @@ pub(crate) async fn verify_api_key<T>(
         }
         let decision = rule(&context).await?;
         record_use(services, presented, &context);
-        if let NarrowResult::UnknownFacts(row) = narrow {
-            narrow_path::remember_facts(services, *row).await;
+        if let NarrowResult::UnknownFacts(unknown) = narrow {
+            narrow_path::remember_facts(services, *unknown).await;
         }
         Ok(VerifiedCredential { decision, context, details, claims: None })
     })

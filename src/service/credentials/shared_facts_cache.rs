@@ -1,5 +1,5 @@
 //! What exchanges remember of many keys: the permissions and limits of a key, the permissions of
-//! its owner, and the default audience. Nothing about a single key or owner is remembered.
+//! its owner, and one audience. Nothing about a single key or owner is remembered.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -36,7 +36,7 @@ const MAX_ENTRIES: usize = 4096;
 /// connection.
 const MAX_LOADS: usize = 2;
 
-/// Facts of the keys with the same entitlement, service client and roles.
+/// Facts of the keys with the same entitlement, service client and roles, at one audience.
 #[derive(Debug)]
 pub struct SharedFacts {
     pub permissions: PermissionSet,
@@ -44,7 +44,7 @@ pub struct SharedFacts {
     pub max_token_ttl: Option<Span>,
     pub client: Option<ServiceClientSnapshot>,
     pub owner_permissions: PermissionSet,
-    /// The default audience.
+    /// The requested audience.
     pub audience: Audience,
 }
 
@@ -72,6 +72,7 @@ struct Entry {
 #[derive(Debug, PartialEq, Eq)]
 struct Dependencies {
     authority_event: String,
+    audience: Identifier,
     entitlement: i64,
     client: Option<ServiceClientId>,
     is_of_user: bool,
@@ -80,9 +81,10 @@ struct Dependencies {
 }
 
 impl Dependencies {
-    fn of(row: &NarrowCredential) -> Self {
+    fn of(row: &NarrowCredential, audience: &Identifier) -> Self {
         Self {
             authority_event: row.authority_event.clone(),
+            audience: audience.clone(),
             entitlement: row.entitlement,
             client: client_of(row).cloned(),
             is_of_user: row.owner_scope.user().is_some(),
@@ -91,13 +93,14 @@ impl Dependencies {
         }
     }
 
-    fn are_those_of(&self, row: &NarrowCredential) -> bool {
+    fn are_those_of(&self, row: &NarrowCredential, audience: &Identifier) -> bool {
         self.authority_event == row.authority_event
             && self.entitlement == row.entitlement
             && self.client.as_ref() == client_of(row)
             && self.is_of_user == row.owner_scope.user().is_some()
             && self.is_of_organization == row.owner_scope.organization().is_some()
             && self.roles == row.roles
+            && self.audience == *audience
     }
 }
 
@@ -109,8 +112,9 @@ const fn client_of(row: &NarrowCredential) -> Option<&ServiceClientId> {
 }
 
 impl SharedFactsCache {
-    fn hash(&self, row: &NarrowCredential) -> u64 {
-        self.hasher.hash_one((row.entitlement, client_of(row), row.owner_scope.user().is_some(), &row.roles))
+    fn hash(&self, row: &NarrowCredential, audience: &Identifier) -> u64 {
+        let is_of_user = row.owner_scope.user().is_some();
+        self.hasher.hash_one((row.entitlement, client_of(row), is_of_user, &row.roles, audience.as_str()))
     }
 
     /// Returns `None` if enough facts are being loaded.
@@ -118,15 +122,16 @@ impl SharedFactsCache {
         self.loads.try_acquire().ok()
     }
 
-    /// Returns what is remembered for a key: `Some(None)` if it needs a lookup in all tables.
-    pub fn find(&self, row: &NarrowCredential) -> Option<Option<Arc<SharedFacts>>> {
+    /// Returns what is remembered for a key at an audience: `Some(None)` if it needs a lookup in all
+    /// tables.
+    pub fn find(&self, row: &NarrowCredential, audience: &Identifier) -> Option<Option<Arc<SharedFacts>>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = entries.get(&self.hash(row))?;
-        entry.dependencies.are_those_of(row).then(|| entry.facts.clone())
+        let entry = entries.get(&self.hash(row, audience))?;
+        entry.dependencies.are_those_of(row, audience).then(|| entry.facts.clone())
     }
 
-    pub fn remember(&self, row: &NarrowCredential, facts: Option<Arc<SharedFacts>>) {
-        let entry = Entry { dependencies: Dependencies::of(row), facts };
+    pub fn remember(&self, row: &NarrowCredential, audience: &Identifier, facts: Option<Arc<SharedFacts>>) {
+        let entry = Entry { dependencies: Dependencies::of(row, audience), facts };
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= MAX_ENTRIES {
             entries.retain(|_, entry| entry.dependencies.authority_event == row.authority_event);
@@ -134,12 +139,12 @@ impl SharedFactsCache {
         if entries.len() >= MAX_ENTRIES {
             entries.clear();
         }
-        entries.insert(self.hash(row), entry);
+        entries.insert(self.hash(row, audience), entry);
     }
 }
 
 impl SharedFacts {
-    /// Returns `None` if the default audience does not exist, or takes claims from metadata, which
+    /// Returns `None` if the requested audience does not exist, or takes claims from metadata, which
     /// differ from key to key.
     pub fn from_stored(stored: StoredSharedFacts) -> Option<Self> {
         let StoredSharedFacts { permissions, audiences, max_token_ttl, client, owner_permissions, audience } = stored;
@@ -148,7 +153,7 @@ impl SharedFacts {
         facts.audience.token_profile.claims.is_empty().then_some(facts)
     }
 
-    /// Returns the context of an exchange for the default audience: the same that a lookup in all
+    /// Returns the context of an exchange for the requested audience: the same that a lookup in all
     /// tables gives.
     pub fn context_of(&self, row: NarrowCredential, now: Timestamp) -> KeyContext {
         let status = row.status().map(|(list, index)| StatusListIndex { list: list.clone(), index });

@@ -78,7 +78,7 @@ impl NarrowCredential {
     }
 
     /// Whether exchanges need no more than the row and what they remember.
-    fn is_sufficient(&self) -> bool {
+    pub(crate) fn is_sufficient(&self) -> bool {
         !self.has_access_records.0 && !self.authority_event.is_empty()
     }
 }

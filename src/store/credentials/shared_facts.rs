@@ -1,5 +1,5 @@
 //! What many keys share, and exchanges therefore remember: the permissions and limits of the key,
-//! the permissions of its owner, and the default audience.
+//! the permissions of its owner, and the requested audience.
 
 use crate::{
     domain::{
@@ -30,7 +30,7 @@ pub struct StoredSharedFacts {
     pub max_token_ttl: Option<Span>,
     pub client: Option<ServiceClientSnapshot>,
     pub owner_permissions: PermissionSet,
-    /// The default audience, if it exists.
+    /// The requested audience, if it exists.
     pub audience: Option<AuthenticatedAudience>,
 }
 

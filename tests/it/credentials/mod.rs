@@ -4,5 +4,6 @@ mod derived;
 mod key_context;
 mod last_used;
 mod narrow_rows;
+mod narrow_validations;
 mod presented_tokens;
 mod tokens;

@@ -1,13 +1,15 @@
-//! Compares the contexts that narrow rows and remembered facts give with those of all tables.
+//! Compares the contexts and details that narrow rows and remembered facts give with those of all
+//! tables.
 
 use keyswap::{
     crypto::sha256,
     domain::{access::audience::Identifier, common::derived_id::CredentialId},
     service::credentials::shared_facts_cache::{SharedFacts, SharedFactsCache},
     store::{
-        Conn, Store, StoreError,
+        Conn, LookupDetail, Store, StoreError,
         credentials::{
-            key_context::{self, KeySelector},
+            key_context::KeySelector,
+            key_details::{self, CredentialQuery},
             shared_facts,
         },
     },
@@ -22,35 +24,37 @@ use super::{
 /// facts are those of whichever key was first.
 pub async fn compare(store: &Store, model: &Model) -> usize {
     let (cache, mut compared) = (SharedFactsCache::default(), 0);
+    let audience: Identifier = DEFAULT_AUDIENCE.parse().unwrap();
     wait_for_a_reader(store, model).await;
     let credentials = model.keys.values().flat_map(|key| key.credentials.iter().map(move |one| (key, one)));
     for (key, credential) in credentials {
         let id: CredentialId = credential.id.parse().unwrap();
         let Some((row, now)) = store.load_narrow_credential(id).await.unwrap() else { continue };
         assert!(!key.suspended && !key.revoked && !key.archived && credential.lookup.is_none(), "{key:?}");
-        let facts = match cache.find(&row) {
+        let facts = match cache.find(&row, &audience) {
             Some(facts) => facts,
             None => {
-                let read = row.clone();
-                let load = move |connection: &mut Conn| {
-                    let audience: Identifier = DEFAULT_AUDIENCE.parse().unwrap();
-                    shared_facts::load(connection, &read, &audience, sha256)
-                };
+                let (read, of_audience) = (row.clone(), audience.clone());
+                let load = move |connection: &mut Conn| shared_facts::load(connection, &read, &of_audience, sha256);
                 let stored = store.read::<_, StoreError>(load).await.unwrap().expect("nothing changes");
                 let facts = SharedFacts::from_stored(stored).map(std::sync::Arc::new);
-                cache.remember(&row, facts.clone());
+                cache.remember(&row, &audience, facts.clone());
                 facts
             }
         };
         let Some(facts) = facts else { continue };
         let read = move |connection: &mut Conn| {
             let targets = [DEFAULT_AUDIENCE.parse().unwrap()].into();
-            Ok::<_, StoreError>(key_context::load(connection, &KeySelector::Credential(id), &targets)?.unwrap())
+            let query = CredentialQuery { by: KeySelector::Credential(id), targets, detail: LookupDetail::Full };
+            Ok::<_, StoreError>(key_details::find(connection, &query)?.unwrap())
         };
-        let record = store.read(read).await.unwrap();
+        let found = store.read(read).await.unwrap();
+        let record = found.record;
         let encrypted = (record.encrypted_secret.clone(), record.master_version);
         assert_eq!((row.encrypted_secret.bytes.clone(), row.encrypted_secret.master_version), encrypted);
         let narrow = facts.context_of(row, now);
+        let (_, details) = store.load_narrow_details(id).await.unwrap().expect("the same row");
+        assert_eq!(details.into_key_details(&narrow), found.details.unwrap());
         assert_eq!(format!("{narrow:#?}"), format!("{:#?}", context_of(record)));
         compared += 1;
     }
