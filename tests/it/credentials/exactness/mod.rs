@@ -2,6 +2,7 @@
 //! tables gives, whatever changed before (invariants 2 and 14).
 
 mod collisions;
+mod histories;
 mod restored;
 mod written_by_sql;
 
