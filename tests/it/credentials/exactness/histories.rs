@@ -13,6 +13,9 @@ const STEPS: usize = 30;
 const FULL_STEPS: usize = 400;
 const FULL_SEEDS: u64 = 10;
 
+/// Keys that are not in force are exchanged after each step.
+const SETTINGS: [&str; 2] = ["brute_force.per_source=1000000", "brute_force.per_credential=1000000"];
+
 const PERMISSIONS: [&str; 3] = ["a:b", "a:c", "a:d"];
 const ROLES: [&str; 2] = ["one", "two"];
 
@@ -48,7 +51,7 @@ impl History {
         let client = json!({ "name": "a client", "permissions": PERMISSIONS });
         let client = server.manage("POST", "/v1/service-clients", Some(client), 201).await;
         let client = client["id"].as_str().unwrap().to_owned();
-        let servers = Servers::new(server, &["brute_force.per_source=1000000"]).await;
+        let servers = Servers::new(server, &SETTINGS).await;
         let mut history = Self { servers, random: Random::new(seed), client, credentials: Vec::new() };
         for number in 0..5 {
             history.create(number).await;
@@ -214,7 +217,7 @@ both! {
 
 fn many(kind: Kind) {
     for seed in 0..FULL_SEEDS {
-        Server::run(kind, &[], |server| compare_history(server, seed_or(seed + 100), FULL_STEPS));
+        Server::run(kind, &SETTINGS, |server| compare_history(server, seed_or(seed + 100), FULL_STEPS));
     }
 }
 
