@@ -73,7 +73,7 @@ const OF_THE_CLIENT: &[Edit] = &[
     edit(KEY, "revoked_at", "1"),
     edit(KEY, "expires_at", "4000000000000"),
     edit(KEY, "version", "version + 1"),
-    edit(CREDENTIAL, "expires_at", "1"),
+    edit(CREDENTIAL, "expires_at", "4000000000000"),
     edit(CREDENTIAL, "status_index", "(status_index + 1) % 1000"),
     edit(NARROW, "version", "version + 1"),
     edit(NARROW, "key_id", "'key_00000000000000000000000001'"),
