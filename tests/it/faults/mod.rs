@@ -32,6 +32,7 @@ mod secrets;
 mod server_lifecycle;
 mod signing;
 mod signing_key_import;
+mod sqlite_neighbours;
 mod sqlite_tools;
 mod startup;
 mod statements;

@@ -7,7 +7,7 @@ mod history;
 mod lookups;
 mod model;
 mod narrow;
-mod random;
+pub mod random;
 mod rules;
 
 use std::{

@@ -12,15 +12,22 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::cause::{API, Cause};
 use crate::support::keep_alive::{Answer, KeepAlive, exchange_of};
 
 /// The number of requests that each client sends after the change.
 pub const AFTER: usize = 2;
 
+/// A resource of the access record.
+const RESOURCE: &str = "/a/1";
+
 /// The kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind {
+    /// An exchange for the default audience, which reads a narrow row.
     Exchange,
+    /// An exchange for another audience, which reads all tables.
+    ExchangeForAudience,
     Validate,
     Introspect,
 }
@@ -28,6 +35,7 @@ pub enum RequestKind {
 /// The requests of one round.
 pub struct Requests {
     exchange: Vec<u8>,
+    exchange_for_audience: Vec<u8>,
     validate: Vec<u8>,
     introspect: Vec<u8>,
 }
@@ -35,19 +43,29 @@ pub struct Requests {
 impl Requests {
     /// Requests about a key. Validation and introspection present `shown`: the key itself or a
     /// token issued for it.
-    pub fn of(key: &str, shown: &str, admin: &str) -> Self {
-        let question = json!({ "value": shown, "required_permissions": ["a:b"], "audience": "api" });
-        let token: String = form_urlencoded::Serializer::new(String::new()).append_pair("token", shown).finish();
+    pub fn of(key: &str, shown: &str, admin: &str, cause: Cause) -> Self {
+        let audience = cause.audience().unwrap_or(API);
+        let mut validation = json!({ "value": shown, "required_permissions": ["a:b"], "audience": audience });
+        let mut token = form_urlencoded::Serializer::new(String::new());
+        token.append_pair("token", shown);
+        if cause == Cause::AccessRecord {
+            // What a record grants is in effect at its resources alone.
+            validation["resource"] = json!(RESOURCE);
+            token.append_pair("resource", RESOURCE);
+        }
+        let exchange_body = |audience: &str| json!({ "audience": audience }).to_string();
         Self {
-            exchange: exchange_of(key, r#"{"audience":"api"}"#),
-            validate: post("/v1/api-keys/validate", admin, "application/json", &question.to_string()),
-            introspect: post("/oauth/introspect", admin, "application/x-www-form-urlencoded", &token),
+            exchange: exchange_of(key, &cause.audience().map_or_else(String::new, exchange_body)),
+            exchange_for_audience: exchange_of(key, &exchange_body(audience)),
+            validate: post("/v1/api-keys/validate", admin, "application/json", &validation.to_string()),
+            introspect: post("/oauth/introspect", admin, "application/x-www-form-urlencoded", &token.finish()),
         }
     }
 
     fn for_kind(&self, ask: RequestKind) -> &[u8] {
         match ask {
             RequestKind::Exchange => &self.exchange,
+            RequestKind::ExchangeForAudience => &self.exchange_for_audience,
             RequestKind::Validate => &self.validate,
             RequestKind::Introspect => &self.introspect,
         }
@@ -65,13 +83,15 @@ fn grants(ask: RequestKind, answer: &Answer) -> bool {
     match (ask, answer.status) {
         (_, 200) => {}
         // 400 is `invalid_scope`: no permission is left to grant.
-        (RequestKind::Exchange, 400 | 401) => return false,
+        (RequestKind::Exchange | RequestKind::ExchangeForAudience, 400 | 401) => return false,
         _ => panic!("{ask:?}: {answer:?}"),
     }
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     let scope = || body["scope"].as_str().unwrap_or_default().split(' ').any(|name| name == "a:b");
+    // The permission of a record-bound key, at the resources of a record.
+    let details = || body["authorization_details"].as_array().is_some_and(|details| !details.is_empty());
     match ask {
-        RequestKind::Exchange => scope(),
+        RequestKind::Exchange | RequestKind::ExchangeForAudience => scope() || details(),
         RequestKind::Validate => body["api_key"].is_object() && body["missing_permissions"] == json!([]),
         RequestKind::Introspect => body["active"].as_bool().unwrap() && scope(),
     }
