@@ -2,6 +2,7 @@
 //! and a backup is made.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -16,7 +17,7 @@ use super::schedule::Schedule;
 use crate::{
     databases::TemporaryDeployment,
     probe::probe,
-    processes::{Process, ask_with},
+    processes::{Process, ask, ask_with},
     seed::Keys,
 };
 
@@ -37,6 +38,20 @@ pub struct Changes {
     /// Changes and exchanges with an unexpected response.
     pub faults: Vec<String>,
     ended: Vec<String>,
+}
+
+/// Tokens that were verified, and the signing keys that were published.
+#[derive(Debug, Default)]
+pub struct Verification {
+    pub failures: usize,
+    keys: BTreeSet<String>,
+}
+
+impl Verification {
+    /// Each rotation publishes another key. The first two keys are there from the start.
+    pub fn rotations(&self) -> usize {
+        self.keys.len().saturating_sub(2)
+    }
 }
 
 /// A backup, with its times since the beginning of the run.
@@ -134,21 +149,34 @@ impl Operator<'_> {
     }
 }
 
-/// Verifies a token with the JWKS once in a minute, also after rotations. Returns how often it
-/// failed.
-pub fn verify_tokens(server: &Process, algorithm: Algorithm, keys: &Keys, schedule: Schedule) -> usize {
-    let checks = (0..schedule.minutes()).map(|minute| {
-        let due = schedule.begin + schedule.end_of_minute(minute);
-        thread::sleep(due.saturating_duration_since(Instant::now()));
+/// Verifies a token with the JWKS once in a minute, also after rotations.
+pub fn verify_tokens(
+    server: &Process,
+    keys: &Keys,
+    run: (Schedule, Algorithm),
+    is_stopped: &AtomicBool,
+) -> Verification {
+    let (schedule, algorithm) = run;
+    let mut verification = Verification::default();
+    for minute in 0..schedule.minutes() {
+        schedule.wait_until(schedule.end_of_minute(minute), is_stopped);
+        if is_stopped.load(Ordering::Relaxed) {
+            break;
+        }
         let key = keys.get(minute * STRIDE % keys.count());
-        thread::scope(|scope| scope.spawn(|| probe(server, algorithm, key)).join().is_err())
-    });
-    checks.filter(|failed| *failed).count()
+        let probed = thread::scope(|scope| scope.spawn(|| probe(server, algorithm, key)).join().is_ok());
+        verification.failures += usize::from(!probed);
+        let (_, jwks) = ask(server.port, "GET", "/.well-known/jwks.json", "").unwrap_or_default();
+        let jwks: Value = serde_json::from_slice(&jwks).unwrap_or_default();
+        let published = jwks["keys"].as_array().into_iter().flatten();
+        verification.keys.extend(published.map(|key| key["kid"].to_string()));
+    }
+    verification
 }
 
 /// Makes a backup with the command of the documents, in the middle of the run.
-pub fn back_up(place: &TemporaryDeployment, schedule: Schedule) -> Backup {
-    thread::sleep((schedule.begin + schedule.length / 2).saturating_duration_since(Instant::now()));
+pub fn back_up(place: &TemporaryDeployment, schedule: Schedule, is_stopped: &AtomicBool) -> Backup {
+    schedule.wait_until(schedule.length / 2, is_stopped);
     let (begin, file) = (schedule.begin.elapsed(), place.dir().join("day.backup"));
     let mut command = Command::new(&place.program);
     command.arg("backup").arg(&file).args(["--set", &format!("database.url={}", place.url())]);

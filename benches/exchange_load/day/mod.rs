@@ -28,7 +28,7 @@ use crate::{
     seed_database, table,
 };
 use arrivals::{Arrivals, Minute};
-use changes::{Backup, Changes, Operator};
+use changes::{Backup, Changes, Operator, Verification};
 use samples::{Sample, Sampler};
 use schedule::Schedule;
 
@@ -52,8 +52,7 @@ pub struct Day {
     pub minutes: Vec<Minute>,
     pub samples: Vec<Sample>,
     pub changes: Changes,
-    /// How many tokens did not verify.
-    pub unverified: usize,
+    pub verification: Verification,
     pub backup: Backup,
 }
 
@@ -84,6 +83,9 @@ pub fn day(options: &Options, length: Duration) -> ExitCode {
 
 fn measure(place: &TemporaryDeployment, keys: &Arc<Keys>, options: &Options, length: Duration) -> Day {
     let algorithm = options.algorithm[0];
+    // The verifiers of the server that created the keys may cache the JWKS for an hour, for which the
+    // next key would not sign.
+    place.forget_signing_keys();
     let server = Process::server_with(place, algorithm, &SETTINGS);
     probe(&server, algorithm, keys.get(keys.count() - 1));
     let kind = RequestKind::exchange(keys).with_draw(options.draw[0]);
@@ -97,8 +99,8 @@ fn measure(place: &TemporaryDeployment, keys: &Arc<Keys>, options: &Options, len
         let stop = StopGuard(&is_stopped);
         let sending = scope.spawn(|| arrivals.send(&is_stopped));
         let changing = scope.spawn(|| operator.change_keys(schedule, &is_stopped));
-        let verifying = scope.spawn(|| changes::verify_tokens(&server, algorithm, keys, schedule));
-        let backing_up = scope.spawn(|| changes::back_up(place, schedule));
+        let verifying = scope.spawn(|| changes::verify_tokens(&server, keys, (schedule, algorithm), &is_stopped));
+        let backing_up = scope.spawn(|| changes::back_up(place, schedule, &is_stopped));
         let mut samples = Vec::new();
         eprintln!("{}\n{}", place.database.name(), report::HEAD);
         for minute in 0..schedule.minutes() {
@@ -106,9 +108,9 @@ fn measure(place: &TemporaryDeployment, keys: &Arc<Keys>, options: &Options, len
             eprintln!("{}", report::row(schedule, minute, &arrivals.minutes()[minute], &samples));
         }
         sending.join().expect("exchanges were sent");
-        let (changes, unverified) = (changing.join().expect("changes"), verifying.join().expect("verifications"));
+        let (changes, verification) = (changing.join().expect("changes"), verifying.join().expect("verifications"));
         let backup = backing_up.join().expect("a backup");
         drop(stop);
-        Day { database: place.database, schedule, minutes: arrivals.minutes(), samples, changes, unverified, backup }
+        Day { database: place.database, schedule, minutes: arrivals.minutes(), samples, changes, verification, backup }
     })
 }

@@ -1,6 +1,6 @@
 //! The table of a run, and the rules that it must hold.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use super::{
     Day,
@@ -10,6 +10,8 @@ use super::{
 };
 use crate::databases::Database;
 
+/// The period in `SETTINGS`.
+const ROTATION_PERIOD: Duration = Duration::from_secs(600);
 /// The part of the exchanges that must be answered in time.
 const ENOUGH: f64 = 0.999;
 /// The longest p99 of a minute without a backup, in milliseconds. A client notices longer ones.
@@ -46,7 +48,7 @@ pub fn row(schedule: Schedule, minute: usize, exchanges: &Minute, samples: &[Sam
         millis(0.99),
         millis(0.999),
         exchanges.latencies.longest() / 1e3,
-        database_cpu.map_or("in it".to_owned(), |cpu| format!("{cpu:.2}")),
+        database_cpu.map_or("-".to_owned(), |cpu| format!("{cpu:.2}")),
         others * 100.0,
         sizes.database,
         sizes.log,
@@ -75,7 +77,7 @@ pub fn summary(day: &Day) -> String {
     format!(
         "- {}: {:.3} % of {} exchanges were answered in time.\n\
          - p99 of the worst minute: {:.2} ms; of those with the backup (minutes {:?}): {:.2} ms.\n\
-         - Backup: {backup} in {:.1} s. {} keys were created, rotated and revoked. {} stale answers.",
+         - Backup: {backup} in {:.1} s. {} keys were created, rotated and revoked. {} stale answers. {} rotations of signing keys.",
         day.database.name(),
         reached_share(day) * 100.0,
         day.schedule.count(),
@@ -85,6 +87,7 @@ pub fn summary(day: &Day) -> String {
         (day.backup.end - day.backup.begin).as_secs_f64(),
         day.changes.keys,
         day.changes.stale,
+        day.verification.rotations(),
     )
 }
 
@@ -107,7 +110,10 @@ pub fn find_faults(day: &Day) -> Vec<String> {
     for fault in &day.changes.faults {
         require(false, fault.clone());
     }
-    require(day.unverified == 0, format!("{} tokens did not verify", day.unverified));
+    let verification = &day.verification;
+    require(verification.failures == 0, format!("{} tokens did not verify", verification.failures));
+    let is_long = day.schedule.length > 2 * ROTATION_PERIOD;
+    require(verification.rotations() > 0 || !is_long, "no signing key was rotated".to_owned());
     if let Err(error) = &day.backup.result {
         require(false, format!("the backup: {error}"));
     }

@@ -1,11 +1,18 @@
 //! When the exchanges of a run are due.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 /// A billion exchanges in a day.
 pub const RATE: f64 = 1e9 / 86_400.0;
 /// The time that a row of the table covers.
 pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// How often a wait checks whether the run was stopped.
+const STOP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Exchanges at equal intervals.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +40,17 @@ impl Schedule {
     /// The end of a minute, after the beginning.
     pub fn end_of_minute(&self, minute: usize) -> Duration {
         MINUTE.mul_f64((minute + 1) as f64).min(self.length)
+    }
+
+    /// Waits until a time after the beginning, or until the run is stopped.
+    pub fn wait_until(&self, time: Duration, is_stopped: &AtomicBool) {
+        while !is_stopped.load(Ordering::Relaxed) {
+            let left = time.saturating_sub(self.begin.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            sleep(left.min(STOP_INTERVAL));
+        }
     }
 
     pub fn due(&self, number: u64) -> Instant {
