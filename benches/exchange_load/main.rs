@@ -19,6 +19,7 @@ mod baseline;
 mod check;
 mod copies;
 mod databases;
+mod day;
 mod draw;
 mod figures;
 mod load;
@@ -63,6 +64,9 @@ fn main() -> ExitCode {
     }
     if let Some(length) = options.soak {
         return soak::soak(&options, length);
+    }
+    if let Some(length) = options.day {
+        return day::day(&options, length);
     }
     if options.figures {
         return figures::figures(&options);

@@ -1,6 +1,6 @@
 //! Command-line options.
 
-use clap::{Parser, value_parser};
+use clap::{Parser, builder::ArgPredicate, value_parser};
 use keyswap::domain::signing::Algorithm;
 
 use super::{databases::Database, draw::Draw, seed::Population};
@@ -17,11 +17,25 @@ pub struct Options {
     #[arg(long, default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
     pub keys: u32,
     /// Give the keys these owners and limits. Modes other than the table use
-    /// the first one, and --check the keys of one service client.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "service")]
+    /// the first one, and --check the keys of one service client. With --day
+    /// the default is directory.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "service",
+        default_value_if("day", ArgPredicate::IsPresent, "directory")
+    )]
     pub population: Vec<Population>,
-    /// Draw the key of each request like this, for the table.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "uniform")]
+    /// Draw the key of each request like this, for the table and --day, whose
+    /// default is zipf.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "uniform",
+        default_value_if("day", ArgPredicate::IsPresent, "zipf")
+    )]
     pub draw: Vec<Draw>,
     /// Open this many keep-alive connections, with one request at a time on
     /// each.
@@ -32,7 +46,8 @@ pub struct Options {
     /// them. The baseline runs for at most 3 s.
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=600))]
     pub seconds: u64,
-    /// Sign tokens with ES256, ES384, EdDSA, RS256 or PS256.
+    /// Sign tokens with ES256, ES384, EdDSA, RS256 or PS256. Modes other than
+    /// the table use the first one.
     #[arg(long, value_delimiter = ',', default_value = "EdDSA,ES256,RS256")]
     pub algorithm: Vec<Algorithm>,
     #[arg(long, value_enum, value_delimiter = ',', default_value = "sqlite,postgres")]
@@ -49,26 +64,32 @@ pub struct Options {
     /// files grow.
     #[arg(long, value_parser = humantime::parse_duration, conflicts_with = "check")]
     pub soak: Option<std::time::Duration>,
+    /// Only exchange at the rate of a billion a day for this long, such as
+    /// `1h`, while keys and signing keys are rotated and a backup is made. Fail
+    /// if an exchange fails or is late, if an ended key is accepted, or if
+    /// memory or the log of the database grow.
+    #[arg(long, value_parser = humantime::parse_duration, conflicts_with_all = ["check", "soak"])]
+    pub day: Option<std::time::Duration>,
     /// Only measure the figures beside the table: memory, idle connections,
     /// start time, JWKS, validation, and the p99 at half of the highest load.
-    #[arg(long, conflicts_with_all = ["check", "soak"])]
+    #[arg(long, conflicts_with_all = ["check", "soak", "day"])]
     pub figures: bool,
     /// Only measure the goodput at three times the highest load. Fail if it is
     /// below 90 % of the highest load.
-    #[arg(long, conflicts_with_all = ["check", "soak", "figures"])]
+    #[arg(long, conflicts_with_all = ["check", "soak", "day", "figures"])]
     pub overload: bool,
     /// Only measure legitimate calls under attack, in phases of --seconds. Fail
     /// if one is refused, if their p99 exceeds three times the quiet one at up
     /// to half of the capacity, or if above it they are answered 503 more often
     /// than the attackers.
-    #[arg(long, conflicts_with_all = ["check", "soak", "figures", "overload"])]
+    #[arg(long, conflicts_with_all = ["check", "soak", "day", "figures", "overload"])]
     pub attack: bool,
     /// Measure this earlier build in turn with the current one, for the table
     /// and with --attack. It has databases of its own. Its schema may be
     /// another one, as long as its API and the encryption of secrets are the
     /// same: the first keys are created through the API, and the others are
     /// copies of their rows.
-    #[arg(long, conflicts_with_all = ["check", "soak", "figures", "overload"])]
+    #[arg(long, conflicts_with_all = ["check", "soak", "day", "figures", "overload"])]
     pub before: Option<std::path::PathBuf>,
     /// Accept the flag that Cargo passes to every benchmark.
     #[arg(long, hide = true)]

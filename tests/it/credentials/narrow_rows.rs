@@ -52,7 +52,14 @@ async fn until_remembered(server: &Server, key: &Key) {
     for _ in 0..250 {
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::OK);
         let row = server.services.store.load_narrow_credential(credential_of(key)).await.unwrap();
-        if row.is_some_and(|(row, _)| server.services.shared_facts.find(&row).flatten().is_some()) {
+        if row.is_some_and(|(row, _)| {
+            server
+                .services
+                .shared_facts
+                .find(&row, &server.services.settings.limits.default_audience)
+                .flatten()
+                .is_some()
+        }) {
             return;
         }
         sleep(Duration::from_millis(20)).await;

@@ -108,7 +108,9 @@ impl Servers {
 /// Whether an exchange of this key would read its narrow row and nothing else.
 async fn is_remembered(server: &Server, key: &str) -> bool {
     let row = server.services.store.load_narrow_credential(credential_id(key)).await.unwrap();
-    row.is_some_and(|(row, _)| server.services.shared_facts.find(&row).flatten().is_some())
+    row.is_some_and(|(row, _)| {
+        server.services.shared_facts.find(&row, &server.services.settings.limits.default_audience).flatten().is_some()
+    })
 }
 
 fn credential_id(key: &str) -> CredentialId {
