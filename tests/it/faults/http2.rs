@@ -34,6 +34,8 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const PING: u8 = 6;
 const GO_AWAY: u8 = 7;
+/// Flag of PING.
+const ACK: u8 = 1;
 /// Flags of HEADERS.
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -270,10 +272,15 @@ async fn response_that_is_not_read_ends() {
 /// client of `h2` would confirm GOAWAY with one of its own, which may find the connection closed.
 async fn is_answered_and_told(mut connection: TlsStream<TcpStream>) -> bool {
     let (mut is_answered, mut is_told) = (false, false);
-    let mut next = async || timeout(Duration::from_secs(5), read_frame(&mut connection)).await;
-    while let Ok((kind, _)) = next().await.expect("it is still open") {
+    while let Ok((kind, payload)) =
+        timeout(Duration::from_secs(5), read_frame(&mut connection)).await.expect("it is still open")
+    {
         is_answered |= kind == HEADERS;
         is_told |= kind == GO_AWAY;
+        // After the first GOAWAY the server waits until the client confirms a PING (RFC 9113, 6.8).
+        if kind == PING {
+            connection.write_all(&frame(PING, ACK, 0, &payload)).await.unwrap();
+        }
     }
     is_answered && is_told
 }
