@@ -82,7 +82,7 @@ impl Store {
             let found = readers.read(|connection| narrow_lookup::find_many(connection, &[credential]));
             return Ok(found.and_then(|mut found| found.remove(&credential)));
         }
-        match self.look_up(credential, LookupScope::Narrow).await? {
+        match self.look_up_narrow(credential, LookupScope::Narrow).await? {
             Some(FoundCredential::Narrow(found)) => Ok(Some(*found)),
             Some(FoundCredential::NarrowDetails(_) | FoundCredential::AllTables(_)) | None => Ok(None),
         }
@@ -97,9 +97,21 @@ impl Store {
             let found = readers.read(|connection| narrow_details::find_many(connection, &[credential]));
             return Ok(found.and_then(|mut found| found.remove(&credential)));
         }
-        match self.look_up(credential, LookupScope::NarrowDetails).await? {
+        match self.look_up_narrow(credential, LookupScope::NarrowDetails).await? {
             Some(FoundCredential::NarrowDetails(found)) => Ok(Some(*found)),
             Some(FoundCredential::Narrow(_) | FoundCredential::AllTables(_)) | None => Ok(None),
+        }
+    }
+
+    /// Like `look_up`. A narrow row that cannot be decoded was altered, so all tables must be read.
+    async fn look_up_narrow(
+        &self,
+        credential: CredentialId,
+        scope: LookupScope,
+    ) -> Result<Option<FoundCredential>, StoreError> {
+        match self.look_up(credential, scope).await {
+            Err(StoreError::InvalidData(_)) => Ok(None),
+            found => found,
         }
     }
 

@@ -27,7 +27,7 @@ async fn are_loaded_after(server: &Server, key: &Key, change: impl AsyncFnOnce()
 }
 
 both! {
-    async fn another_audience_is_read_from_all_tables(server: Server) {
+    async fn another_audience_is_that_of_the_token(server: Server) {
         let key = server.generic_key(&["a:b"]).await;
         server.audience("https://other.test", None).await;
         until_remembered(&server, &key).await;
