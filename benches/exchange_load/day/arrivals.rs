@@ -107,9 +107,9 @@ impl Arrivals {
 
     async fn release_due(&self, is_stopped: &AtomicBool) {
         let mut timer = create_timer().expect("a timer");
-        let (mut released, mut expirations) = (0, [0; 16]);
+        let (mut released, mut expirations) = (0, [0; 8]);
         while released < self.schedule.count() && !is_stopped.load(Ordering::Relaxed) {
-            timer.read(&mut expirations).await.expect("the timer runs");
+            timer.read_exact(&mut expirations).await.expect("the timer runs");
             let due = self.schedule.due_until_now();
             self.due.add_permits(usize::try_from(due - released).expect("a number of exchanges"));
             released = due;

@@ -33,8 +33,7 @@ impl Schedule {
 
     /// The number of rows of the table. The last one may cover less than a minute.
     pub fn minutes(&self) -> usize {
-        self.length.as_secs_f64().div_euclid(MINUTE.as_secs_f64()) as usize
-            + usize::from(self.length.as_nanos() % MINUTE.as_nanos() > 0)
+        self.length.as_nanos().div_ceil(MINUTE.as_nanos()) as usize
     }
 
     /// The end of a minute, after the beginning.

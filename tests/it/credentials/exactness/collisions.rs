@@ -7,10 +7,7 @@ use keyswap::{
 use reqwest::StatusCode;
 
 use super::{Answer, Servers, credential_id};
-use crate::{
-    faults::tables::lines_of,
-    support::{Server, both},
-};
+use crate::{faults::tables::lines_of, support::both};
 
 both! {
     async fn another_id_with_the_number_of_a_credential_is_refused(server: Server) {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Answer, Servers};
 use crate::{
     faults::tables::lines_of,
-    support::{Database, Kind, MANUAL_JOBS, Server, both},
+    support::{Database, Kind, MANUAL_JOBS, both},
 };
 
 fn tables(database: &Database) -> Vec<String> {
