@@ -128,8 +128,8 @@ impl SharedFactsCache {
         self.loads.try_acquire().ok()
     }
 
-    /// Returns what is remembered for a key at an audience: `Some(None)` if it needs a lookup in all
-    /// tables.
+    /// Returns what is remembered for a key at an audience: `Some(None)` if it needs a lookup in
+    /// all tables.
     pub fn find(&self, row: &NarrowCredential, audience: &Identifier) -> Option<Option<Arc<SharedFacts>>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get(&self.hash(row, audience))?;
@@ -150,8 +150,8 @@ impl SharedFactsCache {
 }
 
 impl SharedFacts {
-    /// Returns `None` if the requested audience does not exist, or takes claims from metadata, which
-    /// differ from key to key.
+    /// Returns `None` if the requested audience does not exist, or takes claims from metadata,
+    /// which differ from key to key.
     pub fn from_stored(stored: StoredSharedFacts) -> Option<Self> {
         let StoredSharedFacts { permissions, audiences, max_token_ttl, client, owner_permissions, audience } = stored;
         let audience = audience?.audience;

@@ -57,9 +57,10 @@ fn last_event(database: &Database) -> (String, String) {
 both! {
     async fn facts_of_another_history_are_not_used(server: Server, "jobs=by_hand") {
         server.permissions_for_all(&["a:b", "a:c"]).await;
-        server.role("worker", &["a:c"]).await;
+        server.role("worker", &["a:b", "a:c"]).await;
         server.user("alice", &["worker"]).await;
         let key = server.key_of(json!({ "type": "user", "id": "alice" }), &["a:b", "a:c"]).await.value;
+        server.role("worker", &["a:c"]).await;
         let servers = Servers::new(server, &[MANUAL_JOBS]).await;
         let server = &servers.narrow[0];
         let database = &server.database;
