@@ -117,7 +117,7 @@ macro_rules! text_enum {
 }
 
 /// Defines a set of names, ordered by name: an array in the API, and names separated by one space
-/// in the database and in tokens.
+/// in the database and in tokens. Clones share the names, which never change.
 macro_rules! name_set {
     (
         $(#[$meta:meta])*
@@ -128,7 +128,7 @@ macro_rules! name_set {
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
-        pub struct $set(BTreeSet<$name>);
+        pub struct $set(std::sync::Arc<BTreeSet<$name>>);
 
         impl $set {
             pub fn contains(&self, name: &$name) -> bool {
@@ -147,7 +147,7 @@ macro_rules! name_set {
 
         impl serde::Serialize for $set {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serde::Serialize::serialize(&self.0, serializer)
+                serde::Serialize::serialize(&*self.0, serializer)
             }
         }
 
@@ -161,13 +161,13 @@ macro_rules! name_set {
         impl TryFrom<BTreeSet<$name>> for $set {
             type Error = $error;
             fn try_from(names: BTreeSet<$name>) -> Result<Self, $error> {
-                if names.len() > $max { Err($error) } else { Ok(Self(names)) }
+                if names.len() > $max { Err($error) } else { Ok(Self(names.into())) }
             }
         }
 
         impl FromIterator<$name> for $set {
             fn from_iter<I: IntoIterator<Item = $name>>(names: I) -> Self {
-                Self(names.into_iter().collect())
+                Self(std::sync::Arc::new(names.into_iter().collect()))
             }
         }
 

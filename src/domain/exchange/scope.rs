@@ -85,6 +85,10 @@ pub(super) fn is_for_management(audiences: &[&Audience]) -> bool {
 impl ScopeEvaluation {
     /// Removes the granted permissions for which `limit` returns a reason.
     fn remove(&mut self, limit: impl Fn(&PermissionName) -> Option<PermissionLimit>) {
+        // Usually all remain, and the set is shared with the key.
+        if self.granted.iter().all(|name| limit(name).is_none()) {
+            return;
+        }
         let mut granted = Vec::new();
         for name in self.granted.iter() {
             match limit(name) {
