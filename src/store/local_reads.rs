@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use crate::store::{
     connection::{Conn, ServerConn},
     error::StoreError,
-    events,
     pool::ConnectionManager,
     settings::DatabaseUrl,
 };
@@ -52,7 +51,14 @@ impl LocalReaders {
             return None;
         };
         let result = body(&mut reader.connection);
-        self.lock().push(reader);
+        let mut idle = self.lock();
+        if result.is_ok() {
+            idle.push(reader);
+        } else {
+            // Whatever the cause, a new connection reads on another thread first.
+            idle.clear();
+        }
+        drop(idle);
         result.ok()
     }
 
@@ -65,9 +71,7 @@ impl LocalReaders {
         }
         let readers = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            if let Some(mut connection) = readers.manager.connect_sqlite_reader()
-                && events::read_chain_head(&mut connection).is_ok()
-            {
+            if let Some(connection) = readers.manager.connect_sqlite_reader() {
                 readers.lock().push(Reader { connection, opened_at: Instant::now() });
             }
             readers.is_opening.store(false, Ordering::Release);

@@ -108,13 +108,13 @@ impl ConnectionManager {
         Ok(ServerConn::new(Conn::Sqlite(connection), None, String::new()))
     }
 
-    /// Opens an existing database of SQLite for reads that never wait for a lock. Returns `None` if
-    /// that fails.
+    /// Opens an existing database of SQLite for reads that never wait for a lock, and reads from it
+    /// once. Returns `None` if that fails.
     pub fn connect_sqlite_reader(&self) -> Option<ServerConn> {
         let DatabaseUrl::Sqlite(path) = &self.settings.url else { return None };
         let mut connection = SqliteConnection::establish(path).ok()?;
         connection
-            .batch_execute("PRAGMA busy_timeout = 0; PRAGMA query_only = ON; PRAGMA case_sensitive_like = ON")
+            .batch_execute("PRAGMA busy_timeout = 0; PRAGMA query_only = ON; PRAGMA case_sensitive_like = ON; PRAGMA schema_version")
             .ok()?;
         let clock = Arc::clone(&self.clock);
         keyswap_now_utils::register_nondeterministic_impl(&connection, move || clock.now().millis()).ok()?;

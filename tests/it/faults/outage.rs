@@ -191,12 +191,14 @@ impl TcpSilence {
 struct HealthyReplica(Child);
 
 impl HealthyReplica {
-    /// Locks bytes 120 to 127 of the WAL index (`-shm`), as a process in WAL recovery does, so that
-    /// no other process can read or write. Moving or truncating the database file has no such
-    /// effect, because SQLite continues with the open file and the cached pages.
+    /// Does what a process does that recovers the log after a crash: the header of the WAL index
+    /// (`-shm`, two copies of 48 bytes) is not valid, and the locks for writing, checkpoints and
+    /// recovery are held (bytes 120 to 122), so that no other process can read or write. Moving or
+    /// truncating the database file has no such effect, because SQLite continues with the open
+    /// file and the cached pages.
     fn in_recovery(database: &str) -> Self {
-        let script = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX, 8, 120); \
-                      print('held', flush=True); sys.stdin.read()";
+        let script = "import fcntl, sys; f = open(sys.argv[1], 'r+b', 0); fcntl.lockf(f, fcntl.LOCK_EX, 3, 120); \
+                      f.write(bytes(96)); print('held', flush=True); sys.stdin.read()";
         let mut command = Command::new("python3");
         command.args(["-c", script, &format!("{database}-shm")]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
