@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import os
 import pathlib
 import sqlite3
@@ -119,7 +120,9 @@ class Runway:
         owner = {"type": "organization", "id": "umbrella"}
         first = self.key("the first of all", owner)
         keys = lambda number, row: {**row, "id": f"{first['id'][:14]}Z{number:015}", "name": f"key {number}"}
-        credentials = lambda number, row: {**row, "id": f"crowd{number:011}", "key_id": keys(number, row)["id"], "status_list": None, "status_index": None}
+        # The number of a credential is the last ten characters of its id in base 62.
+        base62 = lambda digits: functools.reduce(lambda value, digit: value * 62 + int(digit), digits, 0)
+        credentials = lambda number, row: {**row, "id": f"crowd{number:011}", "number": base62(f"{number:010}"), "key_id": keys(number, row)["id"], "status_list": None, "status_index": None}
         for table, column, copy in [("api_keys", "id", keys), ("credentials", "key_id", credentials)]:
             with contextlib.closing(self.connect()) as database:
                 mark = "?" if isinstance(database, sqlite3.Connection) else "%s"
