@@ -79,8 +79,7 @@ impl Store {
     /// if all tables must be read: for an unusual or unknown credential, and if SQLite is locked.
     pub async fn load_narrow_credential(&self, credential: CredentialId) -> Result<Option<NarrowLookup>, StoreError> {
         if let Some(readers) = &self.local_readers {
-            let found = readers.read(|connection| narrow_lookup::find_many(connection, &[credential]));
-            return Ok(found.and_then(|mut found| found.remove(&credential)));
+            return Ok(readers.read(|connection| narrow_lookup::find(connection, credential)).flatten());
         }
         match self.look_up_narrow(credential, LookupScope::Narrow).await? {
             Some(FoundCredential::Narrow(found)) => Ok(Some(*found)),

@@ -34,7 +34,7 @@ const MAX_REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 /// seconds, and the longest runs, which build all status lists, take a few minutes.
 const MAX_RUN_TIME: Duration = Duration::from_secs(15 * 60);
 /// The same for jobs that go over all rows in batches, with pauses: the check of ten million rows
-/// takes about ten minutes.
+/// takes one and a half hours.
 const MAX_BATCHED_RUN_TIME: Duration = Duration::from_secs(24 * 3600);
 
 /// How long the stop waits for the jobs. Each ends with the step of its run that is in progress.

@@ -35,16 +35,17 @@ impl RefreshGate {
     pub(crate) async fn refresh_if_stale(
         &self,
         is_fresh: impl Fn() -> bool,
-        refresh: impl Future<Output = Result<(), Error>>,
+        refresh: impl AsyncFnOnce() -> Result<(), Error>,
     ) {
         let is_done = || is_fresh() || self.has_failed_recently();
         if is_done() {
             return;
         }
-        let attempt = async {
+        // The future of each request would contain that of the refresh, which hardly ever runs.
+        let attempt = Box::pin(async {
             let _turn = self.turn.lock().await;
-            if is_done() { Ok(()) } else { refresh.await }
-        };
+            if is_done() { Ok(()) } else { refresh().await }
+        });
         let error = match timeout(TIMEOUT, attempt).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),

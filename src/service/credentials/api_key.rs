@@ -40,9 +40,9 @@ const MAX_TARGETS: usize = 32;
 #[derive(Debug)]
 pub(crate) struct VerifiedCredential<T> {
     pub decision: T,
-    pub context: KeyContext,
+    pub context: Box<KeyContext>,
     /// Present for `LookupDetail::Full`.
-    pub details: Option<KeyDetails>,
+    pub details: Option<Box<KeyDetails>>,
     /// Present for a token.
     pub claims: Option<Claims<'static>>,
 }
@@ -62,30 +62,40 @@ pub(crate) async fn verify_api_key<T>(
     };
     verify(services, presented, parse, async |key: ParsedCredential| {
         let narrow = narrow_path::verify(services, &key, request, detail).await?;
-        if let NarrowResult::Accepted(accepted) = narrow {
-            let (context, details) = *accepted;
+        if let NarrowResult::Accepted(context, details) = narrow {
             let decision = rule(&context).await?;
             record_use(services, presented, &context);
             return Ok(VerifiedCredential { decision, context, details, claims: None });
         }
-        let targets = requested_targets(request, &services.settings.limits);
-        let targets = targets.into_iter().take(MAX_TARGETS).cloned().collect();
-        let Some(CredentialLookup { record, details }) = find(services, &key, targets, detail).await? else {
-            key.is_correct(&services.decoy.decrypt()?);
-            return Err(CredentialError::Unknown.into());
+        let unusual = async {
+            let (context, details) = verify_with_all_tables(services, &key, request, detail).await?;
+            let decision = rule(&context).await?;
+            record_use(services, presented, &context);
+            if let NarrowResult::UnknownFacts(unknown) = narrow {
+                narrow_path::remember_facts(services, *unknown).await;
+            }
+            Ok(VerifiedCredential { decision, context, details, claims: None })
         };
-        let (context, digest) = authenticate(services, record)?;
-        if !key.is_correct(&digest) {
-            return Err(CredentialError::SecretMismatch.into());
-        }
-        let decision = rule(&context).await?;
-        record_use(services, presented, &context);
-        if let NarrowResult::UnknownFacts(unknown) = narrow {
-            narrow_path::remember_facts(services, *unknown).await;
-        }
-        Ok(VerifiedCredential { decision, context, details, claims: None })
+        // The future of each exchange would contain this one, which is far larger.
+        Box::pin(unusual).await
     })
     .await
+}
+
+async fn verify_with_all_tables(
+    services: &Services,
+    key: &ParsedCredential,
+    request: &ExchangeParameters,
+    detail: LookupDetail,
+) -> Result<(Box<KeyContext>, Option<Box<KeyDetails>>), AuthError> {
+    let targets = requested_targets(request, &services.settings.limits);
+    let targets = targets.into_iter().take(MAX_TARGETS).cloned().collect();
+    let Some(CredentialLookup { record, details }) = find(services, key, targets, detail).await? else {
+        key.is_correct(&services.decoy.decrypt()?);
+        return Err(CredentialError::Unknown.into());
+    };
+    let (context, digest) = authenticate(services, record)?;
+    if key.is_correct(&digest) { Ok((Box::new(context), details)) } else { Err(CredentialError::SecretMismatch.into()) }
 }
 
 async fn find(

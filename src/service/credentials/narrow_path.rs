@@ -32,7 +32,7 @@ use crate::{
 pub(crate) enum NarrowResult {
     /// The key is in force and its secret is correct. The context and the details, which are
     /// present for `LookupDetail::Full`, are those of all tables, so the rules decide the same.
-    Accepted(Box<(KeyContext, Option<KeyDetails>)>),
+    Accepted(Box<KeyContext>, Option<Box<KeyDetails>>),
     /// All tables must be read. If they accept the key, these facts should be remembered.
     UnknownFacts(Box<UnknownFacts>),
     /// All tables must be read.
@@ -73,7 +73,7 @@ pub(crate) async fn verify(
         }
     };
     let encrypted = row.encrypted_secret.clone();
-    let context = facts.context_of(row, now);
+    let context = Box::new(facts.context_of(row, now));
     let encoded = context.key.credential_authority().encode(sha256);
     let id = context.key.credential_id.as_str();
     // The digest decrypts only if the row and the remembered entitlement are what Keyswap wrote.
@@ -83,8 +83,8 @@ pub(crate) async fn verify(
     };
     let is_in_force = || context.key.check_in_force(now, &services.settings.limits).is_ok();
     if key.is_correct(&digest) && is_in_force() {
-        let details = details.map(|details| details.into_key_details(&context));
-        Ok(NarrowResult::Accepted(Box::new((context, details))))
+        let details = details.map(|details| Box::new(details.into_key_details(&context)));
+        Ok(NarrowResult::Accepted(context, details))
     } else {
         Ok(NarrowResult::Insufficient)
     }

@@ -30,7 +30,8 @@ pub(crate) async fn count_exchange(
     let counted = services.store.run_count(NoEvent::Counter, move |tx| {
         Ok((store::credentials::rate_windows::count_exchange(tx, &id, limit)?, tx.now()))
     });
-    match counted.await? {
+    // Few keys have a limit, and the future of each exchange would contain this one.
+    match Box::pin(counted).await? {
         (Some(left), now) => Ok(Some(RateLimitWindow::at(now, limit, left))),
         (None, now) => {
             services.spent_limits.insert(key.id.clone(), minute_number(now), limit);

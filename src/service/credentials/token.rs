@@ -85,7 +85,7 @@ pub(crate) async fn find_key_of_token(
     token: &SignedToken,
     targets: BTreeSet<Identifier>,
     detail: LookupDetail,
-) -> Result<(KeyContext, Option<KeyDetails>), AuthError> {
+) -> Result<(Box<KeyContext>, Option<Box<KeyDetails>>), AuthError> {
     let signing_key = token.signing_key(services).await?;
     let claims = token.claims.clone();
     let found = services.store.read(move |connection| {
@@ -113,5 +113,5 @@ pub(crate) async fn find_key_of_token(
             tracing::warn!(%kid, %key, %fault, "refused a token with a valid signature that Keyswap did not issue");
         }
     })?;
-    Ok((context, details))
+    Ok((Box::new(context), details))
 }

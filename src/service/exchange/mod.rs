@@ -65,31 +65,7 @@ pub(super) async fn issue_token(
     request: &ExchangeParameters,
     decide: impl FnOnce(&KeyContext) -> Result<Grant, DenyReason>,
 ) -> Result<IssuedToken, AuthError> {
-    let verified = verify_api_key(services, presented, request, LookupDetail::Context, async |context| {
-        let grant = decide(context)?;
-        grant.check_token_size(&services.settings.limits)?;
-        let window = rate_limit::count_exchange(services, &context.key, context.now).await?;
-        Ok((grant, window))
-    });
-    let issued = async {
-        let VerifiedCredential { decision: (mut grant, window), context, .. } = verified.await?;
-        let (snapshot, algorithm) = (services.keys.snapshot_at(context.now).await, grant.token_profile.algorithm);
-        let signer = snapshot.signer(algorithm, services.settings.signing_keys.algorithm, context.now)?;
-        let jti = random::generate_token_id(&services.entropy)?;
-        grant.status = status_lists::assign_token_index(services, &grant, &jti).await?;
-        services.live_tokens.count_token(&signer.jwk().kid, grant.expires_at);
-        let activated_at = snapshot.find_published(&signer.jwk().kid).and_then(|key| key.activated_at);
-        if let Some(activated_at) = activated_at {
-            grant.issued_at = issue_time(grant.issued_at, activated_at);
-        }
-        let claims = grant.claims(services.issuer(), &jti);
-        let token = signer.sign_token(&grant.token_profile.typ, &claims).await?;
-        if token.expose().len() > LARGE_TOKEN_SIZE {
-            report_large_token(services, &token, &claims, context.now);
-        }
-        Ok(IssuedToken { token, grant, jti, window, credential_end: context.key.credential_end() })
-    };
-    issued.await.inspect_err(|error| {
+    verify_and_sign(services, presented, request, decide).await.inspect_err(|error| {
         if let AuthError::Scope(ScopeError::TokenTooLarge(_)) = error {
             services.metrics.record_large_token(LargeTokenResult::Refused);
         }
@@ -99,6 +75,36 @@ pub(super) async fn issue_token(
             services.metrics.record_signing_refusal(reason);
         }
     })
+}
+
+async fn verify_and_sign(
+    services: &Services,
+    presented: PresentedCredential<'_>,
+    request: &ExchangeParameters,
+    decide: impl FnOnce(&KeyContext) -> Result<Grant, DenyReason>,
+) -> Result<IssuedToken, AuthError> {
+    let verified = verify_api_key(services, presented, request, LookupDetail::Context, async |context| {
+        let grant = decide(context)?;
+        grant.check_token_size(&services.settings.limits)?;
+        let window = rate_limit::count_exchange(services, &context.key, context.now).await?;
+        Ok((grant, window))
+    });
+    let VerifiedCredential { decision: (mut grant, window), context, .. } = verified.await?;
+    let (snapshot, algorithm) = (services.keys.snapshot_at(context.now).await, grant.token_profile.algorithm);
+    let signer = snapshot.signer(algorithm, services.settings.signing_keys.algorithm, context.now)?;
+    let jti = random::generate_token_id(&services.entropy)?;
+    grant.status = status_lists::assign_token_index(services, &grant, &jti).await?;
+    services.live_tokens.count_token(&signer.jwk().kid, grant.expires_at);
+    let activated_at = snapshot.find_published(&signer.jwk().kid).and_then(|key| key.activated_at);
+    if let Some(activated_at) = activated_at {
+        grant.issued_at = issue_time(grant.issued_at, activated_at);
+    }
+    let claims = grant.claims(services.issuer(), &jti);
+    let token = signer.sign_token(&grant.token_profile.typ, &claims).await?;
+    if token.expose().len() > LARGE_TOKEN_SIZE {
+        report_large_token(services, &token, &claims, context.now);
+    }
+    Ok(IssuedToken { token, grant, jti, window, credential_end: context.key.credential_end() })
 }
 
 /// Counts a token that some servers refuse, and logs it once per key and hour.

@@ -34,7 +34,7 @@ pub async fn validate(
     let Some(verified) = verified.await? else { return Ok(None) };
     // A missing part of the look-up is a fault of Keyswap, not of the key.
     let details = verified.details.ok_or_else(|| Error::internal("the look-up returned no details"))?;
-    let (key, principals) = details;
+    let (key, principals) = *details;
     let mut key = ApiKeyView::new(key, verified.context.now, &services.settings);
     let validated = verified.decision;
     if validated.access.record_bound {

@@ -71,7 +71,7 @@ impl KeyCache {
     pub async fn snapshot_at(&self, now: Timestamp) -> Arc<KeySnapshot> {
         let is_good_enough = || self.is_halted() || self.view.load().is_fresh_at(now);
         if !is_good_enough() {
-            self.gate.refresh_if_stale(is_good_enough, self.refresh()).await;
+            self.gate.refresh_if_stale(is_good_enough, || self.refresh()).await;
         }
         self.view()
     }
@@ -80,7 +80,7 @@ impl KeyCache {
     pub(crate) async fn reload(&self) -> Result<Arc<KeySnapshot>, Unavailable> {
         let called_at = Instant::now();
         let is_newer = || self.view.load().seen_at >= called_at;
-        self.gate.refresh_if_stale(is_newer, self.refresh()).await;
+        self.gate.refresh_if_stale(is_newer, || self.refresh()).await;
         if is_newer() { Ok(self.view()) } else { Err(Unavailable::StaleSigningKeys) }
     }
 
@@ -88,7 +88,7 @@ impl KeyCache {
     /// snapshot, because verifiers cache what a process publishes after it was suspended. If the
     /// database is unavailable, the outdated snapshot is better than none.
     pub async fn snapshot_to_publish(&self) -> Arc<KeySnapshot> {
-        self.gate.refresh_if_stale(|| self.is_cacheable(&self.view.load()), self.refresh()).await;
+        self.gate.refresh_if_stale(|| self.is_cacheable(&self.view.load()), || self.refresh()).await;
         self.view()
     }
 

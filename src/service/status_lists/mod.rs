@@ -49,7 +49,7 @@ pub async fn get(services: &Services, id: &StatusListId) -> Result<CurrentStatus
     let ttl = Duration::from_secs(build::ttl(services));
     let is_recent = || find_cached(services, id).is_none_or(|list| lists.age(&list) < ttl * 3 / 4);
     // A list whose renewal fails is served as long as it may be used.
-    lists.build_gate.refresh_if_stale(is_recent, update(services)).await;
+    lists.build_gate.refresh_if_stale(is_recent, || update(services)).await;
     let list = match find_cached(services, id) {
         Some(list) => list,
         None => load_new(services, id).await?,
@@ -80,7 +80,7 @@ pub struct StatusListAggregation {
 async fn require_fresh(services: &Services) -> Result<(), Error> {
     let lists = &services.status_lists;
     let is_fresh = || lists.is_fresh(services.settings.timing.replica_staleness);
-    lists.gate.refresh_if_stale(is_fresh, refresh(services)).await;
+    lists.gate.refresh_if_stale(is_fresh, || refresh(services)).await;
     if is_fresh() { Ok(()) } else { Err(Unavailable::StatusListsStale.into()) }
 }
 
@@ -164,6 +164,11 @@ pub async fn assign_token_index(
     if grant.status_subject == StatusSubject::Credential {
         return Ok(grant.status.clone());
     }
+    // The future of each exchange would contain this one.
+    Box::pin(assign_own_index(services, grant, jti)).await.map(Some)
+}
+
+async fn assign_own_index(services: &Services, grant: &Grant, jti: &str) -> Result<StatusListIndex, AuthError> {
     let token = TokenStatusRequest {
         jti: jti.to_owned(),
         credential: grant.credential_id,
@@ -175,5 +180,5 @@ pub async fn assign_token_index(
     let context = load_key(services, KeySelector::Credential(grant.credential_id)).await?;
     let context = context.ok_or(CredentialError::Unknown)?;
     context.key.check_in_force(context.now, &services.settings.limits)?;
-    Ok(Some(index))
+    Ok(index)
 }

@@ -36,7 +36,7 @@ pub struct CredentialQuery {
 pub struct CredentialLookup {
     pub record: KeyRecord,
     /// Present for `LookupDetail::Full`.
-    pub details: Option<KeyDetails>,
+    pub details: Option<Box<KeyDetails>>,
 }
 
 /// Like `key_context::load`, in the detail of the query. The details take a second query, and a
@@ -91,7 +91,7 @@ fn load_details(
         let organization = key.ownership.owner_scope.organization().and_then(|id| organizations.get(id)).cloned();
         let organization =
             organization.map(|Organization { id, name, metadata, .. }| OwnerOrganization { id, name, metadata });
-        CredentialLookup { record, details: Some((key, Principals { user, organization })) }
+        CredentialLookup { record, details: Some(Box::new((key, Principals { user, organization }))) }
     };
     Ok(records.into_iter().zip(keys).zip(users).map(complete).collect())
 }

@@ -92,30 +92,42 @@ struct Row {
     now: Timestamp,
 }
 
+impl Row {
+    fn into_sufficient(self) -> Option<NarrowLookup> {
+        self.credential.is_sufficient().then_some((self.credential, self.now))
+    }
+}
+
 /// A narrow row, and the time of the database when it was read.
 pub type NarrowLookup = (NarrowCredential, Timestamp);
 
-/// Finds the narrow rows of these credentials. Credentials that need a lookup in all tables are
-/// omitted.
+macro_rules! query_one {
+    ($id:expr) => {
+        narrow_lookups::table.find($id.number()).select(Row::as_select())
+    };
+}
+
+/// Finds the narrow row of a credential. Returns `None` if it needs a lookup in all tables.
+pub(crate) fn find(connection: &mut Conn, id: CredentialId) -> Result<Option<NarrowLookup>, StoreError> {
+    let found: Option<Row> = match connection {
+        Conn::Sqlite(inner) => query_one!(id).get_result(inner).optional()?,
+        Conn::Postgres(inner) => query_one!(id).get_result(inner).optional()?,
+    };
+    Ok(found.and_then(Row::into_sufficient).filter(|(credential, _)| credential.id == id))
+}
+
+/// Like `find`, for many credentials. Those that need a lookup in all tables are omitted.
 pub(crate) fn find_many(
     connection: &mut Conn,
     ids: &[CredentialId],
 ) -> Result<BTreeMap<CredentialId, NarrowLookup>, StoreError> {
-    let numbers: Vec<_> = ids.iter().map(CredentialId::number).collect();
-    let found = match connection {
+    let Conn::Postgres(inner) = connection else {
         // A statement with a list cannot be prepared once on SQLite.
-        Conn::Sqlite(inner) => {
-            let mut found: Vec<Row> = Vec::with_capacity(ids.len());
-            for number in numbers {
-                found.extend(narrow_lookups::table.find(number).select(Row::as_select()).load::<Row>(inner)?);
-            }
-            found
-        }
-        Conn::Postgres(inner) => narrow_lookups::table
-            .filter(narrow_lookups::number.eq_any(numbers))
-            .select(Row::as_select())
-            .load::<Row>(inner)?,
+        let found = ids.iter().filter_map(|&id| Some((id, find(connection, id).transpose()?)));
+        return found.map(|(id, found)| Ok((id, found?))).collect();
     };
-    let sufficient = found.into_iter().filter(|row| row.credential.is_sufficient());
-    Ok(sufficient.map(|row| (row.credential.id, (row.credential, row.now))).collect())
+    let numbers: Vec<_> = ids.iter().map(CredentialId::number).collect();
+    let query = narrow_lookups::table.filter(narrow_lookups::number.eq_any(numbers)).select(Row::as_select());
+    let found: Vec<Row> = query.load(inner)?;
+    Ok(found.into_iter().filter_map(Row::into_sufficient).map(|found| (found.0.id, found)).collect())
 }

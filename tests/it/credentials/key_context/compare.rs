@@ -103,8 +103,8 @@ pub async fn compare(store: &Store, model: &Model, seed: u64) -> Compared {
         let mut found = Vec::new();
         for answer in in_batch(store, &questions, wants).await {
             found.push(answer.map(|CredentialLookup { record, details: whole }| {
-                if let Some((key, _)) = whole {
-                    compared.key(model, way, &key);
+                if let Some((key, _)) = whole.as_deref() {
+                    compared.key(model, way, key);
                 }
                 context_of(record)
             }));

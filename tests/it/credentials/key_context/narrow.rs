@@ -54,7 +54,7 @@ pub async fn compare(store: &Store, model: &Model) -> usize {
         assert_eq!((row.encrypted_secret.bytes.clone(), row.encrypted_secret.master_version), encrypted);
         let narrow = facts.context_of(row, now);
         let (_, details) = store.load_narrow_details(id).await.unwrap().expect("the same row");
-        assert_eq!(details.into_key_details(&narrow), found.details.unwrap());
+        assert_eq!(details.into_key_details(&narrow), *found.details.unwrap());
         assert_eq!(format!("{narrow:#?}"), format!("{:#?}", context_of(record)));
         compared += 1;
     }
