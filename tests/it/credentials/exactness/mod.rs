@@ -1,6 +1,7 @@
 //! An exchange that reads a narrow row and remembered facts gives what an exchange that reads all
 //! tables gives, whatever changed before (invariants 2 and 14).
 
+mod clock;
 mod collisions;
 mod histories;
 mod restored;
