@@ -4,6 +4,7 @@
 mod clock;
 mod collisions;
 mod histories;
+mod replaced;
 mod restored;
 mod written_by_sql;
 

@@ -47,7 +47,7 @@ fn restore(database: &Database, name: &str) {
 }
 
 /// The number and the authority event of the last event.
-fn last_event(database: &Database) -> (String, String) {
+pub fn last_event(database: &Database) -> (String, String) {
     let one = |column: &str| {
         lines_of(database, &format!("SELECT CAST({column} AS TEXT) AS line FROM event_chain_head")).remove(0)
     };
