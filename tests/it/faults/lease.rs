@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     cluster::Cluster,
@@ -91,6 +91,39 @@ fn server_that_acknowledges_no_commit_is_not_trusted() {
         let (status, detail) = replication(&deployment);
         assert!(status == "warning" && detail.contains("'absent'") && detail.contains("changes wait"), "{detail}");
         cluster.set("synchronous_standby_names", "");
+    });
+}
+
+/// The server accepts connections and answers every query, and the signing keys in memory are still
+/// young enough: only the lease refuses these requests.
+#[test]
+fn lookup_on_a_writable_server_is_refused_when_the_lease_has_ended() {
+    run(async {
+        let cluster = Cluster::new();
+        let deployment = deploy_on(&cluster);
+        let server = deployment.serve();
+        let admin = deployment.admin();
+        let (_, key) = server.key(&admin).await;
+        wait_until_recovered(&server, &key).await;
+        // Until the narrow row of the key suffices.
+        for _ in 0..10 {
+            assert!(server.exchange_succeeds(&key).await);
+        }
+        cluster.set("synchronous_standby_names", "absent");
+        let has_lease_ended = || async {
+            let ready: Value = server.get("/readyz").await.json().await.unwrap();
+            ready["notes"].to_string().contains("lease")
+        };
+        until("the lease has ended", LEASE * 10, has_lease_ended).await;
+        for _ in 0..5 {
+            assert!(is_refused(&server, &key).await, "an exchange");
+            let value = json!({ "value": key });
+            let validated = server.call(&admin, "POST", "/v1/api-keys/validate", Some(value)).await;
+            assert_eq!(validated.status(), 503, "a validation");
+        }
+        cluster.set("synchronous_standby_names", "");
+        wait_until_recovered(&server, &key).await;
+        server.stop();
     });
 }
 

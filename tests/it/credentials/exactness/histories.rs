@@ -1,11 +1,13 @@
 //! Random histories: after each step, every credential is exchanged on each server.
 //! `KEYSWAP_HISTORY_SEED` runs a single seed.
 
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Servers, is_remembered};
 use crate::{
     credentials::key_context::random::Random,
+    introspection::revoke::revoke,
     support::{Kind, Server, both},
 };
 
@@ -36,6 +38,8 @@ struct History {
     client: String,
     /// The id and value of each credential, in force or not.
     credentials: Vec<(String, String)>,
+    /// Tokens, each with whether it was revoked.
+    tokens: Vec<(String, bool)>,
 }
 
 impl History {
@@ -48,11 +52,11 @@ impl History {
         server.user("alice", &ROLES).await;
         server.user("bob", &[]).await;
         server.member("acme", "bob", &ROLES).await;
-        let client = json!({ "name": "a client", "permissions": PERMISSIONS });
-        let client = server.manage("POST", "/v1/service-clients", Some(client), 201).await;
-        let client = client["id"].as_str().unwrap().to_owned();
         let servers = Servers::new(server, &SETTINGS).await;
-        let mut history = Self { servers, random: Random::new(seed), client, credentials: Vec::new() };
+        let (random, client) = (Random::new(seed), String::new());
+        let mut history = Self { servers, random, client, credentials: Vec::new(), tokens: Vec::new() };
+        history.create_client().await;
+        assert!(!history.client.is_empty());
         for number in 0..5 {
             history.create(number).await;
         }
@@ -84,6 +88,41 @@ impl History {
         if let Some(key) = self.change("POST", "/v1/api-keys", body).await {
             self.add_credential(&key);
         }
+    }
+
+    async fn create_client(&mut self) {
+        let body = json!({ "name": "a client", "permissions": PERMISSIONS });
+        if let Some(client) = self.change("POST", "/v1/service-clients", body).await {
+            client["id"].as_str().unwrap().clone_into(&mut self.client);
+        }
+    }
+
+    /// Deletes the service client, and creates another one with a key, unless the catalog does not
+    /// offer the permissions at present. The credentials of the deleted one stay in the history.
+    async fn replace_client(&mut self) -> String {
+        let path = format!("/v1/service-clients/{}", self.client);
+        self.change("DELETE", &path, Value::Null).await;
+        self.create_client().await;
+        self.create(4).await;
+        format!("DELETE {path}, and another service client")
+    }
+
+    /// Exchanges a random credential for a token, and may revoke it.
+    async fn add_token(&mut self) -> String {
+        let number = self.random.below(self.credentials.len());
+        let (id, key) = &self.credentials[number];
+        let server = &self.servers.narrow[self.random.below(2)];
+        let is_revoked = self.random.one_in(2);
+        let response = server.exchange(key).await;
+        if response.status() == StatusCode::OK {
+            let body: Value = response.json().await.unwrap();
+            let token = body["access_token"].as_str().unwrap().to_owned();
+            if is_revoked {
+                revoke(server, key, &token).await;
+            }
+            self.tokens.push((token, is_revoked));
+        }
+        format!("a token of {id}, revoked: {is_revoked}")
     }
 
     fn add_credential(&mut self, key: &Value) {
@@ -146,7 +185,7 @@ impl History {
         let role = format!("/v1/roles/{}", ROLES[self.random.below(2)]);
         let client = format!("/v1/service-clients/{}", self.client);
         let is_blocked = self.random.one_in(3);
-        let (method, path, body) = match self.random.below(16) {
+        let (method, path, body) = match self.random.below(19) {
             0..6 => return self.change_key().await,
             6 => {
                 let owner = self.random.below(5);
@@ -169,6 +208,8 @@ impl History {
                 self.servers.narrow[0].database.sql(write);
                 return write.to_owned();
             }
+            15 | 16 => return self.add_token().await,
+            17 => return self.replace_client().await,
             _ => {
                 self.servers.narrow[0].advance(20);
                 return "20 s pass".to_owned();
@@ -190,9 +231,16 @@ impl History {
                     narrow += usize::from(is_remembered(server, key).await);
                 }
             }
+            for (token, is_revoked) in &self.tokens {
+                let is_active = self.servers.compare_token(token, &context).await;
+                assert!(!(*is_revoked && is_active), "{context}: a revoked token is active");
+            }
             // The cost of a step grows with the number of credentials.
             if self.credentials.len() > 12 {
                 self.credentials.drain(..4);
+            }
+            if self.tokens.len() > 4 {
+                self.tokens.drain(..2);
             }
         }
         narrow

@@ -1,8 +1,10 @@
 //! An exchange that reads a narrow row and remembered facts gives what an exchange that reads all
 //! tables gives, whatever changed before (invariants 2 and 14).
 
+mod clock;
 mod collisions;
 mod histories;
+mod replaced;
 mod restored;
 mod written_by_sql;
 
@@ -10,9 +12,9 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use keyswap::{domain::common::derived_id::CredentialId, service::credentials::shared_facts_cache::SharedFactsCache};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::Server;
+use crate::{introspection::introspected, support::Server};
 
 /// What an exchange gives, without what differs between any two tokens.
 #[derive(Debug)]
@@ -90,6 +92,21 @@ impl Servers {
         }
     }
 
+    /// Asserts that each server introspects a token as all tables say, and returns whether it is
+    /// active.
+    async fn compare_token(&self, token: &str, context: &str) -> bool {
+        let mut active = introspect(&self.all_tables, token).await;
+        for server in &self.narrow {
+            let found = introspect(server, token).await;
+            if found != active {
+                // It may have expired in between.
+                active = introspect(&self.all_tables, token).await;
+                assert_eq!(found, active, "{context}: introspection of {token}");
+            }
+        }
+        active["active"].as_bool().unwrap()
+    }
+
     /// Exchanges the key until the next exchange on each server reads its narrow row and nothing
     /// else. SQLite's connections for it are opened when the first one is asked for.
     async fn remember(&self, key: &str, context: &str) {
@@ -103,6 +120,12 @@ impl Servers {
             }
         }
     }
+}
+
+/// Returns whether a token is active, and its scope.
+async fn introspect(server: &Server, token: &str) -> Value {
+    let body = introspected(server, token).await;
+    json!({ "active": body["active"], "scope": body["scope"] })
 }
 
 /// Whether an exchange of this key would read its narrow row and nothing else.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Answer, Servers};
 use crate::{
     faults::tables::lines_of,
-    support::{Database, Kind, MANUAL_JOBS, both},
+    support::{Database, Kind, MANUAL_JOBS, Server, both},
 };
 
 fn tables(database: &Database) -> Vec<String> {
@@ -47,25 +47,33 @@ fn restore(database: &Database, name: &str) {
 }
 
 /// The number and the authority event of the last event.
-fn last_event(database: &Database) -> (String, String) {
+pub fn last_event(database: &Database) -> (String, String) {
     let one = |column: &str| {
         lines_of(database, &format!("SELECT CAST({column} AS TEXT) AS line FROM event_chain_head")).remove(0)
     };
     (one("seq"), one("authority_event"))
 }
 
+/// The servers of a database that is backed up as `before`, and a key of a user whose role permits
+/// `a:c` there.
+async fn backed_up(server: Server) -> (Servers, String) {
+    server.permissions_for_all(&["a:b", "a:c"]).await;
+    server.role("worker", &["a:b", "a:c"]).await;
+    server.user("alice", &["worker"]).await;
+    let key = server.key_of(json!({ "type": "user", "id": "alice" }), &["a:b", "a:c"]).await.value;
+    server.role("worker", &["a:c"]).await;
+    let servers = Servers::new(server, &[MANUAL_JOBS]).await;
+    let server = &servers.narrow[0];
+    rollback_guard::update(&server.services).await.unwrap();
+    back_up(&server.database, "before");
+    (servers, key)
+}
+
 both! {
     async fn facts_of_another_history_are_not_used(server: Server, "jobs=by_hand") {
-        server.permissions_for_all(&["a:b", "a:c"]).await;
-        server.role("worker", &["a:b", "a:c"]).await;
-        server.user("alice", &["worker"]).await;
-        let key = server.key_of(json!({ "type": "user", "id": "alice" }), &["a:b", "a:c"]).await.value;
-        server.role("worker", &["a:c"]).await;
-        let servers = Servers::new(server, &[MANUAL_JOBS]).await;
+        let (servers, key) = backed_up(server).await;
         let server = &servers.narrow[0];
         let database = &server.database;
-        rollback_guard::update(&server.services).await.unwrap();
-        back_up(database, "before");
         let histories = [("wider", &["a:b", "a:c"][..]), ("narrower", &["a:b"][..])];
         for (name, permissions) in histories {
             restore(database, "before");
@@ -90,5 +98,37 @@ both! {
         restore(database, "wider");
         rollback_guard::update(&server.services).await.unwrap();
         assert_eq!(server.exchange(&key).await.status(), 503, "until an operator accepts the restore");
+    }
+
+    /// The last commit is lost, as in a failover without synchronous replication, and another change
+    /// gets its number.
+    async fn facts_of_a_lost_change_are_not_used(server: Server, "jobs=by_hand") {
+        let (servers, key) = backed_up(server).await;
+        let [first, second] = &servers.narrow;
+        let database = &first.database;
+        let changes: [(&[&str], &[&str], &str); 3] = [
+            (&["a:b", "a:c"], &["a:b"], "a:b"),
+            (&["a:b"], &["a:b", "a:c"], "a:b a:c"),
+            (&["a:b", "a:c"], &["a:b", "a:c"], "a:b a:c"),
+        ];
+        for (lost, next, scope) in changes {
+            first.role("worker", lost).await;
+            let (number, event) = last_event(database);
+            servers.remember(&key, "the change that is lost").await;
+            restore(database, "before");
+            servers.compare(&key, "the change is lost").await;
+            // Made by a server that did not make the lost one.
+            second.role("worker", next).await;
+            let (next_number, next_event) = last_event(database);
+            assert_eq!(number, next_number, "the same number");
+            assert_ne!(event, next_event);
+            servers.compare(&key, "another change").await;
+            for server in &servers.narrow {
+                assert_eq!(Answer::of(server, &key).await.body["scope"], scope, "{next:?} in place of {lost:?}");
+            }
+            restore(database, "before");
+            servers.compare(&key, "before both").await;
+            assert_eq!(Answer::of(first, &key).await.body["scope"], "a:c");
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Each kind of credential that has no narrow row, because an exchange of it needs all tables.
 
 use keyswap::crypto::sha256_hex;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{count, has_narrow_row};
-use crate::support::{Server, both};
+use crate::support::{Server, body_of, both};
 
 /// Whether a key has a narrow row after it was changed so.
 async fn has_row_after(server: &Server, change: Value) -> bool {
@@ -50,6 +51,22 @@ both! {
         assert!(!has_narrow_row(&server, &key).await, "the replaced credential");
         let of_key = format!("narrow_credentials WHERE key_id = '{}'", key.id);
         assert_eq!(count(&server, &of_key).await, 1, "the new credential");
+    }
+
+    async fn created_by_a_member(server: Server) {
+        server.offer_management_permissions().await;
+        server.permissions_for_all(&["a:b"]).await;
+        server.role("manager", &["a:b", "api-keys:manage"]).await;
+        server.organization("acme").await;
+        server.user("bob", &[]).await;
+        server.member("acme", "bob", &["manager"]).await;
+        let body = json!({ "name": "of acme", "owner": { "type": "organization" }, "permissions": ["a:b"] });
+        let request = server.on_behalf("bob; organization=acme", "POST", "/v1/api-keys").json(&body);
+        let key = body_of(request.send().await.unwrap(), StatusCode::CREATED).await;
+        let of_key = |id: &Value| format!("narrow_credentials WHERE key_id = '{}'", id.as_str().unwrap());
+        assert_eq!(count(&server, &of_key(&key["id"])).await, 0, "it may end with the membership of bob");
+        let usual = server.key_of(json!({ "type": "organization", "id": "acme" }), &["a:b"]).await;
+        assert!(has_narrow_row(&server, &usual).await, "the administrator created it");
     }
 
     async fn imported(server: Server, "api_keys.imported=true") {

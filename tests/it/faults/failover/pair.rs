@@ -1,6 +1,8 @@
 //! Two PostgreSQL servers with streaming replication, two Keyswap processes with the URL of both,
 //! and failures of the primary.
 
+mod lost_commit;
+
 use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
