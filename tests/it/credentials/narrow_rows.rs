@@ -47,19 +47,18 @@ async fn has_narrow_row(server: &Server, key: &Key) -> bool {
     count(server, &format!("narrow_credentials WHERE number = {}", credential_of(key).number())).await == 1
 }
 
+/// Whether the narrow row of a key and what is remembered suffice for an exchange.
+async fn is_remembered(server: &Server, key: &Key) -> bool {
+    let row = server.services.store.load_narrow_credential(credential_of(key)).await.unwrap();
+    let (facts, audience) = (&server.services.shared_facts, &server.services.settings.limits.default_audience);
+    row.is_some_and(|(row, _)| facts.find(&row, audience).flatten().is_some())
+}
+
 /// Exchanges a key until its narrow row and what is remembered suffice for the next exchange.
 async fn until_remembered(server: &Server, key: &Key) {
     for _ in 0..250 {
         assert_eq!(server.exchange(&key.value).await.status(), StatusCode::OK);
-        let row = server.services.store.load_narrow_credential(credential_of(key)).await.unwrap();
-        if row.is_some_and(|(row, _)| {
-            server
-                .services
-                .shared_facts
-                .find(&row, &server.services.settings.limits.default_audience)
-                .flatten()
-                .is_some()
-        }) {
+        if is_remembered(server, key).await {
             return;
         }
         sleep(Duration::from_millis(20)).await;
@@ -122,6 +121,25 @@ both! {
         for (step, has_row) in [("suspend", false), ("resume", true), ("revoke", false)] {
             server.step(&usual, step).await;
             assert_eq!(has_narrow_row(&server, &usual).await, has_row, "{step}");
+        }
+    }
+
+    async fn facts_of_owners_that_differ_in_kind_are_remembered_side_by_side(server: Server) {
+        let user = key_of_a_worker(&server, &["a:b"]).await;
+        server.organization("acme").await;
+        server.member("acme", "alice", &["worker"]).await;
+        let owner = |kind: &str| json!({ "type": kind, "id": "acme" });
+        let keys = [
+            user,
+            server.key_of(json!({ "type": "user", "id": "alice", "organization_id": "acme" }), &["a:b"]).await,
+            server.key_of(owner("organization"), &["a:b"]).await,
+            key_of_a_client(&server, &["a:b"]).await,
+        ];
+        for key in &keys {
+            until_remembered(&server, key).await;
+        }
+        for (kind, key) in keys.iter().enumerate() {
+            assert!(is_remembered(&server, key).await, "the facts of owner {kind} were replaced by those of another one");
         }
     }
 
