@@ -119,8 +119,8 @@ impl SharedFactsCache {
     }
 
     fn hash(&self, row: &NarrowCredential, audience: &Identifier) -> u64 {
-        let is_of_user = row.owner_scope.user().is_some();
-        self.hasher.hash_one((row.entitlement, client_of(row), is_of_user, &row.roles, audience.as_str()))
+        let scope = (row.owner_scope.user().is_some(), row.owner_scope.organization().is_some());
+        self.hasher.hash_one((row.entitlement, client_of(row), scope, &row.roles, audience.as_str()))
     }
 
     /// Returns `None` if enough facts are being loaded.
