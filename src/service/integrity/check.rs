@@ -24,8 +24,8 @@ const PAGE_SIZE: i64 = 500;
 /// Events of the audit log that a background check verifies. The next check continues after them.
 const EVENTS_PER_CHECK: i64 = 50_000;
 
-/// After each page of a background check, which takes some milliseconds: the check of a million keys
-/// uses less than a twentieth of a core for ten minutes.
+/// Follows each page of a background check, which takes some milliseconds: the check of a million
+/// keys uses less than a twentieth of a core for ten minutes.
 const BACKGROUND_PAUSE: Duration = Duration::from_millis(250);
 
 /// What is wrong with a row.
